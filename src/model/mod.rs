@@ -1,0 +1,41 @@
+//! The words of the product as types: names, kinds, fields, collections, values, records, callers.
+//!
+//! Pure data. Nothing here knows YAML, SQL statements, HTTP or policies.
+
+mod collection;
+mod kind;
+mod name;
+mod principal;
+mod value;
+
+pub use collection::{
+    Bound, Check, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, FieldSet, Index,
+    IndexColumn, IndexMethod, Inverse, MAX_FIELDS, OnDelete, Relation, RelationTarget,
+};
+pub use kind::{Kind, Scalar};
+pub use name::{Name, NameFault};
+pub use principal::{ANON, AUTHENTICATED, Attribute, Principal, SERVICE_ROLE};
+pub use value::{Decimal, Interval, Record, Value};
+
+/// What a caller may want to do with a record of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    Read,
+    Create,
+    Update,
+    Delete,
+}
+
+impl Action {
+    pub const ALL: [Action; 4] = [Action::Read, Action::Create, Action::Update, Action::Delete];
+
+    /// The word used in YAML, casbin policies, logs and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Read => "read",
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Delete => "delete",
+        }
+    }
+}

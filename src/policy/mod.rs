@@ -1,0 +1,35 @@
+//! Who may do what: rules through casbin, compiled to a table, answered as a [`Permit`].
+
+use std::sync::Arc;
+
+use crate::condition::Condition;
+use crate::model::{Action, CollectionId, DefaultValue, FieldId, FieldSet, Name};
+
+/// One rule of the project: role × action × collection, with its conditions and fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// How people name it: `posts.read[0]`, its place in the project's YAML.
+    pub id: String,
+    pub role: Name,
+    pub action: Action,
+    pub collection: CollectionId,
+    /// Judged on the stored record; always for a create.
+    pub when: Condition,
+    /// Judged on the record after the write; always for a read or a delete.
+    pub check: Condition,
+    /// What the rule lets a caller read or write.
+    pub fields: FieldSet,
+    /// Values that the rule forces on a create or an update.
+    pub set: Vec<(FieldId, DefaultValue)>,
+}
+
+/// A role of the project. `anon`, `authenticated` and `service_role` exist without being declared;
+/// `authenticated` inherits `anon`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    pub name: Name,
+    pub inherits: Vec<Name>,
+}
+
+/// A shared rule.
+pub type RuleRef = Arc<Rule>;

@@ -1,0 +1,8 @@
+//! The PostgREST dialect: parameters → [`request`] (syntax only) → a plan → SQL.
+//!
+//! Pure: strings in, statements out. What unmodified clients of that dialect rely on decides every
+//! question of syntax.
+
+pub mod parse;
+pub mod preferences;
+pub mod request;
