@@ -13,7 +13,7 @@ pub(crate) mod time;
 
 use uuid::Uuid;
 
-use super::{Decimal, Kind, Scalar, Value};
+use super::{Kind, Scalar, Value};
 
 impl Value {
     /// Reads a text as a value of a kind. `None` if it is none, or one that Postgres could not hold.
@@ -221,6 +221,7 @@ impl<'a> Scan<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Decimal;
     use super::*;
 
     /// Asserts that a text is a value and is written back as `canonical`.
