@@ -6,9 +6,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::condition::{Condition, Hop, Link, Node, Operand, Path, Quantifier, Set, Slot, Source, Test};
 use super::operand::Draft;
 use super::syntax::{self, Expression, Syntax, Word};
+use super::tree::{Condition, Hop, Link, Node, Operand, Path, Quantifier, Set, Slot, Source, Test};
 use super::{Fault, Scope};
 use crate::model::{Attribute, Collection, CollectionId, FieldId, Inverse, Kind, Name, RelationTarget};
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::arithmetic::{self, MAX_MATCHED, MAX_TEXT};
 use super::caller;
 use super::compare::{compare, decimal};
-use super::condition::{Condition, Node, Operand, Path, Quantifier, Set, Slot, Source, Test, TextTest};
+use super::tree::{Condition, Node, Operand, Path, Quantifier, Set, Slot, Source, Test, TextTest};
 use super::{Env, Rows};
 use crate::model::{CollectionId, Decimal, FieldId, Record, Value};
 

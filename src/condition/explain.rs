@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Env;
-use super::condition::{Condition, Node, Operand, Source, Test};
 use super::evaluate::Evaluation;
+use super::tree::{Condition, Node, Operand, Source, Test};
 use crate::model::{Name, Value};
 
 /// A part of a condition and what became of it.

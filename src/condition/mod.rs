@@ -10,7 +10,6 @@ mod arithmetic;
 mod caller;
 mod check;
 mod compare;
-mod condition;
 mod evaluate;
 mod explain;
 mod lex;
@@ -19,17 +18,18 @@ mod parse;
 pub mod pattern;
 mod sql;
 mod syntax;
+mod tree;
 
 use crate::model::{Collection, CollectionId, Collections, Name, Principal, Record};
 use crate::sql::Alias;
 
 pub use check::{RESERVED, check};
 pub use compare::compare;
-pub use condition::{Condition, Reach};
 pub use explain::{Explanation, Part};
 pub use parse::parse;
 pub use pattern::Pattern;
 pub use syntax::Syntax;
+pub use tree::{Condition, Reach};
 
 /// What is wrong with a condition, and where in its text.
 #[derive(Clone, Debug, PartialEq, Eq)]

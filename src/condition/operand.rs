@@ -4,10 +4,10 @@
 use std::ops::Range;
 
 use super::check::{Checker, closest};
-use super::condition::{Operand, Source, Test, TextTest};
 use super::lex::Text;
 use super::pattern::Pattern;
 use super::syntax::{Comparison, Expression, Node, Word};
+use super::tree::{Operand, Source, Test, TextTest};
 use crate::model::{Attribute, Decimal, Interval, Kind, Scalar, Value};
 
 const INTERVAL: Kind = Kind::one(Scalar::Interval);

@@ -5,7 +5,7 @@
 
 use super::arithmetic::{MAX_DAYS, MAX_DECIMAL, MAX_HOURS, MAX_MATCHED, MAX_TEXT, MAX_YEARS};
 use super::caller;
-use super::condition::{Condition, Node, Operand, Path, Quantifier, Set, Slot, Source, Test, TextTest};
+use super::tree::{Condition, Node, Operand, Path, Quantifier, Set, Slot, Source, Test, TextTest};
 use super::{Binding, Row};
 use crate::model::{Kind, Name, Scalar, Value};
 use crate::sql::{Alias, Sql};
