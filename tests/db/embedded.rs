@@ -24,9 +24,7 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> Folder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("basewright-embedded-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
+        let folder = crate::support::folder(&format!("embedded-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir_all(&folder).unwrap();
         Folder(folder)
     }
