@@ -1,5 +1,6 @@
 //! The one integration binary: its tree mirrors the floors and the URLs.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod agreement;
 mod db;
 mod support;
