@@ -6,7 +6,6 @@ use super::database::{
     Column, ColumnType, Constraint, ConstraintRule, Database, Definition, Publication, Table, TableIndex,
     TableIndexRule, TouchTrigger,
 };
-use super::literal;
 use super::mark::Mark;
 use crate::condition::{Binding, Condition};
 use crate::model::{
@@ -251,7 +250,7 @@ fn bound_sql(field: &Field, comparison: &'static str, bound: &Bound) -> Sql {
             sql.number(i64::try_from(*size).unwrap_or(i64::MAX));
         }
         Bound::Value(value) => {
-            sql.name(&field.name).raw(comparison).bind(field.kind, literal::text(value));
+            sql.name(&field.name).raw(comparison).bind(field.kind, value.to_text());
         }
     }
     sql
@@ -263,7 +262,7 @@ fn default_sql(kind: Kind, default: &DefaultValue) -> Option<Definition> {
     match default {
         DefaultValue::Attribute(_) => return None,
         // No default and a default of null are one and the same.
-        DefaultValue::Literal(value) => sql.bind(kind, Some(literal::text(value)?)),
+        DefaultValue::Literal(value) => sql.bind(kind, Some(value.to_text()?)),
         DefaultValue::Now => sql.raw("now()"),
         DefaultValue::UuidV7 => sql.raw("basewright.uuid_v7()"),
     };
