@@ -78,10 +78,7 @@ impl Context<'_> {
         if node.outputs.iter().any(|output| matches!(output.source, Source::Count)) {
             return;
         }
-        for (at, order) in node.order.iter().enumerate() {
-            sql.raw(if at == 0 { " order by " } else { ", " });
-            self.order_term(sql, node, row, order);
-        }
+        self.order(sql, node, row);
         sql.raw(" limit ").bind(Kind::BIGINT, Some(node.limit.to_string()));
         if node.offset > 0 {
             sql.raw(" offset ").bind(Kind::BIGINT, Some(node.offset.to_string()));
@@ -119,12 +116,26 @@ impl Context<'_> {
         let mut glue = Glue::where_clause();
         if let Some(join) = join {
             glue.put(sql);
-            let relationship = &join.embed.relationship;
-            self.masked_field(sql, node, row, relationship.foreign);
-            sql.raw(" = ");
-            self.masked_field(sql, join.parent, join.parent_row, relationship.local);
+            self.joined(sql, node, row, join);
         }
         self.rows_that_qualify(sql, node, row, &mut glue);
+    }
+
+    /// The relation's two fields are equal and neither is hidden on its row. Written so that indexes serve it.
+    fn joined(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Join<'_>) {
+        let relationship = &join.embed.relationship;
+        let name = |id, field| &self.collection(id).field(field).name;
+        sql.column(row, name(relationship.target, relationship.foreign)).raw(" = ");
+        sql.column(join.parent_row, name(relationship.source, relationship.local));
+        for (mask, row) in [
+            (node.permit.mask(relationship.foreign), row),
+            (join.parent.permit.mask(relationship.local), join.parent_row),
+        ] {
+            if let Some(mask) = mask {
+                sql.raw(" and ");
+                self.condition(sql, mask, row);
+            }
+        }
     }
 
     /// Visibility, the filter and the inner embeds, AND-ed.
@@ -163,6 +174,13 @@ impl Context<'_> {
         sql.raw("exists (select 1 from ");
         self.from_where(sql, &join.embed.node, row, Some(join));
         sql.raw(")");
+    }
+
+    pub(super) fn order(&self, sql: &mut Sql, node: &NodePlan, row: Alias) {
+        for (at, order) in node.order.iter().enumerate() {
+            sql.raw(if at == 0 { " order by " } else { ", " });
+            self.order_term(sql, node, row, order);
+        }
     }
 
     fn order_term(&self, sql: &mut Sql, node: &NodePlan, row: Alias, order: &OrderBy) {
