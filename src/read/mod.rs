@@ -1,1 +1,3 @@
-//! (being written)
+//! Permit and read plan → rows, encoded.
+
+pub mod encode;
