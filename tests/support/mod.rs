@@ -1,0 +1,5 @@
+//! What every test of the tree may use: one private Postgres a test process, a database a test.
+
+mod cluster;
+
+pub use cluster::{Database, admin, cluster, database};
