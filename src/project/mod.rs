@@ -3,8 +3,8 @@
 //! Pure: the caller reads the files. Nobody else knows YAML.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
+use crate::catalog::{Catalog, CatalogFault, Limits};
 use crate::condition::{Condition, Syntax};
 use crate::model::{CollectionId, Collections, Name};
 use crate::policy::{Role, Rule};
@@ -27,37 +27,10 @@ pub struct Project {
     pub limits: Limits,
 }
 
-/// What bounds a request (D-LIMITS, D-TIME); a project may narrow or widen these under `limits:`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Rows of one read (and of one embed).
-    pub rows: u64,
-    /// Bytes of a request's body.
-    pub body: usize,
-    pub embed_depth: usize,
-    pub statement_timeout: Duration,
-    /// Terms of all filters of a request together.
-    pub filter_terms: usize,
-    /// Values of one `in` list.
-    pub in_values: usize,
-    /// Records of one bulk insert.
-    pub bulk_rows: usize,
-    /// Nesting of a JSON body.
-    pub json_depth: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            rows: 1_000,
-            body: 10 << 20,
-            embed_depth: 5,
-            statement_timeout: Duration::from_secs(8),
-            filter_terms: 500,
-            in_values: 1_000,
-            bulk_rows: 10_000,
-            json_depth: 64,
-        }
+impl Project {
+    /// Compiles the project for requests. `version` counts reloads.
+    pub fn catalog(&self, version: u64) -> Result<Catalog, CatalogFault> {
+        Catalog::compile(version, self.collections.clone(), &self.roles, self.rules.clone(), self.limits.clone())
     }
 }
 
