@@ -36,7 +36,7 @@ impl Database<'_> {
     pub async fn read(&self, statement: &Statement) -> Result<Vec<Row>, DbError> {
         match statement.cost {
             Cost::Cheap => self.lanes.read(&statement.sql).await,
-            Cost::Unknown => self.pool.query(&statement.sql).await,
+            Cost::Unknown => self.pool.read(&statement.sql).await,
         }
     }
 }
@@ -57,7 +57,7 @@ pub async fn page(
         return Ok(Page { rows, total: None });
     }
     let counting = plan.count(context);
-    let (rows, counted) = futures_util::join!(database.read(&statement), database.read(&counting));
+    let (rows, counted) = futures_util::future::join(database.read(&statement), database.read(&counting)).await;
     let rows = rows.map_err(DbError::into_error)?;
     let counted = counted.map_err(DbError::into_error)?;
     let found = counted.first().and_then(|row| row.integer(0)).unwrap_or(0);

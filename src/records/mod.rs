@@ -36,12 +36,10 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
     let statement = plan.statement(context);
     let mut attempt = 1;
     loop {
-        let outcome = match &statement.then {
-            None => match plan.cost(context) {
-                Cost::Cheap => database.lanes.write(&statement.sql).await,
-                Cost::Unknown => database.pool.query(&statement.sql).await,
-            },
-            Some(_) => judged(database, context, plan, &statement).await,
+        let outcome = match plan.cost(context) {
+            _ if statement.judged_later => judged(database, context, plan, &statement).await,
+            Cost::Cheap => database.lanes.write(&statement.sql).await,
+            Cost::Unknown => database.pool.query(&statement.sql).await,
         };
         match outcome {
             Ok(rows) => return Ok(written(plan, rows)),

@@ -1,6 +1,6 @@
 //! A write's request → a plan: which rules cover it, what is set, what the body lacks.
 
-use super::{Context, NodePlan};
+use super::{Context, Cost, NodePlan};
 use crate::error::{Code, Error, FieldFault};
 use crate::model::{Action, Collection, DefaultValue, FieldId, FieldSet};
 use crate::policy::{Decision, Permit};
@@ -107,6 +107,30 @@ impl WritePlan {
         }
     }
 
+    /// The representation asked for.
+    pub fn represented(&self) -> Option<&NodePlan> {
+        self.answer().node.as_ref()
+    }
+
+    /// An upsert that updates records whose key is taken: its answer tells new records from old ones.
+    pub fn merges(&self) -> bool {
+        match self {
+            WritePlan::Insert(plan) => plan.conflict.as_ref().is_some_and(|conflict| conflict.update.is_some()),
+            WritePlan::Update(_) | WritePlan::Delete(_) => false,
+        }
+    }
+
+    /// A write of one record by its key, or of one new record, may share a pipelined connection.
+    pub fn cost(&self, context: Context<'_>) -> Cost {
+        match self {
+            WritePlan::Insert(plan) if plan.count == 1 && plan.conflict.is_none() => Cost::Cheap,
+            WritePlan::Insert(_) => Cost::Unknown,
+            WritePlan::Update(UpdatePlan { rows, .. }) | WritePlan::Delete(DeletePlan { rows, .. }) => {
+                context.cost_by_key(rows)
+            }
+        }
+    }
+
     /// Nothing can be affected: an empty array inserts nothing, an empty object changes nothing.
     pub fn is_empty(&self) -> bool {
         match self {
@@ -171,16 +195,6 @@ impl InsertPlan {
         let records = payload(&body.records, &names, &flags);
         let answer = context.answer(&permit, answer)?;
         Ok(InsertPlan { columns, defaulted, set, records, count: body.records.len(), conflict, answer, permit })
-    }
-
-    /// How many records the body holds.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Records whose key is taken are updated.
-    pub fn merges(&self) -> bool {
-        self.conflict.as_ref().is_some_and(|conflict| conflict.update.is_some())
     }
 }
 

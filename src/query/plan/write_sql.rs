@@ -3,15 +3,14 @@
 //! The judgement of what was written stands in the RETURNING list of the data-modifying CTE, as a function
 //! that raises: there it runs for every row whatever the rest of the statement reads, and sees the row after
 //! defaults and triggers. A condition that looks at the written collection itself cannot see the new row in
-//! the same statement; then the rows are judged and read by further statements in the same transaction
-//! ([`Judgement`]).
+//! the same statement; then the rows are judged and read by further statements in the same transaction.
 
 use std::collections::BTreeSet;
 
 use super::select::{bind_json, Glue};
 use super::write::{Answer, ConflictUpdate};
 use super::{Context, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
-use crate::condition::{Binding, Row};
+use crate::condition::Binding;
 use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name};
 use crate::policy::{Permit, WriteRule};
 use crate::sql::{Alias, Sql};
@@ -20,16 +19,10 @@ use crate::sql::{Alias, Sql};
 #[derive(Debug)]
 pub struct WriteStatement {
     /// Writes. Answers with the representation's rows, or with one bigint: how many rows were written. With
-    /// `then`, answers with one `json` array of the written rows' keys.
+    /// `judged_later`, answers with one `json` array of the written rows' keys.
     pub sql: Sql,
-    pub then: Option<Judgement>,
-}
-
-/// What still has to be judged and read, in the same transaction, by the keys that the write answered.
-#[derive(Debug)]
-pub struct Judgement {
-    /// The rows must be judged by [`WritePlan::judge`].
-    pub judge: bool,
+    /// The rows are then judged by [`WritePlan::judge`] and read by [`WritePlan::read_back`], in the same transaction.
+    pub judged_later: bool,
 }
 
 /// The columns of a CTE that carry what the caller's collection does not have: a name that no field can have.
@@ -48,13 +41,13 @@ fn flag(rule: &WriteRule<'_>) -> Name {
 impl WritePlan {
     /// The statement that writes.
     pub fn statement(&self, context: Context<'_>) -> WriteStatement {
-        let judged_later = self.looks_at_itself(context);
+        let judged_later = self.looks_at_itself();
         let sql = match self {
             WritePlan::Insert(plan) => context.insert(plan, judged_later),
             WritePlan::Update(plan) => context.update(plan, judged_later),
             WritePlan::Delete(plan) => context.delete(plan),
         };
-        WriteStatement { sql, then: judged_later.then_some(Judgement { judge: true }) }
+        WriteStatement { sql, judged_later }
     }
 
     /// Judges written rows by the keys that the write answered; answers with nothing of interest, or raises.
@@ -88,6 +81,13 @@ impl WritePlan {
                 sql.raw("count(*)");
             }
         }
+        if self.merges() {
+            let inserted = private(INSERTED);
+            match self.represented() {
+                Some(_) => sql.raw(", ").column(key, &inserted),
+                None => sql.raw(", count(*) filter (where ").column(key, &inserted).raw(")"),
+            };
+        }
         sql.raw(" from ");
         context.written_rows(&mut sql, self.permit().collection(), (row, old, key), keys);
         if let Some(node) = &self.answer().node {
@@ -98,7 +98,7 @@ impl WritePlan {
     }
 
     /// A condition that decides about the new rows looks at the written collection itself.
-    fn looks_at_itself(&self, context: Context<'_>) -> bool {
+    fn looks_at_itself(&self) -> bool {
         let mut reads: BTreeSet<CollectionId> = BTreeSet::new();
         let mut judge = |permit: &Permit| {
             for rule in permit.rules() {
@@ -119,7 +119,6 @@ impl WritePlan {
         if let Some(node) = &self.answer().node {
             node.reads(&mut reads);
         }
-        let _ = context;
         reads.contains(&self.permit().collection())
     }
 }
@@ -444,7 +443,7 @@ impl Context<'_> {
             }
             if let Some(check) = rule.check {
                 sql.raw(" and (");
-                let old = pair.map(|(old, _)| old).or(old_record.map(|(_, old)| old)).map(Row::Alias);
+                let old = pair.map(|(old, _)| old).or(old_record.map(|(_, old)| old));
                 let binding = Binding { old, ..self.binding(row) };
                 check.to_sql(sql, &binding);
                 sql.raw(")");
