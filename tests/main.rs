@@ -3,4 +3,5 @@
 
 mod db;
 mod layers;
+mod encoding;
 mod support;
