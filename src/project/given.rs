@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::cases::{Words, ungenerated};
 use super::fault::{At, Faults};
 use super::generate::Generator;
-use super::cases::{Words, ungenerated};
 use super::tests::{Given, GivenRecord, GivenValue, User, named_uuid};
 use crate::model::{Collection, CollectionId, DefaultValue, Field, FieldId, RelationTarget, Value};
 

@@ -16,6 +16,7 @@
 //! `COLLECTION/KEY`, and `COLLECTION/KEY,KEY` where the key is several fields.
 
 use uuid::Uuid;
+
 use crate::model::{Action, Collection, CollectionId, FieldId, Name, Principal, Record, Value};
 
 /// Under which bare names become uuids. Fixed for ever: a project's seeds and notes may quote the uuids.
