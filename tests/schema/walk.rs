@@ -247,7 +247,10 @@ impl World {
                     8 => field.kind = widened(field),
                     9 => field.values = field.values.map(|count| (count + 1).min(CHOICES.len())),
                     10 => field.required = field.filled && !field.required,
-                    11 => field.default = field.relation.is_none() && !field.default,
+                    11 => {
+                        let needed = field.required && !field.filled;
+                        field.default = field.relation.is_none() && (needed || !field.default);
+                    }
                     12 => field.bounded = !field.bounded,
                     13 => field.unique = field.filled && field.kind != Kind::BOOLEAN && !field.unique,
                     _ => match &mut field.relation {
@@ -329,7 +332,7 @@ fn quoted(name: &str) -> String {
 /// A value of the kind for the `row`th record: another one each but for booleans.
 fn value(kind: Kind, row: usize) -> String {
     match kind.scalar {
-        Scalar::Boolean => (row % 2 == 0).to_string(),
+        Scalar::Boolean => row.is_multiple_of(2).to_string(),
         Scalar::Date => format!("2020-01-{:02}", row % 28 + 1),
         Scalar::Uuid => format!("00000000-0000-0000-0000-{row:012}"),
         Scalar::Text | Scalar::Integer | Scalar::Bigint | Scalar::Decimal => row.to_string(),
