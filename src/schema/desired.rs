@@ -105,14 +105,13 @@ impl Shape<'_> {
         }
         for (check, condition) in collection.checks.iter().zip(checks) {
             let mut sql = Sql::ddl();
-            let row = sql.fresh();
             sql.raw("(");
             // A check speaks of the record alone: no caller, no captures.
             condition.to_sql(
                 &mut sql,
                 &Binding {
                     collections: self.collections,
-                    row,
+                    row: crate::condition::Row::Bare,
                     old: None,
                     principal: &Principal::anonymous(),
                     captures: &[],
