@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod db;
-mod layers;
 mod encoding;
+mod layers;
+mod schema;
 mod support;
