@@ -6,21 +6,21 @@
 mod check;
 mod embedded;
 mod fault;
-// mod lanes;
+mod lanes;
 mod migrate;
-// mod pool;
+mod pool;
 mod row;
 mod setup;
-// mod statements;
+mod statements;
 mod target;
 mod tls;
 
 pub use check::{Server, check_server};
 pub use embedded::{DataLock, Embedded, run_if_postgres_child};
 pub use fault::{DbError, Report};
-// pub use lanes::{Lanes, LanesOptions};
+pub use lanes::{Lanes, LanesOptions};
 pub use migrate::{Applied, Migration, SYSTEM_MIGRATIONS, migrate, migrate_with};
-// pub use pool::{Pool, Tx};
+pub use pool::{Pool, Tx};
 pub use row::Row;
 pub use setup::SetupError;
 pub use target::{Session, Target, Urls};

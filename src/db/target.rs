@@ -133,7 +133,7 @@ impl Target {
         }
         let given = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         // Ours stand last and win: encoders rely on them.
-        config.options(given + &session.options());
+        config.options(format!("{given}{}", session.options()));
         if config.get_application_name().is_none() {
             config.application_name(session.application_name);
         }
@@ -157,23 +157,29 @@ impl Target {
 
     /// Connects. Nothing moves until the carrier is polled.
     pub(super) async fn open(&self) -> Result<(Client, Carrier), DbError> {
-        let opened = async {
-            match &self.tls {
-                None => {
-                    let (client, carrier) = self.config.connect(NoTls).await?;
-                    Ok((client, Box::pin(carrier) as Carrier))
-                }
-                Some(tls) => {
-                    let (client, carrier) = self.config.connect(tls.connector()).await?;
-                    Ok((client, Box::pin(carrier) as Carrier))
-                }
-            }
-        };
         // The driver's own time-out ends with the socket; a server that accepts and says nothing has this one.
-        match tokio::time::timeout(CONNECT_WITHIN * 2, opened).await {
+        match tokio::time::timeout(CONNECT_WITHIN * 2, self.open_plainly()).await {
             Ok(opened) => opened.map_err(|e| DbError::from_connecting(&e)),
             Err(_) => Err(DbError::unreachable("the server accepted the connection and did not answer")),
         }
+    }
+
+    /// [`Target::open`] without a limit of its own, and with the driver's error.
+    pub(super) async fn open_plainly(&self) -> Result<(Client, Carrier), tokio_postgres::Error> {
+        match &self.tls {
+            None => {
+                let (client, carrier) = self.config.connect(NoTls).await?;
+                Ok((client, Box::pin(carrier) as Carrier))
+            }
+            Some(tls) => {
+                let (client, carrier) = self.config.connect(tls.connector()).await?;
+                Ok((client, Box::pin(carrier) as Carrier))
+            }
+        }
+    }
+
+    pub(super) fn config(&self) -> &tokio_postgres::Config {
+        &self.config
     }
 
     /// Connects, with the carrier running by itself on the current runtime.

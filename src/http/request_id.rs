@@ -3,6 +3,7 @@
 use std::fmt;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpMessage as _, HttpRequest};
 use uuid::Uuid;
 
 /// The header that carries it.
@@ -11,6 +12,11 @@ pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Ours alone: an id that a client sends is not taken over, so nobody can forge or collide log lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(Uuid);
+
+/// The id of a request; none only where the frame does not stand around the handler.
+pub fn of(request: &HttpRequest) -> Option<RequestId> {
+    request.extensions().get::<RequestId>().copied()
+}
 
 impl RequestId {
     /// A new id; later ones sort behind earlier ones (UUID version 7).

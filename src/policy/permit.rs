@@ -69,6 +69,8 @@ impl Grant {
 /// and `check` must all hold; two rules are never mixed into a third.
 #[derive(Clone, Debug)]
 pub struct WriteRule<'a> {
+    /// Its place in [`Permit::rules`].
+    pub place: usize,
     /// `posts.update[1]`, or why there is no rule.
     pub id: &'a str,
     pub when: Option<&'a Condition>,
@@ -134,14 +136,20 @@ impl Permit {
         }
     }
 
-    /// The rules under which exactly these fields may be written, in declared order. Empty: no rule covers them.
+    /// The rules under which these fields may be written, in declared order. Empty: no rule covers them.
+    /// A field that a rule sets counts as covered: what the caller sends must then equal what the rule sets.
     pub fn write_rules(&self, written: &FieldSet) -> Vec<WriteRule<'_>> {
         match &self.terms {
             Terms::Granted(grant) => grant
                 .rules
                 .iter()
-                .filter(|rule| rule.fields.covers(written))
-                .map(|rule| WriteRule {
+                .enumerate()
+                .filter(|(_, rule)| {
+                    let set: FieldSet = rule.set.iter().map(|(field, _)| *field).collect();
+                    rule.fields.union(set).covers(written)
+                })
+                .map(|(place, rule)| WriteRule {
+                    place,
                     id: &rule.id,
                     when: Some(&rule.when).filter(|when| !when.is_always()),
                     check: Some(&rule.check).filter(|check| !check.is_always()),
@@ -149,7 +157,7 @@ impl Permit {
                 })
                 .collect(),
             Terms::Unrestricted(reason) => {
-                vec![WriteRule { id: reason, when: None, check: None, set: &[] }]
+                vec![WriteRule { place: 0, id: reason, when: None, check: None, set: &[] }]
             }
         }
     }

@@ -6,7 +6,6 @@ use super::database::{
     Column, ColumnType, Constraint, ConstraintRule, Database, Definition, Publication, Table, TableIndex,
     TableIndexRule, TouchTrigger,
 };
-use super::literal;
 use super::mark::Mark;
 use crate::condition::{Binding, Condition};
 use crate::model::{
@@ -106,14 +105,13 @@ impl Shape<'_> {
         }
         for (check, condition) in collection.checks.iter().zip(checks) {
             let mut sql = Sql::ddl();
-            let row = sql.fresh();
             sql.raw("(");
             // A check speaks of the record alone: no caller, no captures.
             condition.to_sql(
                 &mut sql,
                 &Binding {
                     collections: self.collections,
-                    row,
+                    row: crate::condition::Row::Bare,
                     old: None,
                     principal: &Principal::anonymous(),
                     captures: &[],
@@ -251,7 +249,7 @@ fn bound_sql(field: &Field, comparison: &'static str, bound: &Bound) -> Sql {
             sql.number(i64::try_from(*size).unwrap_or(i64::MAX));
         }
         Bound::Value(value) => {
-            sql.name(&field.name).raw(comparison).bind(field.kind, literal::text(value));
+            sql.name(&field.name).raw(comparison).bind(field.kind, value.to_text());
         }
     }
     sql
@@ -263,7 +261,7 @@ fn default_sql(kind: Kind, default: &DefaultValue) -> Option<Definition> {
     match default {
         DefaultValue::Attribute(_) => return None,
         // No default and a default of null are one and the same.
-        DefaultValue::Literal(value) => sql.bind(kind, Some(literal::text(value)?)),
+        DefaultValue::Literal(value) => sql.bind(kind, Some(value.to_text()?)),
         DefaultValue::Now => sql.raw("now()"),
         DefaultValue::UuidV7 => sql.raw("basewright.uuid_v7()"),
     };

@@ -133,7 +133,7 @@ impl Found {
                     let table = table.into_table(name.clone(), mark, postgres)?;
                     tables.insert(name, table);
                 }
-                // The comment only begins like a mark.
+                // The statement asks for marks only; both read them the same way.
                 None => {
                     foreign.insert(name);
                 }

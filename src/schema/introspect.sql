@@ -3,7 +3,8 @@ with ours as (
   select c.oid, c.relname, c.relreplident, d.description as mark
   from pg_class c
   join pg_description d on d.objoid = c.oid and d.classoid = 'pg_class'::regclass and d.objsubid = 0
-  where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and d.description like 'basewright%'
+  where c.relnamespace = 'public'::regnamespace and c.relkind = 'r'
+    and (d.description = 'basewright' or d.description like 'basewright {%')
 )
 select json_build_object(
   'postgres', current_setting('server_version_num')::int / 10000,

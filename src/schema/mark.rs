@@ -57,11 +57,11 @@ fn hex(fingerprint: Fingerprint) -> String {
 impl Mark {
     /// Reads a table's comment; `None` if the table is not ours.
     pub(super) fn read(comment: &str) -> Option<Mark> {
-        let rest = comment.trim().strip_prefix(WORD)?;
+        let rest = comment.strip_prefix(WORD)?;
         if rest.is_empty() {
             return Some(Mark::default());
         }
-        let json = rest.strip_prefix(' ')?;
+        let json = rest.strip_prefix(' ').filter(|json| json.starts_with('{'))?;
         // Notes that cannot be read (of a newer version, edited) are no notes; the table is ours all the same.
         Some(serde_json::from_str(json).unwrap_or_default())
     }
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(Mark::read(&mark.text()), Some(mark));
         assert_eq!(Mark::read("basewright"), Some(Mark::default()));
         assert_eq!(Mark::read("basewright {broken"), Some(Mark::default()));
-        for foreign in ["", "basewrights", "my notes on basewright", "basewright's table"] {
+        for foreign in ["", "basewrights", "my notes on basewright", "basewright's table", "basewright made it", "basewright "] {
             assert_eq!(Mark::read(foreign), None, "{foreign}");
         }
     }

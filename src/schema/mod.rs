@@ -5,7 +5,7 @@
 //! without I/O; [`plan`] adds what only the rows can tell (how many values a drop would lose); [`apply`] does
 //! all of a plan or nothing of it.
 //!
-//! **What is ours.** A table belongs to the project if its comment starts with `basewright` (see `mark`).
+//! **What is ours.** A table belongs to the project if its comment is a mark (see `mark`).
 //! No other table is ever touched. The comment travels with the table through renames, dumps and restores,
 //! needs no table of our own and is written in the transaction of the DDL that it describes.
 //!
@@ -25,7 +25,6 @@ mod ddl;
 mod desired;
 mod diff;
 mod introspect;
-mod literal;
 mod mark;
 mod plan;
 mod rename;

@@ -16,12 +16,12 @@ use crate::model::{Action, Collection, CollectionId, FieldId, Kind, Principal};
 use crate::policy::{Decision, Permit};
 use crate::query::request::Step;
 
-pub use operand::Predicate;
-pub use select::Statement;
-pub use write::{Conflict, DeletePlan, InsertPlan, UpdatePlan, WritePlan};
-pub use write_sql::{Judgement, WriteStatement};
 
-pub(crate) use operand::{Operand, Test};
+pub use select::{Cost, Statement};
+pub use write::{Conflict, DeletePlan, InsertOptions, InsertPlan, UpdatePlan, WritePlan};
+pub use write_sql::WriteStatement;
+
+pub(crate) use operand::{Operand, Predicate, Test};
 
 /// What a plan is made with: one version of the project and who asks.
 #[derive(Clone, Copy)]

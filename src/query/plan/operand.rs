@@ -10,7 +10,7 @@ use crate::query::request::{self, Comparison, Filter, FullText, Is};
 
 /// A condition of a request on a node's rows.
 #[derive(Debug)]
-pub enum Predicate {
+pub(crate) enum Predicate {
     And { terms: Vec<Predicate>, negated: bool },
     Or { terms: Vec<Predicate>, negated: bool },
     Test { column: Column, test: Test, negated: bool },

@@ -20,7 +20,7 @@ impl Context<'_> {
     pub(super) fn relate(&self, source: &Permit, embed: &Embed) -> Result<(Relationship, Permit), Error> {
         let mut found: Vec<(&Relationship, Option<Permit>)> = Vec::new();
         for relationship in self.catalog.relationships(source.collection()) {
-            if !self.names(relationship, embed) {
+            if !self.is_named(relationship, embed) {
                 continue;
             }
             let (referring, field) = relationship.referring();
@@ -54,7 +54,7 @@ impl Context<'_> {
     }
 
     /// The embed's target and hint fit this relationship.
-    fn names(&self, relationship: &Relationship, embed: &Embed) -> bool {
+    fn is_named(&self, relationship: &Relationship, embed: &Embed) -> bool {
         let (referring, field) = relationship.referring();
         let field_name = &self.collection(referring).field(field).name;
         let target_name = &self.collection(relationship.target).name;

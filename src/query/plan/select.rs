@@ -4,7 +4,7 @@
 //! stands behind the visibility condition; plain comparisons stay plain, so that indexes serve them.
 
 use super::{Column, Context, EmbedPlan, NodePlan, Operand, OrderBy, Predicate, ReadPlan, Source, Test};
-use crate::condition::{Binding, Condition, Row};
+use crate::condition::{Binding, Condition, Reach, Row};
 use crate::model::{FieldId, Kind, Name};
 use crate::query::request::{Comparison, FullText, Is, Step};
 use crate::sql::{Alias, Sql};
@@ -78,10 +78,7 @@ impl Context<'_> {
         if node.outputs.iter().any(|output| matches!(output.source, Source::Count)) {
             return;
         }
-        for (at, order) in node.order.iter().enumerate() {
-            sql.raw(if at == 0 { " order by " } else { ", " });
-            self.order_term(sql, node, row, order);
-        }
+        self.order(sql, node, row);
         sql.raw(" limit ").bind(Kind::BIGINT, Some(node.limit.to_string()));
         if node.offset > 0 {
             sql.raw(" offset ").bind(Kind::BIGINT, Some(node.offset.to_string()));
@@ -119,12 +116,26 @@ impl Context<'_> {
         let mut glue = Glue::where_clause();
         if let Some(join) = join {
             glue.put(sql);
-            let relationship = &join.embed.relationship;
-            self.masked_field(sql, node, row, relationship.foreign);
-            sql.raw(" = ");
-            self.masked_field(sql, join.parent, join.parent_row, relationship.local);
+            self.joined(sql, node, row, join);
         }
         self.rows_that_qualify(sql, node, row, &mut glue);
+    }
+
+    /// The relation's two fields are equal and neither is hidden on its row. Written so that indexes serve it.
+    fn joined(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Join<'_>) {
+        let relationship = &join.embed.relationship;
+        let name = |id, field| &self.collection(id).field(field).name;
+        sql.column(row, name(relationship.target, relationship.foreign)).raw(" = ");
+        sql.column(join.parent_row, name(relationship.source, relationship.local));
+        for (mask, row) in [
+            (node.permit.mask(relationship.foreign), row),
+            (join.parent.permit.mask(relationship.local), join.parent_row),
+        ] {
+            if let Some(mask) = mask {
+                sql.raw(" and ");
+                self.condition(sql, mask, row);
+            }
+        }
     }
 
     /// Visibility, the filter and the inner embeds, AND-ed.
@@ -163,6 +174,13 @@ impl Context<'_> {
         sql.raw("exists (select 1 from ");
         self.from_where(sql, &join.embed.node, row, Some(join));
         sql.raw(")");
+    }
+
+    pub(super) fn order(&self, sql: &mut Sql, node: &NodePlan, row: Alias) {
+        for (at, order) in node.order.iter().enumerate() {
+            sql.raw(if at == 0 { " order by " } else { ", " });
+            self.order_term(sql, node, row, order);
+        }
     }
 
     fn order_term(&self, sql: &mut Sql, node: &NodePlan, row: Alias, order: &OrderBy) {
@@ -388,44 +406,62 @@ impl Context<'_> {
         }
     }
 
-    /// A read is cheap if a plain equality on the key, on a unique field or on the front of an index bounds its rows.
-    fn cost(&self, node: &NodePlan) -> Cost {
+    /// A plain equality on the key or on a unique constraint leaves at most one row.
+    pub(super) fn cost_by_key(&self, node: &NodePlan) -> Cost {
         let collection = self.collection(node.permit.collection());
-        let equal = |field: FieldId| {
-            node.filter.iter().any(|predicate| match predicate {
-                Predicate::Test { column, test: Test::Compare { operator: Comparison::Eq, operand: Operand::One { .. } }, negated: false } => {
-                    column.field == field && column.steps.is_empty()
-                }
-                _ => false,
-            })
-        };
         let by_key = std::iter::once(&collection.primary_key)
             .chain(&collection.unique)
-            .any(|key| key.iter().all(|field| equal(*field)));
-        let plain = node.filter.iter().all(|predicate| match predicate {
-            Predicate::Test { column, test, .. } => !test.is_risky(column),
-            _ => false,
-        });
-        // The page must come in the index's own order, else all matching rows are read and sorted.
-        let by_index = collection.indexes.iter().any(|index| {
-            let prefix = index.columns.iter().take_while(|column| equal(column.field)).count();
-            let rest = &index.columns[prefix..];
-            prefix > 0
-                && node.order.len() <= rest.len()
-                && node.order.iter().zip(rest).all(|(order, column)| {
-                    order.embed.is_none()
-                        && order.column.field == column.field
-                        && order.column.steps.is_empty()
-                        && order.descending == column.descending
-                        && order.nulls_first.is_none_or(|first| first == order.descending)
-                })
-        });
-        if node.embeds.is_empty() && (by_key || (by_index && plain && node.limit <= 100 && node.offset == 0)) {
-            Cost::Cheap
-        } else {
-            Cost::Unknown
-        }
+            .any(|key| key.iter().all(|field| is_equal(node, *field)));
+        if by_key && node.embeds.is_empty() { Cost::Cheap } else { Cost::Unknown }
     }
+
+    /// A read is cheap by its key, or where the front of an index bounds its rows and already has them in order.
+    fn cost(&self, node: &NodePlan) -> Cost {
+        if self.cost_by_key(node) == Cost::Cheap {
+            return Cost::Cheap;
+        }
+        let collection = self.collection(node.permit.collection());
+        let plain = node.embeds.is_empty()
+            && node.limit <= SHORT_PAGE
+            && node.offset == 0
+            && node.permit.when().is_none_or(|when| when.reach() == Reach::Row)
+            && node.filter.iter().all(|predicate| match predicate {
+                Predicate::Test { column, test, .. } => !test.is_risky(column),
+                Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => false,
+            });
+        // The page must come in the index's own order, else all matching rows are read and sorted.
+        let by_index = || {
+            collection.indexes.iter().any(|index| {
+                let prefix = index.columns.iter().take_while(|column| is_equal(node, column.field)).count();
+                let rest = &index.columns[prefix..];
+                prefix > 0
+                    && node.order.len() <= rest.len()
+                    && node.order.iter().zip(rest).all(|(order, column)| {
+                        order.embed.is_none()
+                            && order.column.field == column.field
+                            && order.column.steps.is_empty()
+                            && order.descending == column.descending
+                            && order.nulls_first.is_none_or(|first| first == order.descending)
+                    })
+            })
+        };
+        if plain && by_index() { Cost::Cheap } else { Cost::Unknown }
+    }
+}
+
+/// The longest page that may share a pipelined connection.
+const SHORT_PAGE: u64 = 100;
+
+/// The filter asks for one value of this field.
+fn is_equal(node: &NodePlan, field: FieldId) -> bool {
+    node.filter.iter().any(|predicate| match predicate {
+        Predicate::Test {
+            column,
+            test: Test::Compare { operator: Comparison::Eq, operand: Operand::One { .. } },
+            negated: false,
+        } => column.field == field && column.steps.is_empty(),
+        Predicate::Test { .. } | Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => false,
+    })
 }
 
 /// Puts `where` before the first condition and `and` before the others.

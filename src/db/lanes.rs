@@ -1,0 +1,276 @@
+//! [`Lanes`]: a worker's own connections, shared by all its requests at once.
+//!
+//! A lane is one connection whose requests are pipelined: each is sent at once, behind the others, and the
+//! answers come in order. That costs one system call for many requests where a pool pays two and a wake-up
+//! each; but a slow statement holds up those behind it, so only statements known to be cheap belong here,
+//! and writes, which may wait for a row's lock, have lanes of their own.
+//!
+//! There are no transactions here: each statement is one. Those that need more take the pool.
+
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use tokio::sync::watch;
+use tokio_postgres::{Client, Statement};
+
+use super::row::Text;
+use super::statements::Statements;
+use super::target::Carrier;
+use super::{DbError, Row, Target};
+use crate::sql::Sql;
+
+/// The pauses between attempts to connect: the first, and what they grow to.
+const RECONNECT_AFTER: Duration = Duration::from_millis(50);
+const RECONNECT_AFTER_AT_MOST: Duration = Duration::from_secs(2);
+
+/// How many connections, and how much each remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LanesOptions {
+    /// Connections for reads.
+    pub reads: NonZeroUsize,
+    /// Connections for writes.
+    pub writes: NonZeroUsize,
+    /// Prepared statements that each connection keeps.
+    pub statements: NonZeroUsize,
+    /// How long a request waits for the very first connection to come about.
+    pub first_connection_within: Duration,
+}
+
+impl Default for LanesOptions {
+    fn default() -> LanesOptions {
+        const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+        const STATEMENTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+        LanesOptions {
+            reads: TWO,
+            writes: TWO,
+            statements: STATEMENTS,
+            first_connection_within: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The connections of one worker. Dropping it closes them once their requests are answered.
+#[derive(Debug)]
+pub struct Lanes {
+    reads: Vec<Lane>,
+    writes: Vec<Lane>,
+    first_connection_within: Duration,
+}
+
+impl Lanes {
+    /// Opens the lanes on the current runtime, whose thread then does their work. Returns at once: they
+    /// connect in the background, and again whenever a connection is lost.
+    pub fn open(target: &Target, options: LanesOptions) -> Lanes {
+        let lanes = |count: NonZeroUsize| {
+            (0..count.get()).map(|_| Lane::open(target.clone(), options.statements)).collect()
+        };
+        Lanes {
+            reads: lanes(options.reads),
+            writes: lanes(options.writes),
+            first_connection_within: options.first_connection_within,
+        }
+    }
+
+    /// Runs a statement that changes nothing.
+    ///
+    /// Fails at once, with [`DbError::is_unavailable`], while there is no connection.
+    pub async fn read(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
+        self.run(&self.reads, sql, DbError::from_reading).await
+    }
+
+    /// Runs a statement that may change something, as a transaction of its own. Never sent twice: if the
+    /// connection is lost under way, [`DbError::outcome_unknown`] says so.
+    pub async fn write(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
+        self.run(&self.writes, sql, DbError::from_writing).await
+    }
+
+    async fn run(&self, lanes: &[Lane], sql: &Sql, fault: Fault) -> Result<Vec<Row>, DbError> {
+        let (lane, link) = self.pick(lanes).await?;
+        let _under_way = lane.count();
+        link.run(sql, fault).await
+    }
+
+    /// The connected lane with the fewest requests under way.
+    async fn pick<'a>(&self, lanes: &'a [Lane]) -> Result<(&'a Lane, Arc<Link>), DbError> {
+        if let Some(picked) = least_busy(lanes) {
+            return Ok(picked);
+        }
+        // Only a lane that never was connected is waited for: after a loss requests fail fast.
+        for lane in lanes {
+            let mut state = lane.state.clone();
+            let settled = state.wait_for(|state| !matches!(state, State::Connecting));
+            // Either outcome, and a time-out, is read off the lanes below.
+            let _ = tokio::time::timeout(self.first_connection_within, settled).await;
+            if let Some(picked) = least_busy(lanes) {
+                return Ok(picked);
+            }
+        }
+        let why = lanes.iter().find_map(|lane| match &*lane.state.borrow() {
+            State::Down(why) => Some(why.to_string()),
+            State::Connecting | State::Up(_) => None,
+        });
+        Err(DbError::unreachable(why.unwrap_or_else(|| "not connected yet".to_owned())))
+    }
+}
+
+fn least_busy(lanes: &[Lane]) -> Option<(&Lane, Arc<Link>)> {
+    lanes
+        .iter()
+        .filter_map(|lane| lane.link().map(|link| (lane, link)))
+        .min_by_key(|(lane, _)| lane.under_way.load(Ordering::Relaxed))
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// No attempt has ended yet.
+    Connecting,
+    Up(Arc<Link>),
+    /// With the reason.
+    Down(Arc<str>),
+}
+
+#[derive(Debug)]
+struct Lane {
+    state: watch::Receiver<State>,
+    under_way: AtomicUsize,
+}
+
+impl Lane {
+    fn open(target: Target, statements: NonZeroUsize) -> Lane {
+        let (sender, state) = watch::channel(State::Connecting);
+        tokio::spawn(drive(target, statements, sender));
+        Lane { state, under_way: AtomicUsize::new(0) }
+    }
+
+    fn link(&self) -> Option<Arc<Link>> {
+        match &*self.state.borrow() {
+            State::Up(link) if !link.client.is_closed() => Some(Arc::clone(link)),
+            State::Up(_) | State::Connecting | State::Down(_) => None,
+        }
+    }
+
+    /// Counts a request as under way until the guard is dropped, also if the request is abandoned.
+    fn count(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(&self.under_way)
+    }
+}
+
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Keeps one lane connected until nobody holds its other end.
+async fn drive(target: Target, statements: NonZeroUsize, state: watch::Sender<State>) {
+    let mut pause = RECONNECT_AFTER;
+    let mut known_down = false;
+    loop {
+        let opened = tokio::select! {
+            () = state.closed() => return,
+            opened = target.open() => opened,
+        };
+        let why = match opened {
+            Ok((client, carrier)) => {
+                if known_down {
+                    tracing::info!("the database is there again");
+                }
+                (pause, known_down) = (RECONNECT_AFTER, false);
+                match carry(client, carrier, statements, &state).await {
+                    Some(why) => why,
+                    None => return,
+                }
+            }
+            Err(e) => e.to_string(),
+        };
+        if !known_down {
+            tracing::warn!(%why, "no connection to the database: trying again");
+            known_down = true;
+        }
+        state.send_replace(State::Down(why.into()));
+        tokio::select! {
+            () = state.closed() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(RECONNECT_AFTER_AT_MOST);
+    }
+}
+
+/// Serves requests over one connection until it ends, and says why; `None` if the lane was closed.
+async fn carry(
+    client: Client,
+    mut carrier: Carrier,
+    statements: NonZeroUsize,
+    state: &watch::Sender<State>,
+) -> Option<String> {
+    let link = Link { client: Arc::new(client), statements: Statements::new(statements) };
+    state.send_replace(State::Up(Arc::new(link)));
+    tokio::select! {
+        ended = &mut carrier => Some(match ended {
+            Ok(()) => "the connection was closed".to_owned(),
+            Err(e) => DbError::from_reading(&e).to_string(),
+        }),
+        () = state.closed() => {
+            // Requests that are under way hold the client themselves; the carrier ends with the last of them.
+            state.send_replace(State::Down("closed".into()));
+            if let Err(e) = carrier.await {
+                tracing::debug!(error = %e, "a lane's connection ended");
+            }
+            None
+        }
+    }
+}
+
+/// How an error of the driver is to be understood: by whether the statement may have changed something.
+type Fault = fn(&tokio_postgres::Error) -> DbError;
+
+/// One live connection and what is prepared on it.
+struct Link {
+    client: Arc<Client>,
+    statements: Statements,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    async fn run(&self, sql: &Sql, fault: Fault) -> Result<Vec<Row>, DbError> {
+        let statement = self.statements.get(&self.client, sql).await?;
+        match rows(&self.client, &statement, sql, fault).await {
+            // The tables changed under a prepared statement. It was refused before it did anything, so it
+            // may be sent again; a second refusal is not about the preparation.
+            Err(e) if e.statement_is_stale() => {
+                self.statements.forget(sql.text());
+                drop(statement);
+                let statement = self.statements.get(&self.client, sql).await?;
+                rows(&self.client, &statement, sql, fault).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+async fn rows(client: &Client, statement: &Statement, sql: &Sql, fault: Fault) -> Result<Vec<Row>, DbError> {
+    let stream = client.query_raw(statement, Text::all(sql.params())).await.map_err(|e| fault(&e))?;
+    collect(stream, fault).await
+}
+
+/// All rows of an answer.
+pub(super) async fn collect(stream: tokio_postgres::RowStream, fault: Fault) -> Result<Vec<Row>, DbError> {
+    let mut stream = pin!(stream);
+    let mut rows = Vec::new();
+    while let Some(row) = stream.try_next().await.map_err(|e| fault(&e))? {
+        rows.push(Row::new(row));
+    }
+    Ok(rows)
+}
