@@ -97,7 +97,9 @@ async fn measure(client: &impl GenericClient, plan: &mut Plan) -> Result<(), Fai
 }
 
 /// Does all of a plan, or nothing of it: one transaction, which only one at a time can be in. Compares again
-/// before and after, so a database that has moved since the plan was made is left alone.
+/// before and after, so a database that has moved since the plan was made is left alone. A plan without steps is
+/// worth applying too: it takes note of a `renamed_from` that has left the project, so that the same rename can be
+/// asked for once more.
 ///
 /// # Errors
 /// See [`Failure`]; nothing is applied then.

@@ -95,7 +95,14 @@ mod tests {
         assert_eq!(Mark::read(&mark.text()), Some(mark));
         assert_eq!(Mark::read("basewright"), Some(Mark::default()));
         assert_eq!(Mark::read("basewright {broken"), Some(Mark::default()));
-        for foreign in ["", "basewrights", "my notes on basewright", "basewright's table", "basewright made it", "basewright "] {
+        for foreign in [
+            "",
+            "basewrights",
+            "my notes on basewright",
+            "basewright's table",
+            "basewright made it",
+            "basewright ",
+        ] {
             assert_eq!(Mark::read(foreign), None, "{foreign}");
         }
     }
