@@ -593,7 +593,7 @@ async fn what_is_read_as_a_value_is_read_alike_by_postgres() {
                 let piece = random.one_of(&pieces);
                 text = letters[..at].iter().collect::<String>()
                     + piece
-                    + &letters[(at + drop).min(letters.len())..].iter().collect::<String>();
+                    + letters[(at + drop).min(letters.len())..].iter().collect::<String>().as_str();
             }
             if let Some(value) = Value::parse(Kind::one(scalar), &text) {
                 single.push((text.clone(), value));
