@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod db;
+mod dialect;
 mod encoding;
 mod layers;
 mod schema;

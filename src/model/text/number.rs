@@ -208,7 +208,9 @@ impl Shortest {
     /// Of two equally near decimals of the shortest length Postgres prints the even one, Rust the upper.
     fn even(self, number: f64, exact: Binary) -> Shortest {
         let digits = self.number();
-        if digits % 2 == 0 || Binary::decimal(digits * 10 - 5, self.scale() - 1) != Some(exact.reduced()) {
+        if digits.is_multiple_of(2)
+            || Binary::decimal(digits * 10 - 5, self.scale() - 1) != Some(exact.reduced())
+        {
             return self;
         }
         let mut lower = Shortest { ..self };
@@ -326,7 +328,7 @@ impl Binary {
         let fives = 5u128.pow(scale.unsigned_abs());
         let mantissa = if scale >= 0 {
             digits.checked_mul(fives)?
-        } else if digits % fives == 0 {
+        } else if digits.is_multiple_of(fives) {
             digits / fives
         } else {
             return None;
