@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 mod db;
+mod encoding;
+mod layers;
+mod schema;
 mod support;

@@ -2,11 +2,16 @@
 //!
 //! Pure data. Nothing here knows YAML, SQL statements, HTTP or policies.
 
+pub(crate) mod binary;
 mod collection;
+mod json;
 mod kind;
 mod name;
 mod principal;
+pub(crate) mod text;
 mod value;
+
+pub use binary::Malformed;
 
 pub use collection::{
     Bound, Check, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, FieldSet, Index,
