@@ -111,7 +111,7 @@ impl Shape<'_> {
                 &mut sql,
                 &Binding {
                     collections: self.collections,
-                    row: crate::condition::Row::Bare,
+                    row: Row::Bare,
                     old: None,
                     principal: &Principal::anonymous(),
                     captures: &[],
@@ -186,9 +186,13 @@ impl Shape<'_> {
         if let Some(pattern) = &field.pattern {
             let mut sql = Sql::ddl();
             match Pattern::parse(pattern) {
-                Ok(pattern) => pattern.to_sql(&mut sql, |sql| drop(sql.name(&field.name))),
+                Ok(pattern) => pattern.to_sql(&mut sql, |sql| {
+                    sql.name(&field.name);
+                }),
                 // No project has such a pattern; a table that takes everything would be the worse answer.
-                Err(_) => drop(sql.raw("false")),
+                Err(_) => {
+                    sql.raw("false");
+                }
             }
             add("match", sql);
         }
