@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod db;
+mod encoding;
+mod layers;
 mod schema;
 mod support;

@@ -6,5 +6,6 @@
 pub mod cache;
 pub mod keyfile;
 pub mod keys;
+pub mod resolve;
 pub mod revocation;
 pub mod token;

@@ -2,11 +2,14 @@
 //!
 //! Pure: the caller reads the files. Nobody else knows YAML.
 
+mod cases;
 mod conditions;
+mod default;
 mod draft;
 mod fault;
 mod gather;
 mod generate;
+mod given;
 mod later;
 mod limits;
 mod literal;
@@ -109,14 +112,14 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     let rules = policies::rules(&gathered.policies, &roles, &typing, &mut faults);
     let limits = limits::read(&gathered.limits, &mut faults);
     let names: Vec<String> = gathered.conditions.iter().map(|(key, _)| key.text.clone()).collect();
-    let words = tests::Words {
+    let words = cases::Words {
         collections: &collections,
         roles: &roles,
         rules: &rules,
         conditions: &names,
         broken: &broken,
     };
-    let tests = tests::read(&gathered.tests, &words, &mut faults);
+    let tests = cases::read(&gathered.tests, &words, &mut faults);
     if !faults.is_empty() {
         return Err(faults.finish());
     }

@@ -264,7 +264,7 @@ impl Rules<'_> {
             } else if self.typing.broken.contains(&key.text) {
                 None
             } else {
-                resolve::default(value, field, "the value", faults)
+                super::default::read(value, field, "the value", faults)
             };
             set.extend(forced.map(|forced| (id, forced)));
         }

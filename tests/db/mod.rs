@@ -1,2 +1,4 @@
 mod embedded;
+mod lanes;
 mod migrate;
+mod pool;

