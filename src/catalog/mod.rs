@@ -43,8 +43,10 @@ impl Catalog {
         rules: Vec<Rule>,
         limits: Limits,
     ) -> Result<Catalog, CatalogFault> {
-        let validators =
-            collections.iter().map(|(_, collection)| Validator::compile(collection)).collect::<Result<_, _>>()?;
+        let validators = collections
+            .iter()
+            .map(|(_, collection)| Validator::compile(collection))
+            .collect::<Result<_, _>>()?;
         let relationships = relationship::of(&collections);
         let policies = Policies::compile(&collections, roles, rules)?;
         Ok(Catalog { version, collections, policies, limits, validators, relationships })

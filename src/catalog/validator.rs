@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationError};
-use serde_json::{json, Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::condition::pattern::Pattern;
 use crate::error::FieldFault;
@@ -204,21 +204,25 @@ fn number_of(value: &Value) -> Option<Json> {
 /// A stable code and a sentence that never echoes the value.
 fn describe(error: &ValidationError<'_>, word: Option<&Word>, nested: bool) -> (&'static str, String) {
     let expected = || match word {
-        Some(Word { kind, .. }) if kind.array && !nested => format!("must be a list of {}", kind.scalar.yaml()),
+        Some(Word { kind, .. }) if kind.array && !nested => {
+            format!("must be a list of {}", kind.scalar.yaml())
+        }
         Some(Word { kind, .. }) => format!("must be {}", article(kind.scalar.yaml())),
         None => "must be an object".to_owned(),
     };
     match error.kind() {
         ValidationErrorKind::Type { .. } | ValidationErrorKind::Format { .. } => ("kind", expected()),
-        ValidationErrorKind::Pattern { .. }
-            if word.is_some_and(|word| word.kind.scalar != Scalar::Text) =>
-        {
+        ValidationErrorKind::Pattern { .. } if word.is_some_and(|word| word.kind.scalar != Scalar::Text) => {
             ("kind", expected())
         }
-        ValidationErrorKind::Pattern { .. } => ("match", "does not have the form that this field asks for".to_owned()),
+        ValidationErrorKind::Pattern { .. } => {
+            ("match", "does not have the form that this field asks for".to_owned())
+        }
         ValidationErrorKind::Enum { .. } => {
             let values = word.and_then(|word| word.values.as_ref());
-            let list = values.map(|values| Cow::Owned(values.join(", "))).unwrap_or(Cow::Borrowed("the declared values"));
+            let list = values
+                .map(|values| Cow::Owned(values.join(", ")))
+                .unwrap_or(Cow::Borrowed("the declared values"));
             ("values", format!("must be one of: {list}"))
         }
         ValidationErrorKind::Minimum { limit } => ("min", format!("must be at least {limit}")),

@@ -53,7 +53,13 @@ pub struct Project {
 impl Project {
     /// Compiles the project for requests. `version` counts reloads.
     pub fn catalog(&self, version: u64) -> Result<Catalog, CatalogFault> {
-        Catalog::compile(version, self.collections.clone(), &self.roles, self.rules.clone(), self.limits.clone())
+        Catalog::compile(
+            version,
+            self.collections.clone(),
+            &self.roles,
+            self.rules.clone(),
+            self.limits.clone(),
+        )
     }
 }
 

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use crate::catalog::Limits;
 use crate::error::{Code, Error};
@@ -183,7 +183,10 @@ mod tests {
     fn a_decimal_keeps_its_digits_on_the_way_to_the_database() {
         let body = Body::parse(br#"{"price": 12345678901234567890.10, "x": 1}"#, &Limits::default()).unwrap();
         assert!(body.single);
-        assert_eq!(payload(&body.records, &["price".to_owned()], &[]), r#"[{"price":12345678901234567890.10}]"#);
+        assert_eq!(
+            payload(&body.records, &["price".to_owned()], &[]),
+            r#"[{"price":12345678901234567890.10}]"#
+        );
     }
 
     #[test]
@@ -193,7 +196,9 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_refused() {
-        for text in ["", "  ", "null", "1", "\"a\"", "{", "[1]", "[[]]", "[{}, null]", "{\"a\":}", "\u{feff}{}"] {
+        for text in
+            ["", "  ", "null", "1", "\"a\"", "{", "[1]", "[[]]", "[{}, null]", "{\"a\":}", "\u{feff}{}"]
+        {
             refusal(text);
         }
         assert!(refusal(&format!("{}1{}", "[".repeat(70), "]".repeat(70))).contains("nested deeper"));

@@ -57,7 +57,8 @@ pub async fn page(
         return Ok(Page { rows, total: None });
     }
     let counting = plan.count(context);
-    let (rows, counted) = futures_util::future::join(database.read(&statement), database.read(&counting)).await;
+    let (rows, counted) =
+        futures_util::future::join(database.read(&statement), database.read(&counting)).await;
     let rows = rows.map_err(DbError::into_error)?;
     let counted = counted.map_err(DbError::into_error)?;
     let found = counted.first().and_then(|row| row.integer(0)).unwrap_or(0);

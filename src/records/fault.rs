@@ -21,15 +21,15 @@ pub(super) fn of_write(context: Context<'_>, permit: &Permit, error: DbError) ->
     let fields = report.constraint.as_deref().map(|name| constrained(collection, name)).unwrap_or_default();
     let visible = |field: &FieldId| known.contains(*field) || permit.covers(*field);
     let named = !fields.is_empty() && fields.iter().all(visible);
-    let constraint = report.constraint.as_deref().filter(|_| named).map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let constraint =
+        report.constraint.as_deref().filter(|_| named).map(|name| format!(" \"{name}\"")).unwrap_or_default();
     let table = &collection.name;
     let (code, message, fault) = match report.sqlstate.as_str() {
         // What our own function raises inside the statement.
         "42501" => return Error::with(context.denial(), report.message.clone()).source(error),
         "BW116" => {
-            return Error::new(Code::NotSingular).details(
-                report.message.split_once(' ').map_or("", |(count, _)| count).to_owned(),
-            );
+            return Error::new(Code::NotSingular)
+                .details(report.message.split_once(' ').map_or("", |(count, _)| count).to_owned());
         }
         "23505" => (
             "unique",
@@ -38,7 +38,9 @@ pub(super) fn of_write(context: Context<'_>, permit: &Permit, error: DbError) ->
         ),
         "23503" if refers_here(context.catalog, permit.collection(), report.constraint.as_deref()) => (
             "reference",
-            format!("update or delete on table \"{table}\" violates a foreign key: other records refer to it"),
+            format!(
+                "update or delete on table \"{table}\" violates a foreign key: other records refer to it"
+            ),
             "is referred to by other records",
         ),
         "23503" => (
@@ -47,13 +49,22 @@ pub(super) fn of_write(context: Context<'_>, permit: &Permit, error: DbError) ->
             "refers to a record that does not exist",
         ),
         "23502" => {
-            let field = report.column.as_deref().and_then(|name| collection.field_id(name)).filter(|field| visible(field));
-            let column = field.map(|field| format!(" in column \"{}\"", collection.field(field).name)).unwrap_or_default();
+            let field = report
+                .column
+                .as_deref()
+                .and_then(|name| collection.field_id(name))
+                .filter(|field| visible(field));
+            let column = field
+                .map(|field| format!(" in column \"{}\"", collection.field(field).name))
+                .unwrap_or_default();
             let mut refused = Error::with(
                 Code::Sqlstate(report.sqlstate.clone()),
                 format!("null value{column} of relation \"{table}\" violates not-null constraint"),
             );
-            refused.fields = field.map(|field| of_field(collection, field, "required", "must not be null")).into_iter().collect();
+            refused.fields = field
+                .map(|field| of_field(collection, field, "required", "must not be null"))
+                .into_iter()
+                .collect();
             return refused.source(error);
         }
         "23514" => (
@@ -104,7 +115,8 @@ fn constrained(collection: &Collection, name: &str) -> Vec<FieldId> {
     for field in collection.field_ids() {
         let declared = collection.field(field);
         let relation = declared.relation.as_ref().is_some_and(|relation| relation.constraint == *name);
-        let bound = ["min", "max", "match", "values"].iter().any(|code| joined(&[field], &format!("{code}_check")));
+        let bound =
+            ["min", "max", "match", "values"].iter().any(|code| joined(&[field], &format!("{code}_check")));
         if relation || bound {
             return vec![field];
         }
@@ -121,9 +133,7 @@ fn refers_here(catalog: &Catalog, id: CollectionId, constraint: Option<&str>) ->
     let Some(name) = constraint else { return false };
     catalog.collections.iter().any(|(other, collection)| {
         collection.fields.iter().filter_map(|field| field.relation.as_ref()).any(|relation| {
-            relation.constraint == *name
-                && relation.target == RelationTarget::Collection(id)
-                && other != id
+            relation.constraint == *name && relation.target == RelationTarget::Collection(id) && other != id
         })
     })
 }

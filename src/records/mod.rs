@@ -44,7 +44,9 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
         match outcome {
             Ok(rows) => return Ok(written(plan, rows)),
             // The transaction was undone because another one came between: starting over is safe.
-            Err(error) if attempt < ATTEMPTS && matches!(error.sqlstate(), Some("40001" | "40P01")) => attempt += 1,
+            Err(error) if attempt < ATTEMPTS && matches!(error.sqlstate(), Some("40001" | "40P01")) => {
+                attempt += 1
+            }
             Err(error) => return Err(fault::of_write(context, plan.permit(), error)),
         }
     }
@@ -67,7 +69,8 @@ async fn judged(
 }
 
 fn written(plan: &WritePlan, rows: Vec<Row>) -> Written {
-    let number = |row: &Row, column| row.integer(column).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+    let number =
+        |row: &Row, column| row.integer(column).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
     match plan.represented() {
         None => {
             let affected = rows.first().map_or(0, |row| number(row, 0));
@@ -76,9 +79,9 @@ fn written(plan: &WritePlan, rows: Vec<Row>) -> Written {
         }
         Some(node) => {
             let column = node.columns().count().max(1);
-            let inserted = plan.merges().then(|| {
-                rows.iter().filter(|row| row.boolean(column) == Some(true)).count() as u64
-            });
+            let inserted = plan
+                .merges()
+                .then(|| rows.iter().filter(|row| row.boolean(column) == Some(true)).count() as u64);
             Written { affected: rows.len() as u64, rows, inserted }
         }
     }

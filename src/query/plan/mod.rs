@@ -16,7 +16,6 @@ use crate::model::{Action, Collection, CollectionId, FieldId, Kind, Principal};
 use crate::policy::{Decision, Permit};
 use crate::query::request::Step;
 
-
 pub use select::{Cost, Statement};
 pub use write::{Conflict, DeletePlan, InsertOptions, InsertPlan, UpdatePlan, WritePlan};
 pub use write_sql::WriteStatement;

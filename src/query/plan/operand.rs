@@ -11,11 +11,24 @@ use crate::query::request::{self, Comparison, Filter, FullText, Is};
 /// A condition of a request on a node's rows.
 #[derive(Debug)]
 pub(crate) enum Predicate {
-    And { terms: Vec<Predicate>, negated: bool },
-    Or { terms: Vec<Predicate>, negated: bool },
-    Test { column: Column, test: Test, negated: bool },
+    And {
+        terms: Vec<Predicate>,
+        negated: bool,
+    },
+    Or {
+        terms: Vec<Predicate>,
+        negated: bool,
+    },
+    Test {
+        column: Column,
+        test: Test,
+        negated: bool,
+    },
     /// `rel=is.null`, `rel=not.is.null`: an index into the node's embeds.
-    Related { embed: usize, exists: bool },
+    Related {
+        embed: usize,
+        exists: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -32,11 +45,20 @@ pub(crate) enum Test {
 /// The right side: a value of a kind in Postgres' text format, or a list of them.
 #[derive(Debug)]
 pub(crate) enum Operand {
-    One { kind: Kind, text: String },
+    One {
+        kind: Kind,
+        text: String,
+    },
     /// Holds for one element of an array parameter.
-    Any { kind: Kind, list: String },
+    Any {
+        kind: Kind,
+        list: String,
+    },
     /// Holds for all elements.
-    All { kind: Kind, list: String },
+    All {
+        kind: Kind,
+        list: String,
+    },
 }
 
 impl Test {
@@ -56,7 +78,11 @@ impl Test {
                 | Comparison::Lte => false,
             },
             Test::FullText { .. } => true,
-            Test::Is(_) | Test::IsDistinct(_) | Test::Contains(_) | Test::ContainedBy(_) | Test::Overlaps(_) => false,
+            Test::Is(_)
+            | Test::IsDistinct(_)
+            | Test::Contains(_)
+            | Test::ContainedBy(_)
+            | Test::Overlaps(_) => false,
         }
     }
 
@@ -89,7 +115,8 @@ impl Context<'_> {
                 Ok(Predicate::Or { terms: self.predicates(node, terms)?, negated: *negated })
             }
             Filter::Term { path, negated, test } => {
-                let embed = node.embeds.iter().position(|embed| embed.key == path.field && path.steps.is_empty());
+                let embed =
+                    node.embeds.iter().position(|embed| embed.key == path.field && path.steps.is_empty());
                 if let Some(embed) = embed {
                     return related(embed, *negated, test);
                 }
@@ -154,7 +181,8 @@ impl Context<'_> {
             request::Test::Is(is) => {
                 match is {
                     Is::True | Is::False | Is::Unknown if kind != Kind::BOOLEAN => {
-                        let message = format!("argument of IS TRUE must be type boolean, not type {}", kind.sql());
+                        let message =
+                            format!("argument of IS TRUE must be type boolean, not type {}", kind.sql());
                         return Err(Error::with(Code::Sqlstate("42804".to_owned()), message));
                     }
                     Is::Null | Is::NotNull | Is::True | Is::False | Is::Unknown => {}
@@ -163,7 +191,9 @@ impl Context<'_> {
             }
             request::Test::IsDistinct(text) => Test::IsDistinct(one(text)),
             request::Test::Contains(text) if kind.array || kind == Kind::JSON => Test::Contains(one(text)),
-            request::Test::ContainedBy(text) if kind.array || kind == Kind::JSON => Test::ContainedBy(one(text)),
+            request::Test::ContainedBy(text) if kind.array || kind == Kind::JSON => {
+                Test::ContainedBy(one(text))
+            }
             request::Test::Overlaps(text) if kind.array => Test::Overlaps(one(text)),
             request::Test::Contains(_) => return Err(no_operator(kind, "@>")),
             request::Test::ContainedBy(_) => return Err(no_operator(kind, "<@")),

@@ -60,7 +60,8 @@ impl Context<'_> {
                         cast: None,
                         yields: Yields::Kind(declared.kind),
                     };
-                    plan.outputs.push(Output { key: declared.name.to_string(), source: Source::Column(column) });
+                    plan.outputs
+                        .push(Output { key: declared.name.to_string(), source: Source::Column(column) });
                 }
             }
             Item::Field { path, alias, cast } => {
@@ -89,7 +90,9 @@ impl Context<'_> {
 
     fn embed(&self, plan: &mut NodePlan, embed: &Embed, depth: usize) -> Result<(), Error> {
         if embed.spread {
-            return Err(Error::new(Code::NotSupported).details("Spread embeds are not supported by this version"));
+            return Err(
+                Error::new(Code::NotSupported).details("Spread embeds are not supported by this version")
+            );
         }
         let (relationship, permit) = self.relate(&plan.permit, embed)?;
         let node = self.node(permit, &embed.node, depth + 1)?;
@@ -112,8 +115,9 @@ impl Context<'_> {
             Some(relation) => {
                 let place = plan.embeds.iter().position(|embed| embed.key == *relation).ok_or_else(|| {
                     let message = format!("'{relation}' is not an embedded resource in this request");
-                    Error::with(Code::NotEmbedded, message)
-                        .hint(format!("Verify that '{relation}' is included in the 'select' query parameter."))
+                    Error::with(Code::NotEmbedded, message).hint(format!(
+                        "Verify that '{relation}' is included in the 'select' query parameter."
+                    ))
                 })?;
                 let embed = &plan.embeds[place];
                 if !embed.relationship.cardinality.to_one() {

@@ -32,7 +32,9 @@ impl Context<'_> {
                     }
                 }
                 Decision::Permit(permit) => {
-                    let holder = if referring == source.collection() && relationship.cardinality == Cardinality::ManyToOne {
+                    let holder = if referring == source.collection()
+                        && relationship.cardinality == Cardinality::ManyToOne
+                    {
                         source
                     } else {
                         &permit
@@ -128,7 +130,9 @@ impl Context<'_> {
             })
             .collect();
         let spellings: Vec<String> = found
-            .map(|relationship| format!("'{}!{}'", self.collection(relationship.target).name, relationship.constraint))
+            .map(|relationship| {
+                format!("'{}!{}'", self.collection(relationship.target).name, relationship.constraint)
+            })
             .collect();
         Error::with(
             Code::AmbiguousRelationship,

@@ -59,7 +59,13 @@ pub(super) struct Join<'a> {
 
 impl Context<'_> {
     pub(super) fn binding(&self, row: Alias) -> Binding<'_> {
-        Binding { collections: &self.catalog.collections, row: Row::Alias(row), old: None, principal: self.principal, captures: &[] }
+        Binding {
+            collections: &self.catalog.collections,
+            row: Row::Alias(row),
+            old: None,
+            principal: self.principal,
+            captures: &[],
+        }
     }
 
     /// Writes a condition about the row `row`, in parentheses.
@@ -192,7 +198,12 @@ impl Context<'_> {
                 sql.raw("(select ");
                 self.column_value(sql, &embed.node, related, &order.column);
                 sql.raw(" from ");
-                self.from_where(sql, &embed.node, related, Some(Join { embed, parent: node, parent_row: row }));
+                self.from_where(
+                    sql,
+                    &embed.node,
+                    related,
+                    Some(Join { embed, parent: node, parent_row: row }),
+                );
                 sql.raw(" limit 1)");
             }
         }
@@ -245,16 +256,29 @@ impl Context<'_> {
             sql.raw(if at == last && column.text { " ->> " } else { " -> " });
             match step {
                 Step::Key(key) => sql.bind_text(key.as_str()),
-                Step::Index(index) => sql.bind(Kind::one(crate::model::Scalar::Integer), Some(index.to_string())),
+                Step::Index(index) => {
+                    sql.bind(Kind::one(crate::model::Scalar::Integer), Some(index.to_string()))
+                }
             };
         }
         sql.raw(")");
     }
 
-    fn predicate_sql(&self, sql: &mut Sql, node: &NodePlan, row: Alias, predicate: &Predicate, positive: bool) {
+    fn predicate_sql(
+        &self,
+        sql: &mut Sql,
+        node: &NodePlan,
+        row: Alias,
+        predicate: &Predicate,
+        positive: bool,
+    ) {
         match predicate {
-            Predicate::And { terms, negated } => self.group(sql, node, row, terms, " and ", "true", *negated, positive),
-            Predicate::Or { terms, negated } => self.group(sql, node, row, terms, " or ", "false", *negated, positive),
+            Predicate::And { terms, negated } => {
+                self.group(sql, node, row, terms, " and ", "true", *negated, positive)
+            }
+            Predicate::Or { terms, negated } => {
+                self.group(sql, node, row, terms, " or ", "false", *negated, positive)
+            }
             Predicate::Related { embed, exists } => {
                 if !exists {
                     sql.raw("not ");
@@ -300,7 +324,15 @@ impl Context<'_> {
     }
 
     /// A test, kept away from rows and fields that the caller may not see.
-    fn guarded_test(&self, sql: &mut Sql, node: &NodePlan, row: Alias, column: &Column, test: &Test, positive: bool) {
+    fn guarded_test(
+        &self,
+        sql: &mut Sql,
+        node: &NodePlan,
+        row: Alias,
+        column: &Column,
+        test: &Test,
+        positive: bool,
+    ) {
         let when = node.permit.when().filter(|_| test.is_risky(column));
         if let Some(when) = when {
             sql.raw("case when ");
@@ -460,7 +492,9 @@ fn is_equal(node: &NodePlan, field: FieldId) -> bool {
             test: Test::Compare { operator: Comparison::Eq, operand: Operand::One { .. } },
             negated: false,
         } => column.field == field && column.steps.is_empty(),
-        Predicate::Test { .. } | Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => false,
+        Predicate::Test { .. } | Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => {
+            false
+        }
     })
 }
 

@@ -4,7 +4,7 @@ use super::{Context, Cost, NodePlan};
 use crate::error::{Code, Error, FieldFault};
 use crate::model::{Action, Collection, DefaultValue, FieldId, FieldSet};
 use crate::policy::{Decision, Permit};
-use crate::query::body::{payload, Body};
+use crate::query::body::{Body, payload};
 use crate::query::preferences::Resolution;
 use crate::query::request::Node;
 
@@ -115,7 +115,9 @@ impl WritePlan {
     /// An upsert that updates records whose key is taken: its answer tells new records from old ones.
     pub fn merges(&self) -> bool {
         match self {
-            WritePlan::Insert(plan) => plan.conflict.as_ref().is_some_and(|conflict| conflict.update.is_some()),
+            WritePlan::Insert(plan) => {
+                plan.conflict.as_ref().is_some_and(|conflict| conflict.update.is_some())
+            }
             WritePlan::Update(_) | WritePlan::Delete(_) => false,
         }
     }
@@ -194,7 +196,16 @@ impl InsertPlan {
             .collect();
         let records = payload(&body.records, &names, &flags);
         let answer = context.answer(&permit, answer)?;
-        Ok(InsertPlan { columns, defaulted, set, records, count: body.records.len(), conflict, answer, permit })
+        Ok(InsertPlan {
+            columns,
+            defaulted,
+            set,
+            records,
+            count: body.records.len(),
+            conflict,
+            answer,
+            permit,
+        })
     }
 }
 
@@ -221,7 +232,9 @@ impl UpdatePlan {
         };
         let names: Vec<String> = names
             .into_iter()
-            .filter(|name| options.columns.is_none() || body.records.iter().any(|record| record.get(name).is_some()))
+            .filter(|name| {
+                options.columns.is_none() || body.records.iter().any(|record| record.get(name).is_some())
+            })
             .collect();
         let columns = context.written_fields(&permit, &names)?;
         let written: FieldSet = columns.iter().copied().collect();
@@ -231,7 +244,13 @@ impl UpdatePlan {
         context.judge_bodies(&permit, body, &names, None)?;
         let (rows, represented) = context.rows_to_write(&permit, node, answer.0)?;
         let record = payload(&body.records, &names, &[]);
-        Ok(UpdatePlan { rows, columns, record, answer: Answer { node: represented, singular: answer.1 }, permit })
+        Ok(UpdatePlan {
+            rows,
+            columns,
+            record,
+            answer: Answer { node: represented, singular: answer.1 },
+            permit,
+        })
     }
 }
 
@@ -240,7 +259,12 @@ impl DeletePlan {
     ///
     /// # Errors
     /// 42501 where the caller may delete but not read.
-    pub fn new(context: Context<'_>, collection: &str, node: &Node, answer: (bool, bool)) -> Result<DeletePlan, Error> {
+    pub fn new(
+        context: Context<'_>,
+        collection: &str,
+        node: &Node,
+        answer: (bool, bool),
+    ) -> Result<DeletePlan, Error> {
         let permit = context.permit(collection, Action::Delete)?;
         let (rows, represented) = context.rows_to_write(&permit, node, answer.0)?;
         Ok(DeletePlan { permit, rows, answer: Answer { node: represented, singular: answer.1 } })
@@ -267,7 +291,8 @@ impl Context<'_> {
         let id = permit.collection();
         let collection = self.collection(id);
         let known = self.catalog.policies.known_fields(self.principal, id, collection.all_fields());
-        let settable = |field| permit.rules().iter().any(|rule| rule.set.iter().any(|(set, _)| *set == field));
+        let settable =
+            |field| permit.rules().iter().any(|rule| rule.set.iter().any(|(set, _)| *set == field));
         names
             .iter()
             .map(|name| {
@@ -275,8 +300,10 @@ impl Context<'_> {
                     .field_id(name)
                     .filter(|field| known.contains(*field) || permit.covers(*field) || settable(*field))
                     .ok_or_else(|| {
-                        let message =
-                            format!("Could not find the '{name}' column of '{}' in the schema cache", collection.name);
+                        let message = format!(
+                            "Could not find the '{name}' column of '{}' in the schema cache",
+                            collection.name
+                        );
                         Error::with(Code::UnknownColumn, message)
                     })
             })
@@ -327,10 +354,12 @@ impl Context<'_> {
                     continue;
                 }
                 let pointer = || format!("{place}/{}", declared.name);
-                let defaulted = provided
-                    .is_some_and(|(_, defaulted)| defaulted.iter().any(|(known, _)| *known == field));
+                let defaulted =
+                    provided.is_some_and(|(_, defaulted)| defaulted.iter().any(|(known, _)| *known == field));
                 match (value.get(declared.name.as_str()), provided) {
-                    (Some(serde_json::Value::Null), _) => faults.push(required(pointer(), "must not be null")),
+                    (Some(serde_json::Value::Null), _) => {
+                        faults.push(required(pointer(), "must not be null"))
+                    }
                     (Some(_), _) | (None, None) => {}
                     (None, Some((given, _))) => {
                         let in_body = names.iter().any(|name| declared.name == name.as_str());
@@ -358,7 +387,12 @@ impl Context<'_> {
         let mut error = Error::new(Code::Validation).details(format!(
             "{count} {} at fault: {}",
             if count == 1 { "field is" } else { "fields are" },
-            faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.message)).take(5).collect::<Vec<_>>().join("; ")
+            faults
+                .iter()
+                .map(|fault| format!("{} {}", fault.pointer, fault.message))
+                .take(5)
+                .collect::<Vec<_>>()
+                .join("; ")
         ));
         error.fields = faults;
         Err(error)
@@ -389,7 +423,8 @@ impl Context<'_> {
             Resolution::IgnoreDuplicates => None,
             Resolution::MergeDuplicates => {
                 let permit = self.permit(collection.name.as_str(), Action::Update)?;
-                let columns: Vec<FieldId> = columns.iter().copied().filter(|field| !target.contains(field)).collect();
+                let columns: Vec<FieldId> =
+                    columns.iter().copied().filter(|field| !target.contains(field)).collect();
                 if permit.write_rules(&columns.iter().copied().collect()).is_empty() {
                     return Err(self.not_covered(&permit, &columns));
                 }
@@ -427,9 +462,9 @@ impl Context<'_> {
         let id = write.collection();
         match self.catalog.policies.decide(self.principal, Action::Read, id) {
             Decision::Permit(permit) => Ok(permit),
-            Decision::Denied | Decision::Unknown => {
-                Err(self.denied(id).details("This needs records that you may read, and no read rule speaks for you"))
-            }
+            Decision::Denied | Decision::Unknown => Err(self
+                .denied(id)
+                .details("This needs records that you may read, and no read rule speaks for you")),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::select::{bind_json, Glue};
+use super::select::{Glue, bind_json};
 use super::write::{Answer, ConflictUpdate};
 use super::{Context, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
 use crate::condition::Binding;
@@ -144,8 +144,14 @@ impl Context<'_> {
             self.same_key(&mut sql, collection, &conflict.target, &plan.columns, (source, body));
             sql.raw(" for no key update)");
         }
-        sql.raw(", ").alias(written).raw(" as (insert into public.").name(&collection.name).raw(" as ").alias(target);
-        let all: Vec<FieldId> = plan.columns.iter().copied().chain(plan.set.iter().map(|(field, _)| *field)).collect();
+        sql.raw(", ")
+            .alias(written)
+            .raw(" as (insert into public.")
+            .name(&collection.name)
+            .raw(" as ")
+            .alias(target);
+        let all: Vec<FieldId> =
+            plan.columns.iter().copied().chain(plan.set.iter().map(|(field, _)| *field)).collect();
         if all.is_empty() {
             // A record of defaults alone, once for each record of the body.
             let key = collection.primary_key.first().copied().unwrap_or(FieldId(0));
@@ -197,7 +203,9 @@ impl Context<'_> {
                 None => {
                     sql.raw(" do nothing");
                 }
-                Some(update) => self.on_conflict_update(&mut sql, collection, update, &conflict.target, target),
+                Some(update) => {
+                    self.on_conflict_update(&mut sql, collection, update, &conflict.target, target)
+                }
             }
         }
         sql.raw(" returning ").alias(target).raw(".*");
@@ -216,7 +224,15 @@ impl Context<'_> {
             self.close_require(&mut sql, plan.permit.collection(), &plan.answer, target);
         }
         sql.raw(") ");
-        self.finish(&mut sql, collection, &plan.answer, written, judged_later, update.is_some(), paired.is_some());
+        self.finish(
+            &mut sql,
+            collection,
+            &plan.answer,
+            written,
+            judged_later,
+            update.is_some(),
+            paired.is_some(),
+        );
         sql
     }
 
@@ -296,7 +312,12 @@ impl Context<'_> {
             self.rows_to_write_sql(&mut sql, &plan.rows, &plan.permit, source);
             sql.raw(" for no key update), ");
         }
-        sql.alias(written).raw(" as (update public.").name(&collection.name).raw(" as ").alias(target).raw(" set ");
+        sql.alias(written)
+            .raw(" as (update public.")
+            .name(&collection.name)
+            .raw(" as ")
+            .alias(target)
+            .raw(" set ");
         let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
         self.assignments(&mut sql, collection, &plan.columns, &rules, (target, body, paired.then_some(old)));
         sql.raw(" from json_to_recordset(");
@@ -393,7 +414,9 @@ impl Context<'_> {
                 sql.column(body, &declared.name);
                 continue;
             }
-            let set_by = |rule: &WriteRule<'_>| rule.set.iter().find(|(known, _)| known == field).map(|(_, value)| value.clone());
+            let set_by = |rule: &WriteRule<'_>| {
+                rule.set.iter().find(|(known, _)| known == field).map(|(_, value)| value.clone())
+            };
             match old {
                 None => match rules.first().and_then(set_by) {
                     Some(value) => self.default_value(sql, declared.kind, &value),
@@ -439,7 +462,11 @@ impl Context<'_> {
             }
             if let Some((key, _)) = old_record {
                 // The flags came along with the old row, as JSON.
-                sql.raw(" and (").column(key, &private(OLD)).raw(" ->> ").bind_text(flag(rule).as_str()).raw(")::boolean");
+                sql.raw(" and (")
+                    .column(key, &private(OLD))
+                    .raw(" ->> ")
+                    .bind_text(flag(rule).as_str())
+                    .raw(")::boolean");
             }
             if let Some(check) = rule.check {
                 sql.raw(" and (");
@@ -474,7 +501,13 @@ impl Context<'_> {
             || (plan.answer.singular && plan.answer.node.is_some())
     }
 
-    fn insert_judgement_inline(&self, sql: &mut Sql, plan: &InsertPlan, row: Alias, pair: Option<(Alias, Alias)>) {
+    fn insert_judgement_inline(
+        &self,
+        sql: &mut Sql,
+        plan: &InsertPlan,
+        row: Alias,
+        pair: Option<(Alias, Alias)>,
+    ) {
         let collection = self.collection(plan.permit.collection());
         let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
         let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
@@ -531,7 +564,9 @@ impl Context<'_> {
 
     /// The end of `require(`: one wanted row must also be readable; then the message.
     fn close_require(&self, sql: &mut Sql, collection: CollectionId, answer: &Answer, row: Alias) {
-        if let Some(when) = answer.node.as_ref().filter(|_| answer.singular).and_then(|node| node.permit.when()) {
+        if let Some(when) =
+            answer.node.as_ref().filter(|_| answer.singular).and_then(|node| node.permit.when())
+        {
             sql.raw(" and ");
             self.condition(sql, when, row);
         }
@@ -566,7 +601,9 @@ impl Context<'_> {
                 }
                 sql.bind_text(name.as_str()).raw(", ").column(written, name);
             }
-            for extra in [(upsert, INSERTED), (paired, OLD)].iter().filter(|(stands, _)| *stands).map(|(_, name)| name) {
+            for extra in
+                [(upsert, INSERTED), (paired, OLD)].iter().filter(|(stands, _)| *stands).map(|(_, name)| name)
+            {
                 sql.raw(", ").bind_text(*extra).raw(", ").column(written, &private(extra));
             }
             sql.raw(")) from ").alias(written);
@@ -609,7 +646,13 @@ impl Context<'_> {
     }
 
     /// The written rows by their keys, each beside what the write said of it and its old row.
-    fn written_rows(&self, sql: &mut Sql, id: CollectionId, (row, old, key): (Alias, Alias, Alias), keys: String) {
+    fn written_rows(
+        &self,
+        sql: &mut Sql,
+        id: CollectionId,
+        (row, old, key): (Alias, Alias, Alias),
+        keys: String,
+    ) {
         let collection = self.collection(id);
         sql.raw("json_to_recordset(");
         bind_json(sql, keys);
@@ -717,6 +760,7 @@ impl Context<'_> {
 fn needs_old_row(permit: &Permit, columns: &[FieldId]) -> bool {
     let rules = permit.rules();
     let covering = permit.write_rules(&columns.iter().copied().collect());
-    let every_old_row = covering.iter().any(|rule| rule.when.is_none() && rule.check.is_none() && rule.set.is_empty());
+    let every_old_row =
+        covering.iter().any(|rule| rule.when.is_none() && rule.check.is_none() && rule.set.is_empty());
     (rules.len() > 1 && !every_old_row) || rules.iter().any(|rule| rule.check.mentions_old())
 }
