@@ -2,9 +2,12 @@
 // A binary has no outside, so `pub` here can only mean "for the other modules".
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
+mod auth;
+mod cli;
 mod db;
 mod dialect;
 mod encoding;
+mod http;
 mod layers;
 mod schema;
 mod support;

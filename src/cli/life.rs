@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt;
@@ -71,6 +71,8 @@ pub(super) struct Life {
 
 /// Connections that all workers share, besides the lanes that each has to itself.
 const SHARED: usize = 8;
+/// Signals within this time are one order.
+const SAME_ORDER: Duration = Duration::from_secs(1);
 /// How long to wait before a database that is away is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -224,12 +226,22 @@ async fn prepare(life: &Life, urls: &Urls, project: &Project, watch: &Watch) -> 
     }
 }
 
-/// Drains the server. Being told twice means now.
+/// Drains the server. Being told again means now, once the first order cannot have arrived twice: wrappers
+/// pass a signal on that the whole process group has had.
 async fn stop(app: &App, handle: &ServerHandle, signals: &mut Signals) {
     app.drain();
+    let first = Instant::now();
+    let again = async {
+        loop {
+            signals.next().await;
+            if first.elapsed() > SAME_ORDER {
+                return;
+            }
+        }
+    };
     tokio::select! {
         () = handle.stop(true) => {}
-        () = signals.next() => {
+        () = again => {
             tracing::warn!("told twice: stopping at once");
             handle.stop(false).await;
         }

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use actix_web::http::{header, Method, StatusCode};
-use actix_web::{web, HttpRequest, HttpResponse};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::answer;
 use super::headers::{self, Media};
@@ -83,8 +83,13 @@ pub(super) async fn create(
     let keys_only = Node { select: key_items(&catalog, permit.collection()), ..Node::default() };
     let located = asked.preferences.returning == Some(Return::HeadersOnly) && body.single;
     let node = if located { Some(&keys_only) } else { node };
-    let plan =
-        WritePlan::Insert(InsertPlan::new(context, &collection, &body, &options, (node, asked.media == Media::Object))?);
+    let plan = WritePlan::Insert(InsertPlan::new(
+        context,
+        &collection,
+        &body,
+        &options,
+        (node, asked.media == Media::Object),
+    )?);
     let worker = worker(&request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
     let written = records::write(database, context, &plan).await?;
@@ -126,7 +131,8 @@ pub(super) async fn update(
     let body = asked.body(&request, payload, &catalog.limits).await?;
     let options = InsertOptions { columns: asked.columns.clone(), ..InsertOptions::default() };
     let answer = (asked.represented(), asked.media == Media::Object);
-    let plan = WritePlan::Update(UpdatePlan::new(context, &collection, &asked.node, &body, &options, answer)?);
+    let plan =
+        WritePlan::Update(UpdatePlan::new(context, &collection, &asked.node, &body, &options, answer)?);
     changed(&request, &app, context, plan, &asked, true).await
 }
 
@@ -203,7 +209,8 @@ impl Asked {
         let preferences = headers::preferences(request)?;
         if let Some(count @ (Count::Planned | Count::Estimated)) = preferences.count {
             let name = if count == Count::Planned { "planned" } else { "estimated" };
-            return Err(Error::new(Code::NotSupported).details(format!("count={name} is not supported by this version")));
+            return Err(Error::new(Code::NotSupported)
+                .details(format!("count={name} is not supported by this version")));
         }
         let parameters = parse::parameters(request.query_string())?;
         let bounds = Bounds {
@@ -212,14 +219,20 @@ impl Asked {
             in_values: limits.in_values,
         };
         let node = parse::read(&parameters, &bounds)?;
-        let parameter = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let parameter =
+            |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let columns = parameter("columns").map(parse::columns).transpose()?;
         let on_conflict = parameter("on_conflict").map(parse::on_conflict).transpose()?;
         Ok(Asked { node, media, preferences, columns, on_conflict })
     }
 
     /// Reads and parses the body, within the limits.
-    async fn body(&self, request: &HttpRequest, payload: web::Payload, limits: &Limits) -> Result<Body, Error> {
+    async fn body(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        limits: &Limits,
+    ) -> Result<Body, Error> {
         headers::json_body(request)?;
         let bytes = body::read(request, payload, limits.body).await?;
         Body::parse(&bytes, limits)
@@ -240,7 +253,10 @@ impl Asked {
 }
 
 fn worker(request: &HttpRequest) -> Result<Rc<Worker>, Error> {
-    request.app_data::<Rc<Worker>>().cloned().ok_or_else(|| Error::internal("the server was built without its Worker"))
+    request
+        .app_data::<Rc<Worker>>()
+        .cloned()
+        .ok_or_else(|| Error::internal("the server was built without its Worker"))
 }
 
 /// The primary key as `select` items, for `Location`.
@@ -269,7 +285,9 @@ fn location(collection: &str, key: &[u8]) -> String {
         text.push_str(&format!("{name}=eq."));
         for byte in value.bytes() {
             match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => text.push(char::from(byte)),
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => {
+                    text.push(char::from(byte))
+                }
                 _ => text.push_str(&format!("%{byte:02X}")),
             }
         }

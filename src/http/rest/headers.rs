@@ -45,15 +45,21 @@ pub(super) fn media(request: &HttpRequest) -> Result<Media, Error> {
         let stripped = parts.any(|part| part.eq_ignore_ascii_case("nulls=stripped"));
         match essence.as_str() {
             "" => {}
-            "application/vnd.pgrst.object+json" | "application/vnd.pgrst.object" | "application/vnd.pgrst.array+json"
+            "application/vnd.pgrst.object+json"
+            | "application/vnd.pgrst.object"
+            | "application/vnd.pgrst.array+json"
                 if stripped =>
             {
                 unbuilt = unbuilt.or(Some("nulls=stripped"));
             }
-            "*/*" | "application/*" | "application/json" | "application/vnd.pgrst.array+json" => return Ok(Media::Array),
+            "*/*" | "application/*" | "application/json" | "application/vnd.pgrst.array+json" => {
+                return Ok(Media::Array);
+            }
             "application/vnd.pgrst.object+json" | "application/vnd.pgrst.object" => return Ok(Media::Object),
             "text/csv" => unbuilt = unbuilt.or(Some("text/csv")),
-            "application/vnd.pgrst.plan+json" | "application/vnd.pgrst.plan+text" | "application/vnd.pgrst.plan" => {
+            "application/vnd.pgrst.plan+json"
+            | "application/vnd.pgrst.plan+text"
+            | "application/vnd.pgrst.plan" => {
                 unbuilt = unbuilt.or(Some("execution plans"));
             }
             "application/geo+json" => unbuilt = unbuilt.or(Some("application/geo+json")),
@@ -61,7 +67,9 @@ pub(super) fn media(request: &HttpRequest) -> Result<Media, Error> {
         }
     }
     match unbuilt {
-        Some(what) => Err(Error::new(Code::NotSupported).details(format!("{what} is not supported by this version"))),
+        Some(what) => {
+            Err(Error::new(Code::NotSupported).details(format!("{what} is not supported by this version")))
+        }
         None if asked && !refused.is_empty() => Err(Error::with(
             Code::MediaType,
             format!("None of these media types are available: {}", refused.join(", ")),
@@ -77,9 +85,8 @@ pub(super) fn json_body(request: &HttpRequest) -> Result<(), Error> {
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "application/json" | "" => Ok(()),
-        "text/csv" | "application/x-www-form-urlencoded" => {
-            Err(Error::new(Code::NotSupported).details(format!("Bodies of type {essence} are not supported by this version")))
-        }
+        "text/csv" | "application/x-www-form-urlencoded" => Err(Error::new(Code::NotSupported)
+            .details(format!("Bodies of type {essence} are not supported by this version"))),
         _ => Err(Error::with(Code::ContentType, format!("Content-Type not acceptable: {essence}"))),
     }
 }
