@@ -86,7 +86,9 @@ async fn tls_is_used_and_certificates_are_checked_as_the_url_asks() {
             Err(e) => assert!(!works, "{url}: {e}"),
         }
     }
-    server.kill().unwrap();
+    // In order, so that it frees its shared memory.
+    let pid = rustix::process::Pid::from_child(&server);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     server.wait().unwrap();
     fs::remove_dir_all(data).unwrap();
 }
