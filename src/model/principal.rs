@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Kind, Value};
+use super::Kind;
 
 /// The role that everybody has.
 pub const ANON: &str = "anon";
@@ -64,36 +64,6 @@ impl Principal {
 
     pub fn is_service(&self) -> bool {
         self.role == SERVICE_ROLE
-    }
-
-    /// What `auth.…` is for this caller where a value of `kind` is asked for. An absent attribute and a claim of
-    /// another kind are null.
-    pub fn attribute(&self, attribute: &Attribute, kind: Kind) -> Value {
-        let text = |text: &str| Value::parse(kind, text).unwrap_or(Value::Null);
-        match attribute {
-            Attribute::Id => match self.id {
-                Some(id) if kind == Kind::TEXT => Value::text(id.to_string()),
-                Some(id) if kind == Kind::UUID => Value::Uuid(id),
-                Some(_) | None => Value::Null,
-            },
-            Attribute::Role => text(&self.role),
-            Attribute::Email => self.email.as_deref().map_or(Value::Null, text),
-            Attribute::Aal => self.aal.as_deref().map_or(Value::Null, text),
-            Attribute::Roles if kind == Kind::many(super::Scalar::Text) => {
-                Value::Array(self.roles.iter().map(Value::text).collect())
-            }
-            Attribute::Roles => Value::Null,
-            Attribute::IsAnonymous if kind == Kind::BOOLEAN => Value::Boolean(self.is_anonymous),
-            Attribute::IsAnonymous => Value::Null,
-            Attribute::Claim(path) => {
-                let (first, rest) = match path.split_first() {
-                    Some((first, rest)) => (self.claims.get(first), rest),
-                    None => (None, &[][..]),
-                };
-                let found = rest.iter().fold(first, |value, key| value.and_then(|value| value.get(key)));
-                found.and_then(|json| Value::from_json(kind, json)).unwrap_or(Value::Null)
-            }
-        }
     }
 }
 

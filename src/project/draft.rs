@@ -97,7 +97,7 @@ pub(super) fn read<'n>(
         if LANGUAGE.contains(&key.text.as_str()) || key.text == "rpc" {
             faults.add(key.at, format!("`{name}` has a meaning of its own and cannot name a collection"));
         }
-        let Some(entries) = faults.map(node, "a collection") else {
+        let Some(entries) = faults.map_or_nothing(node, "a collection") else {
             broken.insert(&key.text);
             continue;
         };

@@ -117,6 +117,8 @@ fn a_key_that_is_not_known_is_never_passed_over() {
     );
     told(&rule("{ role: anon, when: }"), &["5:23 `when` is a condition, not nothing"]);
     told(&rule("{ role: anon, fields: }"), &["5:23 `fields` is a list, not nothing"]);
+    let create = "collections: { posts: { fields: { a: text } } }\npolicies:\n  posts:\n    create:\n      - role: anon\n        set:\n";
+    told(create, &["6:9 `set` is a mapping, not nothing"]);
     told(&rule("{ when: 'true' }"), &["5:9 a rule needs a `role`"]);
     told(&rule("{ role: service_role }"), &["5:17 `service_role` may do everything already"]);
 }
@@ -393,6 +395,21 @@ fn limits_have_units_and_ends() {
 }
 
 #[test]
+fn what_is_given_must_be_what_a_database_takes() {
+    let with = |given: &str| {
+        format!(
+            "collections: {{ posts: {{ fields: {{ title: {{ type: text, max: 3 }}, next: {{ type: relation, to: posts, inverse: last }} }} }} }}\ntests:\n  cases: []\n  given: {{ posts: [{given}] }}\n"
+        )
+    };
+    told(&with("{ id: a }, { id: b, next: a }"), &[]);
+    told(&with("{ id: a }, { id: a }"), &["4:31 the record at a.yaml:4:20 of `posts` has the same key"]);
+    told(&with("{ id: a, next: b }"), &["4:20 `next` refers to a record of `posts` that is not given"]);
+    told(&with("{ id: a, title: long }"), &["4:36 `title` is over its `max` of 3"]);
+    told(&with("{ id: a, titel: x }"), &["4:29 unknown field of `posts` `titel`"]);
+    told(&with("{ id: 5 }"), &["4:26 `id` is a uuid"]);
+}
+
+#[test]
 fn a_case_that_could_not_fail_is_refused() {
     let with = |case: &str| {
         format!(
@@ -434,4 +451,64 @@ fn a_case_that_could_not_fail_is_refused() {
         &["7:57 unknown field of `posts` `titel`"],
     );
     told(&with("{ as: anon, read: posts/p1, sees: [p1] }"), &["7:41 `sees` belongs to a list"]);
+}
+
+#[test]
+fn a_fault_in_a_condition_is_shown_inside_the_yaml() {
+    let with = |rule: &str| {
+        format!(
+            "collections: {{ posts: {{ fields: {{ title: text, live: boolean }} }} }}\npolicies:\n  posts:\n    read:\n      - role: anon\n        when: {rule}\n"
+        )
+    };
+    let place = |rule: &str| {
+        let faults = load(&sources(&[("a.yaml", &with(rule))])).unwrap_err();
+        assert_eq!(faults.len(), 1, "{rule}: {faults:?}");
+        let fault = &faults[0];
+        let marked: String = fault.text.chars().skip(fault.column - 1).take(fault.width).collect();
+        (fault.line, fault.column, marked)
+    };
+    // Plain, single quotes with a doubled one before, double quotes: the very word.
+    assert_eq!(place("titel == 'x'"), (6, 15, "titel".to_owned()));
+    assert_eq!(place("live && titel == 'x'"), (6, 23, "titel".to_owned()));
+    assert_eq!(place("'title == ''x'' && titel == null'"), (6, 34, "titel".to_owned()));
+    assert_eq!(place("\"titel == 'x'\""), (6, 16, "titel".to_owned()));
+    // Blocks and several lines: as far as the text reads as it is written.
+    assert_eq!(place("|-\n          live && titel == 'x'"), (7, 19, "titel".to_owned()));
+    assert_eq!(place("live &&\n          titel == 'x'").0, 6);
+    // Escapes: the scalar as a whole.
+    assert_eq!(place("\"\\u0074itel == 'x'\"").1, 15);
+}
+
+#[test]
+fn conditions_are_typed_where_they_are_used() {
+    let with = |conditions: &str, when: &str| {
+        format!(
+            "collections: {{ posts: {{ fields: {{ title: text, n: integer }} }} }}\nconditions: {{ {conditions} }}\npolicies: {{ posts: {{ read: [{{ role: anon, when: {when} }}] }} }}\n"
+        )
+    };
+    told(&with("mine: title == 'x'", "mine"), &[]);
+    assert_eq!(faults(&with("mine: titel == 'x'", "mine")).len(), 1);
+    assert_eq!(faults(&with("mine: title == 'x'", "mien")).len(), 1);
+    assert_eq!(faults(&with("a: b, b: a", "a")).len(), 1);
+    assert_eq!(faults(&with("a: a", "a")).len(), 1);
+    assert_eq!(faults(&with("a: n == 'x'", "a")).len(), 1);
+    // A condition that cannot be read is told once, not again by each rule that uses it.
+    told(&with("a: '((', other: 'true'", "a"), &["2:"]);
+    // A field of an unknown kind likewise.
+    let text = "collections: { posts: { fields: { a: txet } } }\npolicies: { posts: { read: [{ role: anon, when: a == 'x' }] } }\n";
+    told(text, &["1:38 unknown kind `txet`"]);
+    let old = "collections: { posts: { fields: { n: integer } } }\npolicies: { posts: { update: [{ role: anon, when: old.n == 1, check: old.n == 1 }], create: [{ role: anon, check: old.n == 1 }] } }\n";
+    assert_eq!(faults(old).len(), 2);
+    let own = "collections:\n  a: { fields: {} }\n  b: { fields: { a: { type: relation, to: a } }, checks: [a.id == null, a != null] }\n";
+    assert_eq!(faults(own).len(), 1);
+}
+
+#[test]
+fn a_pattern_that_is_not_of_the_language_is_shown_where_it_stands() {
+    assert!(faults(&fields(&["a: { type: text, match: '(a' }"]))[0].starts_with("4:"));
+    assert!(faults(&fields(&["a: { type: text, match: '(?=a)' }"]))[0].starts_with("4:"));
+    told(
+        &fields(&["a: { type: text, match: '^[a-z]+$', default: A }"]),
+        &["4:52 a default of `a` is refused by the field itself: it does not match ^[a-z]+$"],
+    );
 }

@@ -25,7 +25,7 @@ pub(super) struct Gathered<'n> {
 pub(super) fn gather<'n>(files: &'n [Node], faults: &mut Faults<'_>) -> Gathered<'n> {
     let mut gathered = Gathered::default();
     for root in files {
-        let Some(sections) = faults.map(root, "a project's file") else { continue };
+        let Some(sections) = faults.map_or_nothing(root, "a project's file") else { continue };
         faults.keys(Place::Top, sections, &SECTIONS);
         for (section, node) in sections {
             let into = match section.text.as_str() {
@@ -40,7 +40,7 @@ pub(super) fn gather<'n>(files: &'n [Node], faults: &mut Faults<'_>) -> Gathered
                 }
                 _ => continue,
             };
-            if let Some(entries) = faults.map(node, &format!("`{}`", section.text)) {
+            if let Some(entries) = faults.map_or_nothing(node, &format!("`{}`", section.text)) {
                 into.extend(entries.iter().map(|(key, value)| (key, value)));
             }
         }

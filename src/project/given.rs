@@ -90,7 +90,7 @@ impl Words<'_> {
                 return None;
             }
         }
-        self.dangling(&rows, faults);
+        self.broken_keys(&rows, faults);
         Some(Given { users: rows.users, records: self.ordered(done) })
     }
 
@@ -132,10 +132,20 @@ impl Words<'_> {
         Some(value)
     }
 
-    /// A reference to a record that is not given would fail in a database and hold in memory.
-    fn dangling(&self, rows: &Rows, faults: &mut Faults<'_>) {
-        for row in &rows.drafts {
+    /// A reference to a record that is not given, or a key that is there twice, would fail in a database and
+    /// hold in memory.
+    fn broken_keys(&self, rows: &Rows, faults: &mut Faults<'_>) {
+        for (number, row) in rows.drafts.iter().enumerate() {
             let collection = self.collections.get(row.collection);
+            let twin = rows.drafts[..number].iter().find(|other| {
+                other.collection == row.collection
+                    && collection.primary_key.iter().all(|id| other.values.get(id) == row.values.get(id))
+            });
+            if let Some(twin) = twin {
+                let place = faults.place(twin.at);
+                faults
+                    .add(row.at, format!("the record at {place} of `{}` has the same key", collection.name));
+            }
             for field_id in collection.field_ids() {
                 let field = collection.field(field_id);
                 let Some(RelationTarget::Collection(target)) =

@@ -335,7 +335,7 @@ fn boundary(text: &str, at: usize) -> usize {
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(cases(520))]
 
     #[test]
     fn a_changed_example_loads_or_is_refused_and_never_panics(

@@ -38,7 +38,7 @@ pub(super) fn roles(
             faults.add(key.at, format!("the role `{name}` is built in"));
             continue;
         }
-        if let Some(entries) = faults.map(node, "a role") {
+        if let Some(entries) = faults.map_or_nothing(node, "a role") {
             faults.keys(Place::Role, entries, &["inherits"]);
             if let Some(words) = get(entries, "inherits").and_then(|node| faults.words(node, "`inherits`")) {
                 asked.push((roles.len(), words));
@@ -110,7 +110,7 @@ pub(super) fn rules(
             }
             continue;
         };
-        let Some(actions) = faults.map(node, "policies of a collection") else { continue };
+        let Some(actions) = faults.map_or_nothing(node, "policies of a collection") else { continue };
         faults.keys(Place::Action, actions, &Action::ALL.map(Action::as_str));
         for (word, node) in actions {
             let Some(action) = Action::ALL.into_iter().find(|action| action.as_str() == word.text) else {

@@ -29,16 +29,20 @@ impl Faults<'_> {
         }
     }
 
-    /// A mapping; nothing at all counts as an empty one.
+    /// A mapping. Nothing at all is none: what was meant to stand there may have slipped out of its place.
     pub(super) fn map<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n Entries> {
         match &node.tree {
             Tree::Map(entries) => Some(entries),
-            Tree::Scalar(..) if node.is_null() => Some(&[]),
             Tree::Scalar(..) | Tree::List(_) | Tree::Bad => {
                 self.expected(node, what, "a mapping");
                 None
             }
         }
+    }
+
+    /// A mapping, where saying nothing is a way to say that there is nothing (a role, an empty section).
+    pub(super) fn map_or_nothing<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n Entries> {
+        if node.is_null() { Some(&[]) } else { self.map(node, what) }
     }
 
     pub(super) fn list<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [Node]> {

@@ -91,20 +91,23 @@ impl Node {
     pub(super) fn inside(&self, source: &str, span: &Range<usize>) -> At {
         let Tree::Scalar(value, style) = &self.tree else { return self.at };
         let Some(written) = source.get(self.at.start..self.at.end) else { return self.at };
-        if written.contains('\n') {
-            return self.at;
-        }
         let place = |start: usize, end: usize| At {
             file: self.at.file,
             start: self.at.start + start,
             end: self.at.start + end.max(start),
         };
-        match style {
-            Style::Plain if written == value => place(span.start, span.end),
-            Style::Double if written.get(1..written.len().saturating_sub(1)) == Some(value) => {
-                place(span.start + 1, span.end + 1)
+        let quoted = written.get(1..written.len().saturating_sub(1)).filter(|inner| !inner.contains('\n'));
+        match (style, quoted) {
+            // What stands before the end of the range is the same in both: no line was folded, no indentation cut.
+            (Style::Plain | Style::Block, _)
+                if value
+                    .get(..span.end)
+                    .is_some_and(|read| written.get(..span.end) == Some(read) && !read.contains('\n')) =>
+            {
+                place(span.start, span.end)
             }
-            Style::Single => {
+            (Style::Double, Some(inner)) if inner == value => place(span.start + 1, span.end + 1),
+            (Style::Single, Some(_)) => {
                 // A quote inside is written twice.
                 let shift = |offset: usize| {
                     let quotes = value.bytes().take(offset).filter(|byte| *byte == b'\'').count();
@@ -112,7 +115,7 @@ impl Node {
                 };
                 place(shift(span.start), shift(span.end))
             }
-            Style::Plain | Style::Double | Style::Block => self.at,
+            _ => self.at,
         }
     }
 }

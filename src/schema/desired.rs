@@ -7,10 +7,10 @@ use super::database::{
     TableIndexRule, TouchTrigger,
 };
 use super::mark::Mark;
-use crate::condition::{Binding, Condition};
+use crate::condition::{Binding, Condition, Pattern, Row};
 use crate::model::{
-    Bound, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, IndexMethod, Kind, Name,
-    Principal, Relation, RelationTarget, Scalar,
+    Bound, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, Index, IndexColumn, Kind,
+    Name, Principal, Relation, RelationTarget, Scalar,
 };
 use crate::sql::Sql;
 
@@ -111,7 +111,7 @@ impl Shape<'_> {
                 &mut sql,
                 &Binding {
                     collections: self.collections,
-                    row: crate::condition::Row::Bare,
+                    row: Row::Bare,
                     old: None,
                     principal: &Principal::anonymous(),
                     captures: &[],
@@ -152,45 +152,19 @@ impl Shape<'_> {
         }
     }
 
-    /// The declared indexes, and one for each relation that nothing serves yet: following an inverse and
-    /// deleting a target both look records up by it.
     fn indexes(&self) -> Vec<TableIndex> {
-        let collection = self.collection;
-        let mut indexes: Vec<TableIndex> = collection
+        let columns = |index: &Index| {
+            let name = |column: &IndexColumn| self.collection.field(column.field).name.clone();
+            index.columns.iter().map(|column| (name(column), column.descending)).collect()
+        };
+        self.collection
             .indexes
             .iter()
             .map(|index| TableIndex {
                 name: index.name.clone(),
-                rule: TableIndexRule::Plain {
-                    columns: index
-                        .columns
-                        .iter()
-                        .map(|column| (collection.field(column.field).name.clone(), column.descending))
-                        .collect(),
-                    method: index.method,
-                },
+                rule: TableIndexRule::Plain { columns: columns(index), method: index.method },
             })
-            .collect();
-        for (at, field) in collection.fields.iter().enumerate() {
-            let at = FieldId(at as u16);
-            let served = field.relation.is_none()
-                || collection.primary_key.first() == Some(&at)
-                || collection.unique.iter().any(|fields| fields.first() == Some(&at))
-                || collection.indexes.iter().any(|index| {
-                    index.method == IndexMethod::Btree
-                        && index.columns.first().is_some_and(|first| first.field == at)
-                });
-            if !served {
-                indexes.push(TableIndex {
-                    name: Name::joined(&[collection.name.as_str(), field.name.as_str(), "idx"]),
-                    rule: TableIndexRule::Plain {
-                        columns: vec![(field.name.clone(), false)],
-                        method: IndexMethod::Btree,
-                    },
-                });
-            }
-        }
-        indexes
+            .collect()
     }
 
     /// `min max match values` of one field. Null passes them all, as in SQL: `required` is another word.
@@ -211,7 +185,15 @@ impl Shape<'_> {
         }
         if let Some(pattern) = &field.pattern {
             let mut sql = Sql::ddl();
-            sql.name(&field.name).raw(" ~ ").bind_text(pattern.clone());
+            match Pattern::parse(pattern) {
+                Ok(pattern) => pattern.to_sql(&mut sql, |sql| {
+                    sql.name(&field.name);
+                }),
+                // No project has such a pattern; a table that takes everything would be the worse answer.
+                Err(_) => {
+                    sql.raw("false");
+                }
+            }
             add("match", sql);
         }
         if let Some(values) = &field.values {

@@ -28,12 +28,11 @@ select json_build_object(
           'type', format_type(a.atttypid, a.atttypmod),
           'oid', a.atttypid::int8,
           'plain', a.attgenerated = '' and a.attidentity = '' and a.atttypmod = -1
-                   and a.attcollation = y.typcollation,
+                   and a.attcollation = (select y.typcollation from pg_type y where y.oid = a.atttypid),
           'not_null', a.attnotnull,
           'default', pg_get_expr(e.adbin, e.adrelid)
         ) order by a.attnum), '[]')
         from pg_attribute a
-        join pg_type y on y.oid = a.atttypid
         left join pg_attrdef e on e.adrelid = a.attrelid and e.adnum = a.attnum
         where a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
       ),
@@ -76,8 +75,8 @@ select json_build_object(
           'plain', i.indisvalid and not i.indisunique and i.indexprs is null and i.indpred is null
                    and i.indnatts = i.indnkeyatts
                    and not exists (
-                     select from unnest(i.indclass) o(id) join pg_opclass oc on oc.oid = o.id
-                     where not oc.opcdefault
+                     select from unnest(i.indclass) o(id)
+                     where not (select oc.opcdefault from pg_opclass oc where oc.oid = o.id)
                    )
                    -- ascending with nulls last (0) or descending with nulls first (3): what is not said otherwise
                    and not exists (select from unnest(i.indoption) o(bits) where o.bits not in (0, 3)),

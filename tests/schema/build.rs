@@ -1,7 +1,7 @@
 //! Collections written by hand, in few words.
 
 use basewright::model::{
-    Bound, Check, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, Index, IndexColumn,
+    Bound, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, Index, IndexColumn,
     IndexMethod, Kind, Name, OnDelete, Relation, RelationTarget, Value,
 };
 
@@ -132,12 +132,6 @@ impl CollectionBuilder {
         self.collection.primary_key = fields.iter().map(|field| self.id(field)).collect();
         self
     }
-    pub(super) fn check(mut self, source: &str) -> Self {
-        let number = (self.collection.checks.len() + 1).to_string();
-        let name = Name::joined(&[self.collection.name.as_str(), "check", &number]);
-        self.collection.checks.push(Check { name, source: source.to_owned() });
-        self
-    }
     pub(super) fn without_timestamps(mut self) -> Self {
         self.collection.timestamps = false;
         self
@@ -156,6 +150,7 @@ pub(super) fn project(collections: impl IntoIterator<Item = CollectionBuilder>) 
         .into_iter()
         .map(|CollectionBuilder { mut collection, relations }| {
             for (at, to, on_delete) in relations {
+                index_relation(&mut collection, at);
                 let field = &mut collection.fields[at];
                 let target = if to == "auth.users" {
                     RelationTarget::Users
@@ -180,4 +175,18 @@ pub(super) fn project(collections: impl IntoIterator<Item = CollectionBuilder>) 
         })
         .collect();
     Collections::new(list)
+}
+
+/// As a project does for each relation that nothing serves yet.
+fn index_relation(collection: &mut Collection, at: usize) {
+    let field = FieldId(at as u16);
+    let leads = |fields: &[FieldId]| fields.first() == Some(&field);
+    let served = leads(&collection.primary_key)
+        || collection.unique.iter().any(|fields| leads(fields))
+        || collection.indexes.iter().any(|index| index.columns[0].field == field);
+    if !served {
+        let name = Name::joined(&[collection.name.as_str(), collection.field(field).name.as_str(), "idx"]);
+        let columns = vec![IndexColumn { field, descending: false }];
+        collection.indexes.push(Index { name, columns, method: IndexMethod::Btree });
+    }
 }

@@ -227,30 +227,6 @@ async fn tables_carry_the_trigger_the_whole_old_row_and_the_publication() {
 }
 
 #[tokio::test]
-async fn relations_are_indexed_once() {
-    let database = database().await;
-    let mut client = database.connect_owner().await;
-    reach(&mut client, &rich()).await;
-    let of = "select indexrelid::regclass::text from pg_index where indrelid = 'public.";
-    let posts = column(&client, &format!("{of}posts'::regclass order by 1")).await;
-    // `author` leads a unique constraint already.
-    assert_eq!(
-        posts,
-        [
-            "posts_author_slug_key",
-            "posts_meta_idx",
-            "posts_parent_idx",
-            "posts_pkey",
-            "posts_slug_key",
-            "posts_stars_slug_idx",
-            "posts_tags_idx"
-        ]
-    );
-    let likes = column(&client, &format!("{of}likes'::regclass order by 1")).await;
-    assert_eq!(likes, ["likes_pkey", "likes_profile_idx"]);
-}
-
-#[tokio::test]
 async fn a_plan_from_nothing_shows_each_collection_in_a_line() {
     let database = database().await;
     let mut client = database.connect_owner().await;

@@ -2,6 +2,7 @@
 
 mod build;
 mod create;
+mod declared;
 mod drift;
 mod renames;
 mod rules;

@@ -326,8 +326,7 @@ async fn every_conversion_keeps_or_names_what_it_does() {
         let none = planned(&mut client, &project([])).await;
         apply(&mut client, &none).await.unwrap();
     }
-    for (from, to) in [("uuid", "integer"), ("text[]", "text"), ("json", "json[]x"), ("boolean", "date")] {
-        let to = if to == "json[]x" { "text[]" } else { to };
+    for (from, to) in [("uuid", "integer"), ("text[]", "text"), ("json", "text[]"), ("boolean", "date")] {
         reach(&mut client, &of(from)).await;
         let plan = planned(&mut client, &of(to)).await;
         let Failure::Refused(refusals) = refused(&mut client, &plan).await else { panic!() };

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use basewright::db::{DataLock, Embedded, Session, Target, Urls, migrate};
+use basewright::db::{Embedded, Session, Target, Urls, migrate};
 use tokio_postgres::Client;
 
 const TEMPLATE: &str = "template_basewright";
@@ -19,9 +19,7 @@ const PREFIX: &str = "basewright-test-";
 pub fn cluster() -> &'static Embedded {
     static CLUSTER: OnceLock<Embedded> = OnceLock::new();
     CLUSTER.get_or_init(|| {
-        let parent = parent_folder();
-        remove_leftovers(&parent);
-        let data = parent.join(format!("{PREFIX}{}", std::process::id()));
+        let data = folder("cluster");
         remove_after_us(&data);
         let started = Embedded::start(&data, Some(Path::new(env!("CARGO_BIN_EXE_basewright")))).unwrap();
         blocking(async {
@@ -37,12 +35,20 @@ fn parent_folder() -> PathBuf {
     if memory.is_dir() { memory.to_owned() } else { PathBuf::from(env!("CARGO_TARGET_TMPDIR")) }
 }
 
-/// Folders of test processes that were killed: nobody holds their lock.
+/// A folder of this test process's own; others' folders are told by the process id in the name.
+pub fn folder(name: &str) -> PathBuf {
+    static CLEANED: Once = Once::new();
+    let parent = parent_folder();
+    CLEANED.call_once(|| remove_leftovers(&parent));
+    parent.join(format!("{PREFIX}{}-{name}", std::process::id()))
+}
+
+/// Folders of test processes that were killed.
 fn remove_leftovers(parent: &Path) {
     for entry in fs::read_dir(parent).unwrap().flatten() {
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        // One without a lock is just being made by another test process.
-        if ours && entry.path().join("lock").exists() && DataLock::acquire(&entry.path()).is_ok() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

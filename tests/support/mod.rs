@@ -3,4 +3,4 @@
 mod cluster;
 pub mod server;
 
-pub use cluster::{Database, admin, cluster, database};
+pub use cluster::{Database, admin, cluster, database, folder};

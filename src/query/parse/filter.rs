@@ -85,7 +85,7 @@ impl Reader<'_> {
         Ok(if or { Filter::Or { terms, negated } } else { Filter::And { terms, negated } })
     }
 
-    /// `field.test`, `and(…)`, `not.or(…)`
+    /// `field.test`, `not.field.test`, `and(…)`, `not.or(…)`
     fn node(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<Filter, Stop> {
         let mut ahead = cursor.clone();
         let negated = ahead.eat_text("not.");
@@ -97,9 +97,16 @@ impl Reader<'_> {
                 return self.list(cursor, or, negated, depth + 1);
             }
         }
+        // No field may be called `not`, so this can mean nothing else.
+        let negated = cursor.eat_text("not.");
         let path = cursor.field()?;
         cursor.expect('.', "\".\"")?;
-        self.term(cursor, path)
+        Ok(match self.term(cursor, path)? {
+            Filter::Term { path, negated: inside, test } => {
+                Filter::Term { path, negated: negated != inside, test }
+            }
+            list @ (Filter::And { .. } | Filter::Or { .. }) => list,
+        })
     }
 
     /// `[not.]test`

@@ -332,6 +332,15 @@ fn logic_trees_nest_negate_and_and_together() {
             and(vec![eq("g", "6")], true),
         ]
     );
+    let negated = |field: &str, negated| Filter::Term {
+        path: Path::field(field),
+        negated,
+        test: one(Comparison::Eq, "1"),
+    };
+    assert_eq!(
+        filter("or=(not.a.eq.1,b.not.eq.1,not.c.not.eq.1,nota.eq.1)"),
+        or(vec![negated("a", true), negated("b", true), negated("c", false), negated("nota", false)], false)
+    );
     // Fields may be called like operators, and start with them.
     assert_eq!(filter("or=(order_no.eq.1,and.eq.2)"), or(vec![eq("order_no", "1"), eq("and", "2")], false));
 }

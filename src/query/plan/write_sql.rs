@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::select::{Glue, bind_json};
 use super::write::{Answer, ConflictUpdate};
 use super::{Context, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
-use crate::condition::Binding;
+use crate::condition::{attribute, Binding};
 use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name};
 use crate::policy::{Permit, WriteRule};
 use crate::sql::{Alias, Sql};
@@ -742,8 +742,8 @@ impl Context<'_> {
             DefaultValue::Literal(value) => {
                 sql.bind(kind, value.to_text());
             }
-            DefaultValue::Attribute(attribute) => {
-                sql.bind(kind, self.principal.attribute(attribute, kind).to_text());
+            DefaultValue::Attribute(name) => {
+                sql.bind(kind, attribute(self.principal, name, kind).to_text());
             }
             DefaultValue::Now => {
                 sql.raw("now()");
