@@ -112,7 +112,9 @@ pub(super) async fn prepare(
         Manner::Change { accept_loss } => {
             refuse_losses(&plan, accept_loss)?;
             schema::apply(&mut owner, &plan).await?;
-            eprint!("{}", plan.render());
+            for line in plan.render().lines() {
+                tracing::info!("{line}");
+            }
             Ok(())
         }
     }
