@@ -92,6 +92,10 @@ impl Writer<'_, '_> {
                 self.operand(value);
                 self.sql.raw(" = any(");
                 self.operand(list);
+                if matches!(&list.source, Source::Path(path) if !path.hops.is_empty()) {
+                    // A bare sub-select there would be read as a set of rows; its cast is read as one array.
+                    self.sql.raw("::").raw(list.kind.sql());
+                }
                 self.sql.raw("))");
             }
             Test::Text { test, value, argument } => self.text_test(*test, value, argument),
