@@ -246,7 +246,10 @@ impl<'a> Checker<'a> {
             return Some(Target::Condition(condition.clone()));
         }
         match self.head(words, first, rest)? {
-            Head::Row { slot, collection, id, rest } => self.walk(slot, collection, id, rest),
+            Head::Row { slot, collection, id, rest } => {
+                let span = first.span.start..words.last()?.span.end;
+                self.walk(&span, slot, collection, id, rest)
+            }
             Head::Auth(rest) => self.auth(first, rest).map(Target::Value),
             Head::Capture(at, rest) => match rest.first() {
                 Some(after) => self.fault(
@@ -333,6 +336,7 @@ impl<'a> Checker<'a> {
     /// Follows words from a row: relations, then a field or an inverse relation.
     fn walk(
         &mut self,
+        span: &Range<usize>,
         slot: Slot,
         mut collection: &'a Collection,
         mut id: Option<CollectionId>,
@@ -429,9 +433,8 @@ impl<'a> Checker<'a> {
         }
         let field_id = at?;
         let field = collection.field(field_id);
-        let span = words.first()?.span.start..words.last()?.span.end;
         let path = Path { slot, hops, field: field_id, column: field.name.clone() };
-        let operand = Operand { text: self.text(&span), kind: field.kind, source: Source::Path(path) };
+        let operand = Operand { text: self.text(span), kind: field.kind, source: Source::Path(path) };
         Some(Target::Value(Draft::Typed { operand, values: values.cloned() }))
     }
 

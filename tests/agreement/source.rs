@@ -324,7 +324,7 @@ impl Source<'_> {
             0 => self.path(INTERVAL),
             1 => format!(
                 "duration('{}')",
-                self.random.pick(&["0s", "24h", "-1h30m", "1.5s", "8766000h", "-8766000h", "999ms1us"])
+                self.random.pick(&["0s", "24h", "-1h30m", "1.5s", "8765999h", "-8765999h", "999ms1us"])
             ),
             2 => self.path(INTERVAL),
             _ => "duration(\"720h\")".to_owned(),
