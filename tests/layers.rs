@@ -38,8 +38,10 @@ const HOMES: [(&str, &[&str]); 8] = [
 ];
 
 /// Below these floors there is no I/O, no async and no clock.
-const PURE: [&str; 9] = ["project", "query", "catalog", "policy", "condition", "sql", "error", "model", "lib"];
-const IMPURE: [&str; 7] = ["std::fs", "TcpStream", "std::process", "tokio::", "SystemTime::now", "Instant::now", "async fn"];
+const PURE: [&str; 9] =
+    ["project", "query", "catalog", "policy", "condition", "sql", "error", "model", "lib"];
+const IMPURE: [&str; 7] =
+    ["std::fs", "TcpStream", "std::process", "tokio::", "SystemTime::now", "Instant::now", "async fn"];
 
 fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -80,8 +82,11 @@ fn product_sources() -> Vec<(String, String, String)> {
 
 #[test]
 fn imports_only_go_down() {
-    let rank: BTreeMap<&str, usize> =
-        FLOORS.iter().enumerate().flat_map(|(rank, floor)| floor.iter().map(move |module| (*module, rank))).collect();
+    let rank: BTreeMap<&str, usize> = FLOORS
+        .iter()
+        .enumerate()
+        .flat_map(|(rank, floor)| floor.iter().map(move |module| (*module, rank)))
+        .collect();
     let mut upward = Vec::new();
     for (module, file, text) in product_sources() {
         let own = rank.get(module.as_str()).unwrap_or_else(|| panic!("{module} stands on no floor: {file}"));
@@ -119,7 +124,9 @@ fn each_library_is_known_on_its_own_floor_only() {
 #[test]
 fn the_pure_floors_have_no_io_no_async_and_no_clock() {
     let mut strays = Vec::new();
-    for (module, file, text) in product_sources().iter().filter(|(module, _, _)| PURE.contains(&module.as_str())) {
+    for (module, file, text) in
+        product_sources().iter().filter(|(module, _, _)| PURE.contains(&module.as_str()))
+    {
         for (line, content) in code(text) {
             if let Some(what) = IMPURE.iter().find(|what| content.contains(**what)) {
                 strays.push(format!("{file}:{line}: {module} uses {what}"));

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::select::{Glue, bind_json};
 use super::write::{Answer, ConflictUpdate};
 use super::{Context, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
-use crate::condition::{attribute, Binding};
+use crate::condition::{Binding, attribute};
 use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name};
 use crate::policy::{Permit, WriteRule};
 use crate::sql::{Alias, Sql};
