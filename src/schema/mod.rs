@@ -28,8 +28,9 @@ mod introspect;
 mod mark;
 mod plan;
 mod rename;
+mod seed;
 
-pub use apply::{Failure, apply, plan};
+pub use apply::{Failure, apply, apply_with_seed, plan};
 pub use database::{
     Column, ColumnType, Constraint, ConstraintRule, Database, Definition, Fingerprint, Publication, Table,
     TableIndex, TableIndexRule, TouchTrigger,
@@ -38,3 +39,4 @@ pub use desired::desired;
 pub use diff::diff;
 pub use introspect::introspect;
 pub use plan::{Conversion, Measure, Plan, Refusal, Risk, Step};
+pub use seed::Seed;
