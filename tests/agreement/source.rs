@@ -446,7 +446,7 @@ pub(super) fn pattern(random: &mut Random, depth: usize) -> String {
                 out.push_str(&atom.replace(r"\u{d7ff}", "\u{d7ff}"));
             }
         }
-        out.push_str(*random.pick(&["", "", "", "", "*", "+", "?", "{2}", "{0,2}", "{1,}", "{0}"]));
+        out.push_str(random.pick::<&str>(&["", "", "", "", "*", "+", "?", "{2}", "{0,2}", "{1,}", "{0}"]));
     }
     out
 }
