@@ -1,9 +1,10 @@
+//! The `basewright` command: calls one function.
+
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
-    // Must be first: the private Postgres is started through this program.
-    if let Some(code) = basewright::db::run_if_postgres_child() {
-        return code;
-    }
-    ExitCode::SUCCESS
+    basewright::cli::main()
 }

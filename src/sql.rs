@@ -124,6 +124,22 @@ impl Sql {
         self
     }
 
+    /// A bare string constant, for the few places of DDL that take nothing else (`comment on … is`).
+    pub fn constant(&mut self, text: &str) -> &mut Sql {
+        quote_into(&mut self.text, &text.replace('\0', ""), '\'');
+        self
+    }
+
+    /// A part that was written by [`Sql::ddl`] and so carries its values in its text.
+    pub fn inline(&mut self, part: &Sql) -> &mut Sql {
+        debug_assert!(
+            part.params.is_empty(),
+            "a part with bound values cannot be moved into another statement"
+        );
+        self.text.push_str(&part.text);
+        self
+    }
+
     /// The text so far: a statement's shape.
     pub fn text(&self) -> &str {
         &self.text

@@ -1,6 +1,14 @@
 //! The one integration binary: its tree mirrors the floors and the URLs.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+// A binary has no outside, so `pub` here can only mean "for the other modules".
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 mod agreement;
+mod auth;
+mod cli;
 mod db;
+mod dialect;
+mod encoding;
+mod http;
+mod layers;
+mod schema;
 mod support;

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use crate::model::{Attribute, Kind, Principal, Scalar, Value};
 
 /// An attribute as a value of a kind; null if the caller has it not, or as something else.
-pub(super) fn attribute(principal: &Principal, attribute: &Attribute, kind: Kind) -> Value {
+pub(crate) fn attribute(principal: &Principal, attribute: &Attribute, kind: Kind) -> Value {
     match attribute {
         Attribute::Id => principal.id.map_or(Value::Null, Value::Uuid),
         Attribute::Role => text(&principal.role),

@@ -25,6 +25,7 @@ mod tree;
 use crate::model::{Collection, CollectionId, Collections, Name, Principal, Record};
 use crate::sql::Alias;
 
+pub(crate) use caller::attribute;
 pub use check::{RESERVED, check};
 pub use compare::compare;
 pub use explain::{Explanation, Part};

@@ -82,13 +82,10 @@ impl DbError {
         DbError { outcome_unknown: error.connection_is_gone(), ..error }
     }
 
-    /// An error of making a connection.
+    /// An error of making a connection. What the server said then (a wrong password, no connections left)
+    /// is about us, not about the request: only the log gets it.
     pub(super) fn from_connecting(e: &tokio_postgres::Error) -> DbError {
-        match DbError::from_reading(e) {
-            // Refused by the server, for instance its password or its number of connections.
-            error @ DbError { kind: Kind::Server(_), .. } => error,
-            _ => DbError::unreachable(chain(e)),
-        }
+        DbError::unreachable(chain(e))
     }
 
     /// The server's report, if it was the server who refused.

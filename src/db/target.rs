@@ -133,7 +133,7 @@ impl Target {
         }
         let given = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         // Ours stand last and win: encoders rely on them.
-        config.options(given + &session.options());
+        config.options(format!("{given}{}", session.options()));
         if config.get_application_name().is_none() {
             config.application_name(session.application_name);
         }

@@ -1,1 +1,16 @@
-//! (being written)
+//! The HTTP server: one list of routes, one frame around every request, one extractor for credentials,
+//! one place where an error becomes a response, and one folder a public dialect.
+//!
+//! This floor translates between the wire and the use cases and does nothing else.
+
+pub mod auth;
+pub mod body;
+pub mod cors;
+mod frame;
+mod health;
+pub mod principal;
+pub mod reply;
+pub mod request_id;
+pub mod rest;
+mod routes;
+pub mod server;

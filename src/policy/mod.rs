@@ -1,9 +1,17 @@
 //! Who may do what: rules through casbin, compiled to a table, answered as a [`Permit`].
+//!
+//! casbin owns *who may do what through which role*: the model in `policies/model.conf`, role
+//! inheritance as `g`, rules as `p` with their id. It runs when a project loads, never per request.
+//! What a request meets is [`Policies::decide`], a table lookup. No I/O.
 
-use std::sync::Arc;
+mod permit;
+mod table;
 
 use crate::condition::Condition;
 use crate::model::{Action, CollectionId, DefaultValue, FieldId, FieldSet, Name};
+
+pub use permit::{Decision, Grant, Permit, WriteRule};
+pub use table::{Policies, PolicyFault};
 
 /// One rule of the project: role × action × collection, with its conditions and fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +38,3 @@ pub struct Role {
     pub name: Name,
     pub inherits: Vec<Name>,
 }
-
-/// A shared rule.
-pub type RuleRef = Arc<Rule>;

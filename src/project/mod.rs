@@ -2,12 +2,33 @@
 //!
 //! Pure: the caller reads the files. Nobody else knows YAML.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+mod cases;
+mod conditions;
+mod default;
+mod draft;
+mod fault;
+mod gather;
+mod generate;
+mod given;
+mod later;
+mod limits;
+mod literal;
+mod policies;
+mod read;
+mod resolve;
+mod schema;
+pub mod tests;
+mod yaml;
 
+use std::collections::{BTreeMap, HashMap};
+
+use crate::catalog::{Catalog, CatalogFault, Limits};
 use crate::condition::{Condition, Syntax};
 use crate::model::{CollectionId, Collections, Name};
 use crate::policy::{Role, Rule};
+
+pub use fault::render;
+pub use tests::Tests;
 
 /// The project's files by path relative to its folder, with `/`: every `*.yaml`/`*.yml` at the top, under
 /// `collections/` and `policies/`, and every `*.json` (JSON Schemas that fields refer to).
@@ -25,39 +46,20 @@ pub struct Project {
     pub roles: Vec<Role>,
     pub rules: Vec<Rule>,
     pub limits: Limits,
+    /// The project's own tests, one set a file.
+    pub tests: Vec<Tests>,
 }
 
-/// What bounds a request (D-LIMITS, D-TIME); a project may narrow or widen these under `limits:`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Rows of one read (and of one embed).
-    pub rows: u64,
-    /// Bytes of a request's body.
-    pub body: usize,
-    pub embed_depth: usize,
-    pub statement_timeout: Duration,
-    /// Terms of all filters of a request together.
-    pub filter_terms: usize,
-    /// Values of one `in` list.
-    pub in_values: usize,
-    /// Records of one bulk insert.
-    pub bulk_rows: usize,
-    /// Nesting of a JSON body.
-    pub json_depth: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            rows: 1_000,
-            body: 10 << 20,
-            embed_depth: 5,
-            statement_timeout: Duration::from_secs(8),
-            filter_terms: 500,
-            in_values: 1_000,
-            bulk_rows: 10_000,
-            json_depth: 64,
-        }
+impl Project {
+    /// Compiles the project for requests. `version` counts reloads.
+    pub fn catalog(&self, version: u64) -> Result<Catalog, CatalogFault> {
+        Catalog::compile(
+            version,
+            self.collections.clone(),
+            &self.roles,
+            self.rules.clone(),
+            self.limits.clone(),
+        )
     }
 }
 
@@ -76,3 +78,55 @@ pub struct Fault {
     pub message: String,
     pub hint: Option<String>,
 }
+
+/// Reads a project. Every fault of every file is reported at once; there is no project with a fault.
+pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
+    let mut faults = fault::Faults::new(sources);
+    let files: Vec<_> = faults.files().filter(|(_, path, _)| !path.ends_with(".json")).collect();
+    let mut roots = Vec::new();
+    let mut readable = true;
+    for (file, _, text) in files {
+        match yaml::read(file, text, &mut faults) {
+            Ok(root) => roots.extend(root),
+            Err(yaml::Unreadable) => readable = false,
+        }
+    }
+    if !readable {
+        // What a file that cannot be read defines is unknown: looking names up now would blame the innocent.
+        return Err(faults.finish());
+    }
+    let gathered = gather::gather(&roots, &mut faults);
+    let mut broken = yaml::Broken::default();
+    let drafts = draft::read(&gathered.collections, &mut broken, &mut faults);
+    let collections = resolve::resolve(&drafts, sources, &mut broken, &mut faults);
+    let conditions = conditions::named(&gathered.conditions, &collections, &mut broken, &mut faults);
+    let roles = policies::roles(&gathered.roles, &mut broken, &mut faults);
+    let typing = conditions::Typing { collections: &collections, named: &conditions, broken: &broken };
+    let mut checks: HashMap<CollectionId, Vec<Condition>> = HashMap::new();
+    for (draft, id) in drafts.iter().zip(collections.ids()) {
+        let typed = draft.checks.iter().filter_map(|node| {
+            typing.condition(node, id, conditions::Place::Collection, "a check", &mut faults)
+        });
+        checks.insert(id, typed.collect());
+    }
+    let rules = policies::rules(&gathered.policies, &roles, &typing, &mut faults);
+    let limits = limits::read(&gathered.limits, &mut faults);
+    let names: Vec<String> = gathered.conditions.iter().map(|(key, _)| key.text.clone()).collect();
+    let words = cases::Words {
+        collections: &collections,
+        roles: &roles,
+        rules: &rules,
+        conditions: &names,
+        broken: &broken,
+    };
+    let tests = cases::read(&gathered.tests, &words, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults.finish());
+    }
+    Ok(Project { collections, checks, conditions, roles, rules, limits, tests })
+}
+
+#[cfg(test)]
+mod faults_tests;
+#[cfg(test)]
+mod load_tests;

@@ -3,6 +3,8 @@
 //! Pure: strings in, statements out. What unmodified clients of that dialect rely on decides every
 //! question of syntax.
 
+pub mod body;
 pub mod parse;
+pub mod plan;
 pub mod preferences;
 pub mod request;

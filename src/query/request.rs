@@ -3,7 +3,7 @@
 /// One level of a read: the collection itself or an embedded relation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
-    /// Empty means `*`.
+    /// Empty selects nothing: an embed that only filters or joins (`comments()`). A missing `select` is [`Item::All`].
     pub select: Vec<Item>,
     /// All of these hold (they are AND-ed).
     pub filter: Vec<Filter>,

@@ -1,1 +1,95 @@
-//! (being written)
+//! Use cases over records: create, update, delete. Lists and single records are [`crate::read`]'s.
+//!
+//! decide → plan → run: a [`WritePlan`] holds the decision; what is left is to run it on the right
+//! connection, in one transaction, and to say what Postgres refused in terms of the caller's fields.
+
+mod fault;
+
+use crate::db::{DbError, Row};
+use crate::error::Error;
+use crate::query::plan::{Context, Cost, WritePlan, WriteStatement};
+use crate::read::Database;
+
+/// Retries of a write that met another one at the same moment, before the caller is told.
+const ATTEMPTS: usize = 4;
+
+/// What a write did.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The representation, if one was asked.
+    pub rows: Vec<Row>,
+    /// How many records were written; of a representation, those the caller may read.
+    pub affected: u64,
+    /// Of an upsert: how many of them are new.
+    pub inserted: Option<u64>,
+}
+
+/// Runs a write: all of it or nothing.
+///
+/// # Errors
+/// 42501 where a policy does not admit a row, the fault of a field where a constraint does not, 503 where the
+/// outcome of the commit is unknown (nothing is tried again then).
+pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePlan) -> Result<Written, Error> {
+    if plan.is_empty() {
+        return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });
+    }
+    let mut way = 0;
+    let mut statement = plan.statement(context, way);
+    let mut attempt = 1;
+    loop {
+        let outcome = match plan.cost(context) {
+            _ if statement.judged_later => judged(database, context, plan, way, &statement).await,
+            Cost::Cheap => database.lanes.write(&statement.sql).await,
+            Cost::Unknown => database.pool.query(&statement.sql).await,
+        };
+        match outcome {
+            Ok(rows) => return Ok(written(plan, rows)),
+            // The transaction was undone because another one came between: starting over is safe.
+            Err(error) if attempt < ATTEMPTS && matches!(error.sqlstate(), Some("40001" | "40P01")) => {
+                attempt += 1;
+            }
+            // Refused by the rules that set these values: others may admit it with theirs.
+            Err(error) if way + 1 < plan.ways() && error.sqlstate() == Some("42501") => {
+                way += 1;
+                statement = plan.statement(context, way);
+            }
+            Err(error) => return Err(fault::of_write(context, plan.permit(), error)),
+        }
+    }
+}
+
+/// Writes, then judges and reads what was written by further statements of the same transaction.
+async fn judged(
+    database: Database<'_>,
+    context: Context<'_>,
+    plan: &WritePlan,
+    way: usize,
+    statement: &WriteStatement,
+) -> Result<Vec<Row>, DbError> {
+    let transaction = database.pool.begin().await?;
+    let written = transaction.query(&statement.sql).await?;
+    let keys = written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned();
+    transaction.query(&plan.judge(context, way, keys.clone())).await?;
+    let rows = transaction.query(&plan.read_back(context, keys)).await?;
+    transaction.commit().await?;
+    Ok(rows)
+}
+
+fn written(plan: &WritePlan, rows: Vec<Row>) -> Written {
+    let number =
+        |row: &Row, column| row.integer(column).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+    match plan.represented() {
+        None => {
+            let affected = rows.first().map_or(0, |row| number(row, 0));
+            let inserted = plan.merges().then(|| rows.first().map_or(0, |row| number(row, 1)));
+            Written { rows: Vec::new(), affected, inserted }
+        }
+        Some(node) => {
+            let column = node.columns().count().max(1);
+            let inserted = plan
+                .merges()
+                .then(|| rows.iter().filter(|row| row.boolean(column) == Some(true)).count() as u64);
+            Written { affected: rows.len() as u64, rows, inserted }
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -175,6 +176,27 @@ async fn a_killed_postgres_is_started_again_and_no_acknowledged_row_is_lost() {
     assert!(lost.is_empty(), "lost {lost:?} of {}", acknowledged.len());
 }
 
+/// The program that serves a cluster.
+pub(super) fn program(cluster: &Path) -> PathBuf {
+    fs::read_link(format!("/proc/{}/exe", postmaster(cluster).as_raw_pid())).unwrap()
+}
+
+/// Postgres on a cluster, without any of our care.
+pub(super) async fn run_by_hand(program: &Path, cluster: &Path) -> Child {
+    let at = fs::metadata(cluster).unwrap();
+    let mut postgres = Command::new(program);
+    postgres.arg("-D").arg(cluster).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+    if rustix::process::geteuid().is_root() {
+        postgres.uid(at.uid()).gid(at.gid());
+    }
+    let postgres = postgres.spawn().unwrap();
+    eventually("Postgres does not start", || {
+        fs::read_to_string(cluster.join("postmaster.pid")).is_ok_and(|text| text.contains("ready"))
+    })
+    .await;
+    postgres
+}
+
 /// Not a test of its own: what [`Holder`] runs in another process, to be killed there.
 #[tokio::test]
 #[ignore = "run by other tests in a process of its own"]
@@ -250,21 +272,10 @@ async fn a_live_orphan_is_stopped_and_its_place_taken() {
     let folder = Folder::new();
     let cluster = folder.0.join("postgres");
     let embedded = start(&folder.0).unwrap();
-    let program = fs::read_link(format!("/proc/{}/exe", postmaster(&cluster).as_raw_pid())).unwrap();
+    let program = program(&cluster);
     embedded.stop();
     // As if a server without death signals had been killed.
-    let at = fs::metadata(&cluster).unwrap();
-    let mut orphan = Command::new(program);
-    orphan.arg("-D").arg(&cluster).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-    if rustix::process::geteuid().is_root() {
-        use std::os::unix::process::CommandExt;
-        orphan.uid(at.uid()).gid(at.gid());
-    }
-    let mut orphan = orphan.spawn().unwrap();
-    eventually("the orphan does not start", || {
-        fs::read_to_string(cluster.join("postmaster.pid")).is_ok_and(|text| text.contains("ready"))
-    })
-    .await;
+    let mut orphan = run_by_hand(&program, &cluster).await;
     let embedded = start(&folder.0).unwrap();
     assert_ne!(postmaster(&cluster).as_raw_pid(), i32::try_from(orphan.id()).unwrap());
     orphan.wait().unwrap();

@@ -2,3 +2,4 @@ mod embedded;
 mod lanes;
 mod migrate;
 mod pool;
+mod target;

@@ -1,5 +1,6 @@
 //! What every test of the tree may use: one private Postgres a test process, a database a test.
 
 mod cluster;
+pub mod server;
 
 pub use cluster::{Database, admin, cluster, database, folder};

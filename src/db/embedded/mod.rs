@@ -39,7 +39,15 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// The data folder, held by this server alone until this value is dropped or the process dies.
 #[derive(Debug)]
 pub struct DataLock {
-    _file: fs::File,
+    file: fs::File,
+}
+
+impl Drop for DataLock {
+    fn drop(&mut self) {
+        // Said, not left to the closing of the file: a process that another thread is just starting has a
+        // copy of every open file until it becomes its program, and would hold the lock so long.
+        let _ = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock);
+    }
 }
 
 impl DataLock {
@@ -54,7 +62,7 @@ impl DataLock {
         let options = options.create(true).truncate(false).write(true).mode(0o600);
         let file = options.open(folder.join("lock")).map_err(cannot)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(DataLock { _file: file }),
+            Ok(()) => Ok(DataLock { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(SetupError::new(format!(
                 "another server is using the data folder {}: stop it, or give this one a folder of its own with --data",
                 folder.display()

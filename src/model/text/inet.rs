@@ -17,8 +17,10 @@ pub(crate) fn parse(text: &str) -> Option<(IpAddr, u8)> {
         None => bits,
         Some(prefix) => {
             let mut scan = Scan::new(prefix);
-            let prefix = scan.number(1, 3)?;
-            u8::try_from(prefix).ok().filter(|prefix| scan.done() && *prefix <= bits)?
+            let number = scan.number(1, 3)?;
+            // Postgres refuses zeros in front, at least for IPv6.
+            let plain = !prefix.starts_with('0') || prefix == "0";
+            u8::try_from(number).ok().filter(|number| scan.done() && plain && *number <= bits)?
         }
     };
     Some((address, prefix))

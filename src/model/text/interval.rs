@@ -136,6 +136,9 @@ fn parse_iso(text: &str) -> Option<Interval> {
                 return None;
             }
         }
+        if scan.peek() == Some(b'+') {
+            return None;
+        }
         let (number, fraction) = scan_quantity(&mut scan)?;
         let unit = match (scan.peek()?, time) {
             (b'Y', false) => Unit::Year,

@@ -6,6 +6,7 @@
 //! encoder of rows, so that a value never has two spellings.
 
 mod array;
+pub(crate) use array::elements;
 pub(crate) mod inet;
 pub(crate) mod interval;
 pub(crate) mod number;

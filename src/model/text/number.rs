@@ -192,16 +192,32 @@ struct Shortest {
 
 impl Shortest {
     fn of(number: f64) -> Shortest {
-        let shortest = Shortest::format(number, None);
-        if !shortest.is_midway(number) {
+        let exact = Binary::of(number);
+        let shortest = Shortest::format(number, None).even(number, exact);
+        if !shortest.is_midway(exact) {
             return shortest;
         }
         // Postgres never prints a decimal that lies exactly half way to the next number, because some
         // readers round such a one wrongly. Rust does when the even neighbour is meant.
         (shortest.length..17)
             .map(|digits| Shortest::format(number, Some(digits)))
-            .find(|longer| longer.reads_as(number) && !longer.is_midway(number))
+            .find(|longer| longer.reads_as(number) && !longer.is_midway(exact))
             .unwrap_or_else(|| Shortest::format(number, Some(16)))
+    }
+
+    /// Of two equally near decimals of the shortest length Postgres prints the even one, Rust the upper.
+    fn even(self, number: f64, exact: Binary) -> Shortest {
+        let digits = self.number();
+        if digits.is_multiple_of(2)
+            || Binary::decimal(digits * 10 - 5, self.scale() - 1) != Some(exact.reduced())
+        {
+            return self;
+        }
+        let mut lower = Shortest { ..self };
+        // An odd digit has a lower neighbour.
+        lower.buffer[lower.length.clamp(1, 20) - 1] -= 1;
+        // Below a power of two numbers are closer together: there the lower one may be another number.
+        if lower.reads_as(number) { lower } else { self }
     }
 
     /// `behind` digits behind the first, or as few as it takes.
@@ -248,48 +264,76 @@ impl Shortest {
         &self.buffer[..self.length.clamp(1, 20)]
     }
 
-    fn reads_as(&self, number: f64) -> bool {
-        let digits = std::str::from_utf8(self.digits()).unwrap_or_default();
-        let scale = self.exponent - (self.length as i32 - 1);
-        format!("{digits}e{scale}").parse() == Ok(number)
+    /// The digits as a whole number.
+    fn number(&self) -> u128 {
+        self.digits().iter().fold(0, |number, digit| number * 10 + u128::from(digit - b'0'))
     }
 
-    /// The decimal is exactly the middle between `number` and a neighbour.
-    fn is_midway(&self, number: f64) -> bool {
+    /// The power of ten that the last digit counts.
+    fn scale(&self) -> i32 {
+        self.exponent - (self.length as i32 - 1)
+    }
+
+    fn reads_as(&self, number: f64) -> bool {
+        let digits = std::str::from_utf8(self.digits()).unwrap_or_default();
+        format!("{digits}e{}", self.scale()).parse() == Ok(number)
+    }
+
+    /// The decimal is exactly the middle between a number and a neighbour.
+    fn is_midway(&self, exact: Binary) -> bool {
+        let Some(decimal) = Binary::decimal(self.number(), self.scale()) else { return false };
+        let Binary { mantissa, power } = exact;
+        let middle = |mantissa, power| decimal == Binary { mantissa, power };
+        // Below a power of two the neighbour is half as far.
+        let narrow = mantissa == 1 << 52 && middle(4 * mantissa - 1, power - 2);
+        narrow || middle(2 * mantissa + 1, power - 1) || middle(2 * mantissa - 1, power - 1)
+    }
+}
+
+/// `mantissa × 2^power`, exactly.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Binary {
+    mantissa: u128,
+    power: i32,
+}
+
+impl Binary {
+    /// A positive finite number, with the mantissa that it is stored with.
+    fn of(number: f64) -> Binary {
         let bits = number.to_bits();
-        let (exponent, fraction) = ((bits >> 52) as i32 & 0x7ff, bits & ((1 << 52) - 1));
-        let (mantissa, binary) =
-            if exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, exponent - 1075) };
-        // digits × 10^scale = odd × 2^twos, if it is a binary fraction at all.
-        let mut odd = self.digits().iter().fold(0u128, |odd, digit| odd * 10 + u128::from(digit - b'0'));
-        let scale = self.exponent - (self.length as i32 - 1);
-        let mut twos = scale;
-        // A middle has at most 55 bits: with more fives than this it has more bits.
-        if scale.abs() > 25 {
-            return false;
+        let (exponent, fraction) = ((bits >> 52) as i32 & 0x7ff, u128::from(bits & ((1 << 52) - 1)));
+        if exponent == 0 {
+            Binary { mantissa: fraction, power: -1074 }
+        } else {
+            Binary { mantissa: fraction | 1 << 52, power: exponent - 1075 }
         }
-        for _ in 0..scale.abs() {
-            if scale > 0 {
-                match odd.checked_mul(5) {
-                    Some(more) => odd = more,
-                    None => return false,
-                }
-            } else if odd % 5 == 0 {
-                odd /= 5;
-            } else {
-                return false;
-            }
+    }
+
+    /// With an odd mantissa.
+    fn reduced(self) -> Binary {
+        if self.mantissa == 0 {
+            return self;
         }
-        if odd == 0 {
-            return false;
+        let twos = self.mantissa.trailing_zeros();
+        Binary { mantissa: self.mantissa >> twos, power: self.power + twos.cast_signed() }
+    }
+
+    /// `digits × 10^scale` with an odd mantissa; `None` if it is no binary fraction, or one of more bits than
+    /// a middle between two numbers has.
+    fn decimal(digits: u128, scale: i32) -> Option<Binary> {
+        // Eighteen digits hold at most 25 fives, and a middle has at most 55 bits.
+        if scale.abs() > 26 {
+            return None;
         }
-        twos += odd.trailing_zeros() as i32;
-        odd >>= odd.trailing_zeros();
-        // Middles are (2m ± 1) × 2^(binary - 1); below a power of two the neighbour is half as far.
-        let mantissa = u128::from(mantissa);
-        let twice = twos == binary - 1 && (odd == 2 * mantissa + 1 || odd == 2 * mantissa - 1);
-        let narrow = fraction == 0 && exponent > 1 && twos == binary - 2 && odd == 4 * mantissa - 1;
-        twice || narrow
+        let fives = 5u128.pow(scale.unsigned_abs());
+        let mantissa = if scale >= 0 {
+            digits.checked_mul(fives)?
+        } else if digits.is_multiple_of(fives) {
+            digits / fives
+        } else {
+            return None;
+        };
+        Some(Binary { mantissa, power: scale }.reduced())
     }
 }
 

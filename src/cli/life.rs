@@ -1,0 +1,314 @@
+//! The life of a server: start, serve, drain, stop.
+//!
+//! It listens before it is ready, so that the process can be asked how it is; a database that is away is
+//! waited for, one that is wrong ends the start.
+
+use std::future::poll_fn;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::reload::Follower;
+use super::tables::{self, Manner, Trouble};
+use super::{Failure, Place, keys, project};
+use crate::app::monitor::Watch;
+use crate::app::{App, Readiness, Worker};
+use crate::auth::keyfile::Origin;
+use crate::auth::keys::Keyring;
+use crate::db::{Embedded, Lanes, LanesOptions, Pool, Session, Target, Urls};
+use crate::http::cors::Origins;
+use crate::http::server::{self, Options, ServerHandle, runtime};
+use crate::model::{ANON, Action};
+use crate::project::Project;
+
+/// Where the server listens and to whom it answers.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Listening {
+    /// The port; 0 takes a free one
+    #[arg(long, env = "BASEWRIGHT_PORT", default_value_t = 8000)]
+    port: u16,
+    /// The address: 127.0.0.1 is this machine alone, 0.0.0.0 everybody
+    #[arg(long, env = "BASEWRIGHT_LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
+    listen: IpAddr,
+    /// Pages of which origins may read answers: * or a list between commas
+    #[arg(long, env = "BASEWRIGHT_CORS_ORIGINS", default_value = "*", value_parser = Origins::parse, value_name = "ORIGINS")]
+    cors_origins: Origins,
+    /// Treat a caller without any key as the role anon instead of refusing it (BASEWRIGHT_KEYLESS=anon)
+    #[arg(
+        long = "keyless-anon", env = "BASEWRIGHT_KEYLESS", value_enum, value_name = "anon|refuse",
+        num_args = 0..=1, require_equals = true, default_value = "refuse", default_missing_value = "anon"
+    )]
+    keyless: Keyless,
+    /// Threads that serve [default: one a core]
+    #[arg(long, env = "BASEWRIGHT_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
+    workers: Option<u16>,
+}
+
+/// Who comes without a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Keyless {
+    Refuse,
+    Anon,
+}
+
+/// What a server is started with.
+pub(super) struct Life {
+    pub(super) place: Place,
+    pub(super) listening: Listening,
+    pub(super) manner: Manner,
+    pub(super) allow_superuser: bool,
+    /// Whether saves of the project are followed.
+    pub(super) follow_changes: bool,
+}
+
+/// Connections that all workers share, besides the lanes that each has to itself.
+const SHARED: usize = 8;
+/// Signals within this time are one order.
+const SAME_ORDER: Duration = Duration::from_secs(1);
+/// How long to wait before a database that is away is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Runs a server until it is told to stop.
+pub(super) fn run(life: Life) -> Result<(), Failure> {
+    let seen = project::stamp(&life.place.project).ok();
+    let project = project::load(&life.place.project)?;
+    let (ring, origin) = keys::obtain(&life.place)?;
+    let at = SocketAddr::new(life.listening.listen, life.listening.port);
+    let listener =
+        TcpListener::bind(at).map_err(|error| Failure::fault(format!("cannot listen on {at}: {error}")))?;
+    runtime::System::new().block_on(async move {
+        let database = Database::begin(life.place.data()).await?;
+        let outcome = live(&life, project, seen, ring, &origin, listener, database.urls()).await;
+        database.stop().await;
+        outcome
+    })
+}
+
+/// The database of a server: somebody else's, or a private one.
+enum Database {
+    External(Urls),
+    Private(Embedded),
+}
+
+impl Database {
+    async fn begin(data: PathBuf) -> Result<Database, Failure> {
+        if let Some(urls) = Urls::from_env() {
+            return Ok(Database::External(urls));
+        }
+        let started = tokio::task::spawn_blocking(move || Embedded::start(&data, None));
+        Ok(Database::Private(started.await.map_err(Failure::fault)?.map_err(Failure::fault)?))
+    }
+
+    fn urls(&self) -> Urls {
+        match self {
+            Database::External(urls) => urls.clone(),
+            Database::Private(embedded) => embedded.urls(),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Database::External(_) => {}
+            Database::Private(embedded) => {
+                if tokio::task::spawn_blocking(move || embedded.stop()).await.is_err() {
+                    tracing::error!("the private Postgres was not stopped in order");
+                }
+            }
+        }
+    }
+}
+
+/// Serves with a database that may not be there yet.
+async fn live(
+    life: &Life,
+    project: Project,
+    seen: Option<project::Stamp>,
+    ring: Keyring,
+    origin: &Origin,
+    listener: TcpListener,
+    urls: Urls,
+) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let catalog = project.catalog(1).map_err(Failure::fault)?;
+    let limits = Session { statement_timeout: Some(project.limits.statement_timeout), ..Session::default() };
+    let target = Target::parse(&urls.runtime, &limits).map_err(Failure::fault)?;
+    let pool = |size| Pool::open(&target, size).map_err(Failure::fault);
+    let app = Arc::new(App::new(ring, pool(SHARED)?));
+    let watch = Watch::new(Arc::clone(&app), pool(1)?, origin.file().map(ToOwned::to_owned));
+    let options = Options {
+        origins: life.listening.cors_origins.clone(),
+        keyless: life.listening.keyless == Keyless::Anon,
+        workers: life
+            .listening
+            .workers
+            .map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),
+    };
+    if options.keyless && !life.listening.listen.is_loopback() {
+        tracing::warn!("callers without any key are anon, and this server listens beyond this machine");
+    }
+    let worker = {
+        let target = target.clone();
+        move || Worker::new(Lanes::open(&target, LanesOptions::default()))
+    };
+    let (server, address) =
+        server::serve(listener, Arc::clone(&app), options, worker).map_err(Failure::fault)?;
+    let handle = server.handle();
+    let mut running = runtime::spawn(server);
+    let prepared = tokio::select! {
+        prepared = prepare(life, &urls, &project, &watch) => prepared,
+        () = signals.next() => {
+            stop(&app, &handle, &mut signals).await;
+            return Ok(());
+        }
+        ended = &mut running => Err(Failure::fault(format!("the listener ended: {ended:?}"))),
+    };
+    if let Err(failure) = prepared {
+        app.drain();
+        handle.stop(false).await;
+        return Err(failure);
+    }
+    app.publish(catalog);
+    app.set_readiness(Readiness::Ready);
+    runtime::spawn(watch.run());
+    announce(life, &project, &app.keys(), origin, address).map_err(Failure::fault)?;
+    if life.follow_changes {
+        let follower = Follower {
+            app: Arc::clone(&app),
+            folder: life.place.project.clone(),
+            urls,
+            manner: life.manner.clone(),
+            allow_superuser: life.allow_superuser,
+        };
+        runtime::spawn(follower.follow(seen));
+    }
+    tokio::select! {
+        () = signals.next() => {
+            tracing::info!("stopping: requests under way have {} s", server::DRAIN);
+            stop(&app, &handle, &mut signals).await;
+            let _ = running.await;
+            Ok(())
+        }
+        ended = &mut running => {
+            app.drain();
+            Err(Failure::fault(format!("the listener ended: {ended:?}")))
+        }
+    }
+}
+
+/// Makes the database fit, waiting for it as long as it is only away.
+async fn prepare(life: &Life, urls: &Urls, project: &Project, watch: &Watch) -> Result<(), Failure> {
+    let mut told = String::new();
+    loop {
+        let outcome = match tables::prepare(urls, project, &life.manner, life.allow_superuser).await {
+            // Not ready before it is known what is revoked.
+            Ok(()) => watch.look().await.map_err(|error| Trouble::Temporary(error.to_string())),
+            Err(trouble) => Err(trouble),
+        };
+        match outcome {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Lasting(reason)) => return Err(Failure::Fault(reason)),
+            Err(Trouble::Temporary(reason)) => {
+                if reason != told {
+                    tracing::warn!(reason, "waiting for the database");
+                    told = reason;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Drains the server. Being told again means now, once the first order cannot have arrived twice: wrappers
+/// pass a signal on that the whole process group has had.
+async fn stop(app: &App, handle: &ServerHandle, signals: &mut Signals) {
+    app.drain();
+    let first = Instant::now();
+    let again = async {
+        loop {
+            signals.next().await;
+            if first.elapsed() > SAME_ORDER {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = handle.stop(true) => {}
+        () = again => {
+            tracing::warn!("told twice: stopping at once");
+            handle.stop(false).await;
+        }
+    }
+}
+
+/// The two signals that ask a server to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::fault);
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        poll_fn(|context| {
+            let ready =
+                self.terminate.poll_recv(context).is_ready() || self.interrupt.poll_recv(context).is_ready();
+            if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// Tells scripts that the server answers, and people, the first time, how to ask.
+fn announce(
+    life: &Life,
+    project: &Project,
+    ring: &Keyring,
+    origin: &Origin,
+    address: SocketAddr,
+) -> std::io::Result<()> {
+    let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    let url = format!("http://{}", SocketAddr::new(host, address.port()));
+    let mut out = std::io::stdout().lock();
+    if let Origin::Minted(path) = origin {
+        let (key, collection) = first_question(project, ring);
+        writeln!(out, "url          {url}")?;
+        writeln!(out, "publishable  {}", ring.publishable())?;
+        writeln!(out, "secret       {}", ring.secret())?;
+        writeln!(
+            out,
+            "             kept in {}; the secret key may do everything, so keep it on servers",
+            path.display()
+        )?;
+        writeln!(out, "try          curl '{url}/rest/v1/{collection}?limit=3' -H 'apikey: {key}'")?;
+    } else if life.follow_changes {
+        tracing::info!("the keys: basewright keys {}", life.place.project.display());
+    }
+    writeln!(out, "ready {url}")?;
+    out.flush()
+}
+
+/// A collection that can be read at once, and the key for it.
+fn first_question<'a>(project: &'a Project, ring: &'a Keyring) -> (&'a str, &'a str) {
+    let public = project.rules.iter().find(|rule| rule.role == ANON && rule.action == Action::Read);
+    match public {
+        Some(rule) => (ring.publishable(), project.collections.get(rule.collection).name.as_str()),
+        None => {
+            let first =
+                project.collections.iter().next().map_or("", |(_, collection)| collection.name.as_str());
+            (ring.secret(), first)
+        }
+    }
+}

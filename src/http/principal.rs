@@ -1,0 +1,111 @@
+//! [`Caller`]: the one extractor that turns a request's credentials into a principal.
+//!
+//! It reads two headers and nothing else: no query parameter, cookie or other header can say who is asking.
+//! It runs before a body is read, and asks the database only for the roles of a verified session.
+
+use std::ops::Deref;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
+
+use super::reply::Failure;
+use super::server::Options;
+use crate::app::{App, Worker, now};
+use crate::auth::resolve::{self, Credentials};
+use crate::auth::token::TokenFault;
+use crate::error::{Code, Error};
+use crate::model::Principal;
+
+const API_KEY: HeaderName = HeaderName::from_static("apikey");
+
+/// Who is asking, verified.
+#[derive(Clone, Debug)]
+pub struct Caller(pub Rc<Principal>);
+
+impl Deref for Caller {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Caller, Failure>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { Ok(caller(&request).await?) })
+    }
+}
+
+/// The caller of a request; found once and kept with it.
+///
+/// # Errors
+/// 401 for a credential that does not hold or is missing, 503 if the roles of a session cannot be had.
+pub async fn caller(request: &HttpRequest) -> Result<Caller, Error> {
+    if let Some(known) = request.extensions().get::<Caller>() {
+        return Ok(known.clone());
+    }
+    let (Some(app), Some(options), Some(worker)) = (
+        request.app_data::<web::Data<App>>(),
+        request.app_data::<web::Data<Options>>(),
+        request.app_data::<Rc<Worker>>(),
+    ) else {
+        return Err(Error::internal("the server was built without its App or its Worker"));
+    };
+    let verified = {
+        let credentials = credentials(request.headers())?;
+        let keys = app.keys();
+        let now = now();
+        let mut tokens = worker.tokens();
+        resolve::identify(credentials, options.keyless, |token| {
+            let verified = tokens.verify(token, &keys, now)?;
+            match &verified.jti {
+                Some(jti) if app.revocations().contains(jti) => Err(TokenFault::Revoked),
+                Some(_) | None => Ok(verified),
+            }
+        })?
+    };
+    let principal = match verified {
+        None => Principal::anonymous(),
+        Some(verified) => resolve::principal(&verified, worker.lanes()).await?,
+    };
+    let caller = Caller(Rc::new(principal));
+    request.extensions_mut().insert(caller.clone());
+    Ok(caller)
+}
+
+/// The two headers that carry credentials. Twice the same header is refused: a proxy before us may have
+/// judged the other one.
+fn credentials(headers: &HeaderMap) -> Result<Credentials<'_>, Error> {
+    let bearer = match one(headers, &header::AUTHORIZATION)? {
+        None => None,
+        Some(value) => match value.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim_matches(' ')),
+            Some(_) | None => {
+                return Err(Error::with(
+                    Code::Token,
+                    "The Authorization header must be `Bearer` and a token",
+                ));
+            }
+        },
+    };
+    Ok(Credentials { bearer, api_key: one(headers, &API_KEY)? })
+}
+
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Error> {
+    let mut values = headers.get_all(name);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_| Error::with(Code::Token, format!("The {name} header is no visible ASCII text"))),
+        (Some(_), Some(_)) => Err(Error::with(Code::Token, format!("The {name} header is given twice"))),
+    }
+}

@@ -1,0 +1,69 @@
+//! Rows and counts → responses: status, `Content-Range`, `Location`, `Preference-Applied`.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+
+use super::headers::Media;
+use crate::db::Row;
+use crate::error::{Code, Error};
+use crate::query::plan::NodePlan;
+use crate::query::preferences::Preferences;
+use crate::read::{Layout, Page};
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The rows in the media type that was asked.
+///
+/// # Errors
+/// PGRST116 (406) where one row was asked and another number found.
+pub(super) fn body(node: &NodePlan, rows: &[Row], media: Media) -> Result<Vec<u8>, Error> {
+    let layout = Layout::of(node);
+    match (media, rows) {
+        (Media::Array, rows) => layout.array(rows),
+        (Media::Object, [row]) => layout.object(row),
+        (Media::Object, rows) => Err(not_singular(rows.len())),
+    }
+}
+
+pub(super) fn not_singular(found: usize) -> Error {
+    Error::new(Code::NotSingular).details(format!("The result contains {found} rows"))
+}
+
+/// Starts an answer with the headers that every answer of this dialect has.
+pub(super) fn start(status: StatusCode, preferences: &Preferences) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.insert_header((header::VARY, "Accept, Prefer, Range"));
+    if !preferences.applied.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&preferences.applied.join(", "))
+    {
+        response.insert_header((PREFERENCE_APPLIED, value));
+    }
+    response
+}
+
+/// `0-19/57`, `*/57`, `0-19/*`, `*/*`
+pub(super) fn content_range(first: u64, rows: u64, total: Option<u64>) -> String {
+    let total = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
+    match rows {
+        0 => format!("*/{total}"),
+        rows => format!("{first}-{}/{total}", first + rows - 1),
+    }
+}
+
+/// The status of a page: all, part, or beyond the end.
+///
+/// # Errors
+/// PGRST103 (416) where the offset lies beyond a known total.
+pub(super) fn page_status(page: &Page, offset: u64) -> Result<StatusCode, Error> {
+    match page.total {
+        Some(total)
+            if offset > 0 && offset >= total && page.rows.is_empty() && (offset > total || total > 0) =>
+        {
+            Err(Error::new(Code::Range)
+                .details(format!("An offset of {offset} was requested, but there are only {total} rows.")))
+        }
+        Some(total) if (page.rows.len() as u64) < total => Ok(StatusCode::PARTIAL_CONTENT),
+        Some(_) | None => Ok(StatusCode::OK),
+    }
+}

@@ -1,0 +1,296 @@
+//! GET, HEAD, POST, PATCH, DELETE and OPTIONS on `/rest/v1/{collection}`.
+
+use std::rc::Rc;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::answer;
+use super::headers::{self, Media};
+use crate::app::{App, Worker};
+use crate::catalog::{Catalog, Limits};
+use crate::error::{Code, Error};
+use crate::http::principal::Caller;
+use crate::http::reply::Failure;
+use crate::http::{body, reply};
+use crate::model::Action;
+use crate::query::body::Body;
+use crate::query::parse::{self, Bounds};
+use crate::query::plan::{Context, DeletePlan, InsertOptions, InsertPlan, ReadPlan, UpdatePlan, WritePlan};
+use crate::query::preferences::{Count, Preferences, Return};
+use crate::query::request::Node;
+use crate::read::{self, Database};
+use crate::records;
+
+/// `GET` and `HEAD`.
+pub(super) async fn read(
+    request: HttpRequest,
+    caller: Caller,
+    app: web::Data<App>,
+    collection: web::Path<String>,
+) -> Result<HttpResponse, Failure> {
+    let catalog = app.catalog()?;
+    let context = Context { catalog: &catalog, principal: &caller.0 };
+    let asked = Asked::of(&request, &catalog.limits)?;
+    let mut node = asked.node;
+    if *request.method() == Method::GET
+        && let Some(window) = headers::range(&request).map(parse::range).transpose()?.flatten()
+    {
+        window.narrow(&mut node)?;
+    }
+    let plan = ReadPlan::new(context, &collection, &node)?;
+    let worker = worker(&request)?;
+    let database = Database { lanes: worker.lanes(), pool: app.pool() };
+    let page = read::page(database, context, &plan, asked.preferences.count.is_some()).await?;
+    let offset = plan.node.offset();
+    let status = match answer::page_status(&page, offset) {
+        Ok(status) => status,
+        Err(error) => {
+            let mut refusal = reply::render(&error, crate::http::request_id::of(&request));
+            let range = format!("*/{}", page.total.unwrap_or(0));
+            if let Ok(value) = header::HeaderValue::from_str(&range) {
+                refusal.headers_mut().insert(header::CONTENT_RANGE, value);
+            }
+            return Ok(refusal);
+        }
+    };
+    // HEAD answers with the same headers; actix leaves its body out.
+    let bytes = answer::body(&plan.node, &page.rows, asked.media)?;
+    let range = answer::content_range(offset, page.rows.len() as u64, page.total);
+    Ok(answer::start(status, &asked.preferences)
+        .insert_header((header::CONTENT_TYPE, asked.media.content_type()))
+        .insert_header((header::CONTENT_RANGE, range))
+        .body(bytes))
+}
+
+/// `POST`: one record or many, or an upsert.
+pub(super) async fn create(
+    request: HttpRequest,
+    caller: Caller,
+    app: web::Data<App>,
+    collection: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Failure> {
+    let catalog = app.catalog()?;
+    let context = Context { catalog: &catalog, principal: &caller.0 };
+    let asked = Asked::of(&request, &catalog.limits)?;
+    // Who may not create at all is told before his body is read.
+    let permit = context.permit(&collection, Action::Create)?;
+    let body = asked.body(&request, payload, &catalog.limits).await?;
+    let represented = asked.represented();
+    let options = asked.insert_options()?;
+    let node = represented.then_some(&asked.node);
+    let keys_only = Node { select: key_items(&catalog, permit.collection()), ..Node::default() };
+    let located = asked.preferences.returning == Some(Return::HeadersOnly) && body.single;
+    let node = if located { Some(&keys_only) } else { node };
+    let plan = WritePlan::Insert(InsertPlan::new(
+        context,
+        &collection,
+        &body,
+        &options,
+        (node, asked.media == Media::Object),
+    )?);
+    let worker = worker(&request)?;
+    let database = Database { lanes: worker.lanes(), pool: app.pool() };
+    let written = records::write(database, context, &plan).await?;
+    let status = match written.inserted {
+        Some(0) if written.affected > 0 => StatusCode::OK,
+        Some(_) | None => StatusCode::CREATED,
+    };
+    let mut response = answer::start(status, &asked.preferences);
+    let total = asked.preferences.count.map(|_| written.affected);
+    response.insert_header((header::CONTENT_RANGE, answer::content_range(0, 0, total)));
+    match plan.represented() {
+        Some(node) if located => {
+            if let [row] = &written.rows[..] {
+                let layout = read::Layout::of(node).object(row)?;
+                response.insert_header((header::LOCATION, location(&collection, &layout)));
+            }
+            Ok(response.finish())
+        }
+        Some(node) => {
+            let bytes = answer::body(node, &written.rows, asked.media)?;
+            Ok(response.insert_header((header::CONTENT_TYPE, asked.media.content_type())).body(bytes))
+        }
+        None => Ok(response.finish()),
+    }
+}
+
+/// `PATCH`: the records that the filter names.
+pub(super) async fn update(
+    request: HttpRequest,
+    caller: Caller,
+    app: web::Data<App>,
+    collection: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Failure> {
+    let catalog = app.catalog()?;
+    let context = Context { catalog: &catalog, principal: &caller.0 };
+    let asked = Asked::of(&request, &catalog.limits)?;
+    context.permit(&collection, Action::Update)?;
+    let body = asked.body(&request, payload, &catalog.limits).await?;
+    let options = InsertOptions { columns: asked.columns.clone(), ..InsertOptions::default() };
+    let answer = (asked.represented(), asked.media == Media::Object);
+    let plan =
+        WritePlan::Update(UpdatePlan::new(context, &collection, &asked.node, &body, &options, answer)?);
+    changed(&request, &app, context, plan, &asked, true).await
+}
+
+/// `DELETE`: the records that the filter names.
+pub(super) async fn delete(
+    request: HttpRequest,
+    caller: Caller,
+    app: web::Data<App>,
+    collection: web::Path<String>,
+) -> Result<HttpResponse, Failure> {
+    let catalog = app.catalog()?;
+    let context = Context { catalog: &catalog, principal: &caller.0 };
+    let asked = Asked::of(&request, &catalog.limits)?;
+    let answer = (asked.represented(), asked.media == Media::Object);
+    let plan = WritePlan::Delete(DeletePlan::new(context, &collection, &asked.node, answer)?);
+    changed(&request, &app, context, plan, &asked, false).await
+}
+
+/// Runs an update or a delete and answers: 200 with the representation, else 204.
+async fn changed(
+    request: &HttpRequest,
+    app: &App,
+    context: Context<'_>,
+    plan: WritePlan,
+    asked: &Asked,
+    ranged: bool,
+) -> Result<HttpResponse, Failure> {
+    let worker = worker(request)?;
+    let database = Database { lanes: worker.lanes(), pool: app.pool() };
+    let written = records::write(database, context, &plan).await?;
+    let total = asked.preferences.count.map(|_| written.affected);
+    let range = answer::content_range(0, if ranged { written.affected } else { 0 }, total);
+    let Some(node) = plan.represented() else {
+        return Ok(answer::start(StatusCode::NO_CONTENT, &asked.preferences)
+            .insert_header((header::CONTENT_RANGE, range))
+            .finish());
+    };
+    let bytes = answer::body(node, &written.rows, asked.media)?;
+    Ok(answer::start(StatusCode::OK, &asked.preferences)
+        .insert_header((header::CONTENT_RANGE, range))
+        .insert_header((header::CONTENT_TYPE, asked.media.content_type()))
+        .body(bytes))
+}
+
+/// `OPTIONS` that is no preflight: what may be done here, whoever asks.
+pub(super) async fn options() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::ALLOW, "OPTIONS,GET,HEAD,POST,PATCH,DELETE"))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        .finish()
+}
+
+/// Methods of the dialect that are not built, and those that are none of it.
+pub(super) async fn other(request: HttpRequest) -> Result<HttpResponse, Failure> {
+    if *request.method() == Method::PUT {
+        return Err(Failure(Error::new(Code::NotSupported).details("PUT is not supported by this version")));
+    }
+    Err(Failure(Error::with(Code::Method, format!("Unsupported HTTP method: {}", request.method()))))
+}
+
+/// What a request asks for apart from its body.
+struct Asked {
+    node: Node,
+    media: Media,
+    preferences: Preferences,
+    columns: Option<Vec<String>>,
+    on_conflict: Option<Vec<String>>,
+}
+
+impl Asked {
+    fn of(request: &HttpRequest, limits: &Limits) -> Result<Asked, Error> {
+        headers::schema(request)?;
+        let media = headers::media(request)?;
+        let preferences = headers::preferences(request)?;
+        if let Some(count @ (Count::Planned | Count::Estimated)) = preferences.count {
+            let name = if count == Count::Planned { "planned" } else { "estimated" };
+            return Err(Error::new(Code::NotSupported)
+                .details(format!("count={name} is not supported by this version")));
+        }
+        let parameters = parse::parameters(request.query_string())?;
+        let bounds = Bounds {
+            embed_depth: limits.embed_depth,
+            filter_terms: limits.filter_terms,
+            in_values: limits.in_values,
+        };
+        let node = parse::read(&parameters, &bounds)?;
+        let parameter =
+            |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let columns = parameter("columns").map(parse::columns).transpose()?;
+        let on_conflict = parameter("on_conflict").map(parse::on_conflict).transpose()?;
+        Ok(Asked { node, media, preferences, columns, on_conflict })
+    }
+
+    /// Reads and parses the body, within the limits.
+    async fn body(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        limits: &Limits,
+    ) -> Result<Body, Error> {
+        headers::json_body(request)?;
+        let bytes = body::read(request, payload, limits.body).await?;
+        Body::parse(&bytes, limits)
+    }
+
+    fn represented(&self) -> bool {
+        self.preferences.returning == Some(Return::Representation)
+    }
+
+    fn insert_options(&self) -> Result<InsertOptions, Error> {
+        Ok(InsertOptions {
+            columns: self.columns.clone(),
+            missing_default: self.preferences.missing_default,
+            resolution: self.preferences.resolution,
+            on_conflict: self.on_conflict.clone(),
+        })
+    }
+}
+
+fn worker(request: &HttpRequest) -> Result<Rc<Worker>, Error> {
+    request
+        .app_data::<Rc<Worker>>()
+        .cloned()
+        .ok_or_else(|| Error::internal("the server was built without its Worker"))
+}
+
+/// The primary key as `select` items, for `Location`.
+fn key_items(catalog: &Catalog, id: crate::model::CollectionId) -> Vec<crate::query::request::Item> {
+    let collection = catalog.collection(id);
+    collection
+        .primary_key
+        .iter()
+        .map(|field| crate::query::request::Item::Field {
+            path: crate::query::request::Path::field(collection.field(*field).name.as_str()),
+            alias: None,
+            cast: None,
+        })
+        .collect()
+}
+
+/// `/posts?id=eq.…` of a row that holds just its key.
+fn location(collection: &str, key: &[u8]) -> String {
+    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(key).unwrap_or_default();
+    let mut text = format!("/{collection}?");
+    for (at, (name, value)) in members.iter().enumerate() {
+        if at > 0 {
+            text.push('&');
+        }
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text.push_str(&format!("{name}=eq."));
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => {
+                    text.push(char::from(byte))
+                }
+                _ => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! What the headers of a request ask for: media type, preferences, range, schema.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderName};
+
+use crate::error::{Code, Error};
+use crate::query::preferences::Preferences;
+
+/// How rows are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// `application/json`: an array.
+    Array,
+    /// `application/vnd.pgrst.object+json`: exactly one row, as an object.
+    Object,
+}
+
+impl Media {
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Media::Array => "application/json; charset=utf-8",
+            Media::Object => "application/vnd.pgrst.object+json; charset=utf-8",
+        }
+    }
+}
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+fn values<'r>(request: &'r HttpRequest, name: &'r HeaderName) -> impl Iterator<Item = &'r str> {
+    request.headers().get_all(name).filter_map(|value| value.to_str().ok())
+}
+
+/// Picks the first media type of `Accept` that is served.
+///
+/// # Errors
+/// PGRST107 (406) if none is; PGRST127 for those of the dialect that are not built.
+pub(super) fn media(request: &HttpRequest) -> Result<Media, Error> {
+    let mut refused = Vec::new();
+    let mut unbuilt = None;
+    let mut asked = false;
+    for range in values(request, &header::ACCEPT).flat_map(|value| value.split(',')) {
+        asked = true;
+        let mut parts = range.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let stripped = parts.any(|part| part.eq_ignore_ascii_case("nulls=stripped"));
+        match essence.as_str() {
+            "" => {}
+            "application/vnd.pgrst.object+json"
+            | "application/vnd.pgrst.object"
+            | "application/vnd.pgrst.array+json"
+                if stripped =>
+            {
+                unbuilt = unbuilt.or(Some("nulls=stripped"));
+            }
+            "*/*" | "application/*" | "application/json" | "application/vnd.pgrst.array+json" => {
+                return Ok(Media::Array);
+            }
+            "application/vnd.pgrst.object+json" | "application/vnd.pgrst.object" => return Ok(Media::Object),
+            "text/csv" => unbuilt = unbuilt.or(Some("text/csv")),
+            "application/vnd.pgrst.plan+json"
+            | "application/vnd.pgrst.plan+text"
+            | "application/vnd.pgrst.plan" => {
+                unbuilt = unbuilt.or(Some("execution plans"));
+            }
+            "application/geo+json" => unbuilt = unbuilt.or(Some("application/geo+json")),
+            other => refused.push(other.to_owned()),
+        }
+    }
+    match unbuilt {
+        Some(what) => {
+            Err(Error::new(Code::NotSupported).details(format!("{what} is not supported by this version")))
+        }
+        None if asked && !refused.is_empty() => Err(Error::with(
+            Code::MediaType,
+            format!("None of these media types are available: {}", refused.join(", ")),
+        )),
+        None => Ok(Media::Array),
+    }
+}
+
+/// Bodies are JSON, which is also what no `Content-Type` means.
+pub(super) fn json_body(request: &HttpRequest) -> Result<(), Error> {
+    let Some(value) = request.headers().get(header::CONTENT_TYPE) else { return Ok(()) };
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/json" | "" => Ok(()),
+        "text/csv" | "application/x-www-form-urlencoded" => Err(Error::new(Code::NotSupported)
+            .details(format!("Bodies of type {essence} are not supported by this version"))),
+        _ => Err(Error::with(Code::ContentType, format!("Content-Type not acceptable: {essence}"))),
+    }
+}
+
+/// Reads every `Prefer` header.
+pub(super) fn preferences(request: &HttpRequest) -> Result<Preferences, Error> {
+    Ok(Preferences::parse(values(request, &PREFER))?)
+}
+
+/// The only schema is `public`.
+pub(super) fn schema(request: &HttpRequest) -> Result<(), Error> {
+    for name in [HeaderName::from_static("accept-profile"), HeaderName::from_static("content-profile")] {
+        if let Some(schema) = values(request, &name).find(|schema| *schema != "public") {
+            return Err(Error::with(Code::Schema, format!("Invalid schema: {schema}"))
+                .hint("Only the following schemas are exposed: public"));
+        }
+    }
+    Ok(())
+}
+
+/// The first `Range` header.
+pub(super) fn range(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(header::RANGE).and_then(|value| value.to_str().ok())
+}

@@ -1,0 +1,21 @@
+//! The PostgREST dialect under `/rest/v1`: wire ↔ domain, and nothing else.
+
+mod answer;
+mod collection;
+mod headers;
+
+use actix_web::web;
+
+/// The routes of this dialect, relative to `/rest/v1`.
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    cfg.service(
+        web::resource("/{collection}")
+            .route(web::get().to(collection::read))
+            .route(web::head().to(collection::read))
+            .route(web::post().to(collection::create))
+            .route(web::patch().to(collection::update))
+            .route(web::delete().to(collection::delete))
+            .route(web::method(actix_web::http::Method::OPTIONS).to(collection::options))
+            .default_service(web::to(collection::other)),
+    );
+}

@@ -1,0 +1,38 @@
+//! The one list of routes.
+
+use actix_web::{FromRequest, Handler, Resource, Responder, web};
+
+use super::reply::Failure;
+use super::{auth, health, rest};
+use crate::error::{Code, Error};
+
+/// Every path this server answers. What is not here is 404 in the dialect's own words.
+pub(super) fn configure(cfg: &mut web::ServiceConfig) {
+    cfg.service(reading("/health/live", health::live))
+        .service(reading("/health/ready", health::ready))
+        .service(web::scope("/auth/v1").configure(auth::configure))
+        .service(web::scope("/rest/v1").configure(rest::configure));
+}
+
+/// A path that can only be read.
+pub(super) fn reading<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args> + Clone,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(web::to(no_such_method))
+}
+
+/// A path that exists under another method.
+pub(super) async fn no_such_method() -> Result<&'static str, Failure> {
+    Err(Failure(Error::new(Code::Method)))
+}
+
+/// A path that does not exist.
+pub(super) async fn no_such_path() -> Result<&'static str, Failure> {
+    Err(Failure(Error::new(Code::Path)))
+}

@@ -1,0 +1,107 @@
+//! The listener: actix-web with one worker a core, and the limits that hold before a handler runs.
+
+use std::any::Any;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Stops a running server.
+pub use actix_web::dev::ServerHandle;
+use actix_web::dev::{Extensions, Server};
+use actix_web::middleware::from_fn;
+/// The runtime that a server and what watches over it run on.
+pub use actix_web::rt as runtime;
+use actix_web::{HttpServer, web};
+
+use super::cors::Origins;
+use super::{frame, routes};
+use crate::app::{App, Worker};
+
+/// How the server meets the world.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which pages may read answers.
+    pub origins: Origins,
+    /// Whether a caller without any credential is `anon`, not refused.
+    pub keyless: bool,
+    /// Threads that serve.
+    pub workers: usize,
+}
+
+/// Time for a request's head to arrive.
+const HEAD: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Time for a client to close its side.
+const DISCONNECT: Duration = Duration::from_secs(5);
+/// Time for requests to finish when the server stops, in seconds.
+pub const DRAIN: u64 = 10;
+/// Connections of one worker; more wait in the kernel.
+const CONNECTIONS: usize = 10_000;
+/// How long a client may leave an answer unread before its connection is dropped.
+#[cfg(target_os = "linux")]
+const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// Serves on a bound socket. `worker` makes the parts of each thread, on that thread.
+///
+/// The server runs once the returned future is polled; its handle stops it. Signals are the caller's business.
+pub fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    options: Options,
+    worker: impl Fn() -> Worker + Send + Clone + 'static,
+) -> io::Result<(Server, SocketAddr)> {
+    serve_routes(listener, app, options, worker, routes::configure)
+}
+
+fn serve_routes(
+    listener: TcpListener,
+    app: Arc<App>,
+    options: Options,
+    worker: impl Fn() -> Worker + Send + Clone + 'static,
+    routes: fn(&mut web::ServiceConfig),
+) -> io::Result<(Server, SocketAddr)> {
+    let address = listener.local_addr()?;
+    let app = web::Data::from(app);
+    let workers = options.workers;
+    let options = web::Data::new(options);
+    let server = HttpServer::new(move || {
+        actix_web::App::new()
+            .app_data(app.clone())
+            .app_data(options.clone())
+            .app_data(Rc::new(worker()))
+            .configure(routes)
+            .default_service(web::to(super::routes::no_such_path))
+            .wrap(from_fn(frame::frame))
+    })
+    .workers(workers)
+    .disable_signals()
+    .client_request_timeout(HEAD)
+    .client_disconnect_timeout(DISCONNECT)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(CONNECTIONS)
+    .shutdown_timeout(DRAIN)
+    .tcp_nodelay(true)
+    .on_connect(bound_stall)
+    .listen(listener)?
+    .run();
+    Ok((server, address))
+}
+
+/// actix has no time-out for writing; the kernel's covers acknowledgements and a window that stays shut.
+fn bound_stall(connection: &dyn Any, _: &mut Extensions) {
+    #[cfg(target_os = "linux")]
+    if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
+        let millis = u32::try_from(WRITE_STALL.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
+            tracing::debug!(%error, "the write time-out could not be set");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = connection;
+}
+
+#[cfg(test)]
+mod tests;

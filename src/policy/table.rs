@@ -1,0 +1,291 @@
+//! [`Policies`]: casbin's answer for every (role set, collection, action), worked out ahead of requests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use casbin::{CoreApi, DefaultModel, DefaultRoleManager, Enforcer, MemoryAdapter, MgmtApi, RbacApi};
+use futures_util::FutureExt as _;
+use parking_lot::RwLock;
+
+use super::permit::Grant;
+use super::{Decision, Permit, Role, Rule};
+use crate::model::{Action, CollectionId, Collections, FieldSet, Name, Principal};
+
+const MODEL: &str = include_str!("../../policies/model.conf");
+const DEFAULTS: &str = include_str!("../../policies/defaults.csv");
+
+/// How many role sets keep a compiled table. A project has a handful; tokens cannot invent roles, since
+/// names that the project does not declare are dropped before the lookup.
+const ROLE_SETS: usize = 1_024;
+
+/// casbin refused the model or a rule: a defect of ours, since `project` has checked both.
+#[derive(Debug, thiserror::Error)]
+#[error("the role graph cannot be compiled: {0}")]
+pub struct PolicyFault(String);
+
+/// The rules of a project, compiled.
+pub struct Policies {
+    collections: usize,
+    rules: Vec<Arc<Rule>>,
+    /// For each role, the rules that casbin says it holds, its inherited roles' among them (indices into `rules`).
+    held: HashMap<Name, Vec<usize>>,
+    unrestricted: Vec<Name>,
+    access: RwLock<HashMap<Vec<Name>, Arc<Access>>>,
+}
+
+/// The table of one role set: for each collection, what each action is granted.
+struct Access {
+    grants: Vec<[Option<Arc<Grant>>; 4]>,
+}
+
+impl Policies {
+    /// Builds the role graph and the rules in casbin and reads back, for every role, what it may do.
+    pub fn compile(
+        collections: &Collections,
+        roles: &[Role],
+        rules: Vec<Rule>,
+    ) -> Result<Policies, PolicyFault> {
+        let enforcer = enforcer(collections, roles, &rules)?;
+        let place: HashMap<&str, usize> =
+            rules.iter().enumerate().map(|(at, rule)| (rule.id.as_str(), at)).collect();
+        let mut held = HashMap::new();
+        let mut unrestricted = Vec::new();
+        for role in roles {
+            let mut places = Vec::new();
+            let lines = enforcer.get_implicit_permissions_for_user(role.name.as_str(), None);
+            for line in lines {
+                match (line.get(1).map(String::as_str), line.get(3).and_then(|id| place.get(id.as_str()))) {
+                    (Some("*"), _) => unrestricted.push(role.name.clone()),
+                    (_, Some(at)) => places.push(*at),
+                    (_, None) => return Err(PolicyFault(format!("no rule stands behind {line:?}"))),
+                }
+            }
+            places.sort_unstable();
+            places.dedup();
+            held.insert(role.name.clone(), places);
+        }
+        Ok(Policies {
+            collections: collections.len(),
+            rules: rules.into_iter().map(Arc::new).collect(),
+            held,
+            unrestricted,
+            access: RwLock::new(HashMap::new()),
+        })
+    }
+
+    /// May this principal do this, and under which conditions?
+    pub fn decide(&self, principal: &Principal, action: Action, collection: CollectionId) -> Decision {
+        if self.is_unrestricted(principal) {
+            return Decision::Permit(Permit::unrestricted(collection, action, "secret key"));
+        }
+        let access = self.access(principal);
+        let Some(grants) = access.grants.get(usize::from(collection.0)) else { return Decision::Unknown };
+        match &grants[action as usize] {
+            Some(grant) => Decision::Permit(Permit::granted(collection, action, grant.clone())),
+            None if grants.iter().any(Option::is_some) => Decision::Denied,
+            None => Decision::Unknown,
+        }
+    }
+
+    /// The fields that exist for this principal: those that some read rule shows. A field outside may still be
+    /// written, if a rule of a write says so.
+    pub fn known_fields(&self, principal: &Principal, collection: CollectionId, all: FieldSet) -> FieldSet {
+        if self.is_unrestricted(principal) {
+            return all;
+        }
+        let access = self.access(principal);
+        let grant = access
+            .grants
+            .get(usize::from(collection.0))
+            .and_then(|grants| grants[Action::Read as usize].as_ref());
+        grant.map_or(FieldSet::EMPTY, |grant| grant.fields)
+    }
+
+    /// Every rule, in the project's order.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    fn is_unrestricted(&self, principal: &Principal) -> bool {
+        principal.roles.iter().any(|role| self.unrestricted.iter().any(|free| free == role.as_str()))
+    }
+
+    fn access(&self, principal: &Principal) -> Arc<Access> {
+        let mut roles: Vec<Name> = principal
+            .roles
+            .iter()
+            .filter_map(|role| self.held.get_key_value(role.as_str()).map(|(name, _)| name.clone()))
+            .collect();
+        roles.sort_unstable();
+        roles.dedup();
+        let known = self.access.read().get(&roles).cloned();
+        known.unwrap_or_else(|| {
+            let access = Arc::new(self.compile_access(&roles));
+            let mut tables = self.access.write();
+            if tables.len() >= ROLE_SETS {
+                tables.clear();
+            }
+            tables.insert(roles, access.clone());
+            access
+        })
+    }
+
+    fn compile_access(&self, roles: &[Name]) -> Access {
+        let mut places: Vec<usize> =
+            roles.iter().filter_map(|role| self.held.get(role)).flatten().copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        let mut sorted: Vec<[Vec<Arc<Rule>>; 4]> =
+            (0..self.collections).map(|_| Default::default()).collect();
+        for place in places {
+            let rule = &self.rules[place];
+            sorted[usize::from(rule.collection.0)][rule.action as usize].push(rule.clone());
+        }
+        let grant = |rules: Vec<Arc<Rule>>| (!rules.is_empty()).then(|| Arc::new(Grant::of(rules)));
+        Access { grants: sorted.into_iter().map(|actions| actions.map(grant)).collect() }
+    }
+}
+
+/// casbin with the model, the built-in rules and the project's. Nothing in it waits: the adapter is memory.
+fn enforcer(collections: &Collections, roles: &[Role], rules: &[Rule]) -> Result<Enforcer, PolicyFault> {
+    let fault = |error: casbin::Error| PolicyFault(error.to_string());
+    let stuck = || PolicyFault("casbin waited for something".to_owned());
+    let model = DefaultModel::from_str(MODEL).now_or_never().ok_or_else(stuck)?.map_err(fault)?;
+    let mut enforcer =
+        Enforcer::new(model, MemoryAdapter::default()).now_or_never().ok_or_else(stuck)?.map_err(fault)?;
+    // casbin follows ten levels of inheritance unless told; a chain can be no longer than there are roles.
+    let graph = DefaultRoleManager::new(roles.len() + 1);
+    enforcer.set_role_manager(Arc::new(RwLock::new(graph))).map_err(fault)?;
+    let mut links: Vec<Vec<String>> = Vec::new();
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    for line in DEFAULTS.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split(',').map(|word| word.trim().to_owned());
+        match words.next().as_deref() {
+            Some("g") => links.push(words.collect()),
+            Some("p") => lines.push(words.collect()),
+            _ => {}
+        }
+    }
+    for role in roles {
+        for parent in &role.inherits {
+            let link = vec![role.name.to_string(), parent.to_string()];
+            if !links.contains(&link) {
+                links.push(link);
+            }
+        }
+    }
+    lines.extend(rules.iter().map(|rule| {
+        let collection = collections.get(rule.collection).name.to_string();
+        vec![rule.role.to_string(), collection, rule.action.as_str().to_owned(), rule.id.clone()]
+    }));
+    enforcer.add_policies(lines).now_or_never().ok_or_else(stuck)?.map_err(fault)?;
+    enforcer.add_grouping_policies(links).now_or_never().ok_or_else(stuck)?.map_err(fault)?;
+    Ok(enforcer)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::condition::Condition;
+    use crate::model::{Collection, FieldId};
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn collections(count: usize) -> Collections {
+        let collection = |at: usize| Collection {
+            name: name(&format!("c{at}")),
+            fields: Vec::new(),
+            primary_key: Vec::new(),
+            unique: Vec::new(),
+            indexes: Vec::new(),
+            checks: Vec::new(),
+            realtime: true,
+            timestamps: false,
+            renamed_from: None,
+        };
+        Collections::new((0..count).map(collection).collect())
+    }
+
+    fn builtin() -> Vec<Role> {
+        let role = |text: &str, inherits: &[&str]| Role {
+            name: name(text),
+            inherits: inherits.iter().map(|parent| name(parent)).collect(),
+        };
+        vec![role("anon", &[]), role("authenticated", &["anon"]), role("service_role", &[])]
+    }
+
+    fn rule(id: usize, role: &str, action: Action, collection: u16) -> Rule {
+        Rule {
+            id: format!("c{collection}.{}[{id}]", action.as_str()),
+            role: name(role),
+            action,
+            collection: CollectionId(collection),
+            when: Condition::always(),
+            check: Condition::always(),
+            fields: FieldSet::first(2),
+            set: Vec::new(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_table_allows_exactly_what_casbin_enforces(
+            // Role n inherits some of the roles before it: any acyclic graph, chains of twelve among them.
+            parents in prop::collection::vec(prop::collection::vec(0_usize..14, 0..3), 12),
+            rules in prop::collection::vec((0_usize..15, 0_usize..4, 0_u16..4), 0..24),
+        ) {
+            let collections = collections(4);
+            let mut roles = builtin();
+            for (at, parents) in parents.iter().enumerate() {
+                let mut inherits: Vec<Name> =
+                    parents.iter().filter(|parent| **parent < roles.len() && **parent != 2).map(|parent| roles[*parent].name.clone()).collect();
+                inherits.dedup();
+                roles.push(Role { name: name(&format!("r{at}")), inherits });
+            }
+            let rules: Vec<Rule> = rules
+                .iter()
+                .enumerate()
+                .filter(|(_, (role, _, _))| *role != 2)
+                .map(|(id, (role, action, collection))| rule(id, roles[*role].name.as_str(), Action::ALL[*action], *collection))
+                .collect();
+            let casbin = enforcer(&collections, &roles, &rules).unwrap();
+            let table = Policies::compile(&collections, &roles, rules).unwrap();
+            for role in &roles {
+                let principal = Principal { role: role.name.to_string(), roles: vec![role.name.to_string()], ..Principal::anonymous() };
+                for (id, collection) in collections.iter() {
+                    for action in Action::ALL {
+                        let allowed = casbin.enforce((role.name.as_str(), collection.name.as_str(), action.as_str())).unwrap();
+                        let decided = matches!(table.decide(&principal, action, id), Decision::Permit(_));
+                        prop_assert_eq!(allowed, decided, "{} {} {}", role.name, action.as_str(), collection.name);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_rule_means_no_access_and_some_other_rule_means_denied() {
+        let collections = collections(2);
+        let policies =
+            Policies::compile(&collections, &builtin(), vec![rule(0, "authenticated", Action::Read, 0)])
+                .unwrap();
+        let (anon, user) =
+            (Principal::anonymous(), Principal::user(uuid::Uuid::nil(), &["nobody_declared_this"]));
+        assert!(matches!(policies.decide(&anon, Action::Read, CollectionId(0)), Decision::Unknown));
+        assert!(matches!(policies.decide(&user, Action::Read, CollectionId(0)), Decision::Permit(_)));
+        assert!(matches!(policies.decide(&user, Action::Delete, CollectionId(0)), Decision::Denied));
+        assert!(matches!(policies.decide(&user, Action::Read, CollectionId(1)), Decision::Unknown));
+        let Decision::Permit(permit) =
+            policies.decide(&Principal::service(), Action::Delete, CollectionId(1))
+        else {
+            panic!("the secret key may do everything");
+        };
+        assert_eq!(permit.bypass(), Some("secret key"));
+        assert!(permit.covers(FieldId(200)));
+    }
+}

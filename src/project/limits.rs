@@ -1,0 +1,102 @@
+//! `limits:`: what bounds a request, in units that people write (`1MB`, `8s`).
+
+use std::time::Duration;
+
+use super::Limits;
+use super::fault::Faults;
+use super::gather::Definition;
+use super::later::Place;
+use super::yaml::{Node, Plain, Tree};
+
+const KEYS: [&str; 8] = [
+    "rows",
+    "body",
+    "embed_depth",
+    "statement_timeout",
+    "filter_terms",
+    "in_values",
+    "bulk_rows",
+    "json_depth",
+];
+
+pub(super) fn read(definitions: &[Definition<'_>], faults: &mut Faults<'_>) -> Limits {
+    let mut limits = Limits::default();
+    for (key, node) in definitions {
+        let what = format!("`{}`", key.text);
+        // The upper ends are what the server can still serve, not what is wise.
+        let mut number = |least, most| faults.number(node, &what, least, most);
+        let sized = |read: Option<u64>, into: &mut usize| {
+            if let Some(size) = read.and_then(|size| usize::try_from(size).ok()) {
+                *into = size;
+            }
+        };
+        match key.text.as_str() {
+            "rows" => limits.rows = number(1, 1_000_000).unwrap_or(limits.rows),
+            "embed_depth" => sized(number(0, 16), &mut limits.embed_depth),
+            "filter_terms" => sized(number(1, 10_000), &mut limits.filter_terms),
+            "in_values" => sized(number(1, 100_000), &mut limits.in_values),
+            "bulk_rows" => sized(number(1, 100_000), &mut limits.bulk_rows),
+            "json_depth" => sized(number(1, 127), &mut limits.json_depth),
+            "body" => match scalar(node).and_then(bytes) {
+                Some(size) if (1 << 10..=1 << 30).contains(&size) => limits.body = size,
+                _ => refuse(node, &what, "a size from 1KiB to 1GiB, as in `1MB`", faults),
+            },
+            "statement_timeout" => match scalar(node).and_then(duration) {
+                Some(time) if (Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(&time) => {
+                    limits.statement_timeout = time;
+                }
+                _ => refuse(node, &what, "a duration from 10ms to 1h, as in `8s`", faults),
+            },
+            other => faults.unknown(key.at, Place::Limits.word(), other, KEYS),
+        }
+    }
+    limits
+}
+
+fn refuse(node: &Node, what: &str, form: &str, faults: &mut Faults<'_>) {
+    if !matches!(node.tree, Tree::Bad) {
+        faults.add(node.at, format!("{what} is {form}"));
+    }
+}
+
+fn scalar(node: &Node) -> Option<&str> {
+    match (&node.tree, node.plain()) {
+        (Tree::Scalar(text, _), Some(Plain::Text | Plain::Number)) => Some(text),
+        _ => None,
+    }
+}
+
+/// A whole number and its unit.
+fn split(text: &str) -> Option<(u64, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    Some((text[..digits].parse().ok()?, text[digits..].trim_start()))
+}
+
+/// `500KB`, `1MB`, `2GiB`, `4096`: K, M, G are powers of 1,000, Ki, Mi, Gi of 1,024.
+fn bytes(text: &str) -> Option<usize> {
+    let (count, unit) = split(text)?;
+    let unit = match unit {
+        "" | "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    usize::try_from(count.checked_mul(unit)?).ok()
+}
+
+/// `250ms`, `8s`, `2m`, `1h`. A number without a unit would be a guess.
+fn duration(text: &str) -> Option<Duration> {
+    let (count, unit) = split(text)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(count.checked_mul(milliseconds)?))
+}

@@ -1,0 +1,273 @@
+//! `roles:` and `policies:` → the role graph and typed rules.
+
+use std::collections::HashMap;
+
+use super::conditions::{Place as Where, Typing};
+use super::fault::{At, Faults, listed};
+use super::gather::Definition;
+use super::later::Place;
+use super::read::{Entries, Word, get};
+use super::resolve;
+use super::yaml::{Broken, Node, Plain, Tree};
+use crate::condition::Condition;
+use crate::model::{
+    ANON, AUTHENTICATED, Action, Collection, CollectionId, DefaultValue, FieldId, FieldSet, Name,
+    SERVICE_ROLE, Value,
+};
+use crate::policy::{Role, Rule};
+
+/// The role graph: the built-in roles first, then as declared.
+pub(super) fn roles(
+    definitions: &[Definition<'_>],
+    broken: &mut Broken,
+    faults: &mut Faults<'_>,
+) -> Vec<Role> {
+    let built_in = |name: &str, inherits: &[&str]| Role {
+        name: Name::joined(&[name]),
+        inherits: inherits.iter().map(|name| Name::joined(&[name])).collect(),
+    };
+    let mut roles = vec![built_in(ANON, &[]), built_in(AUTHENTICATED, &[ANON]), built_in(SERVICE_ROLE, &[])];
+    let mut asked: Vec<(usize, Vec<Word<'_>>)> = Vec::new();
+    let mut places: HashMap<Name, At> = HashMap::new();
+    for (key, node) in definitions {
+        let Some(name) = faults.name(&key.text, key.at) else {
+            broken.insert(&key.text);
+            continue;
+        };
+        if roles.iter().take(3).any(|role| role.name == name) {
+            faults.add(key.at, format!("the role `{name}` is built in"));
+            continue;
+        }
+        if let Some(entries) = faults.map_or_nothing(node, "a role") {
+            faults.keys(Place::Role, entries, &["inherits"]);
+            if let Some(words) = get(entries, "inherits").and_then(|node| faults.words(node, "`inherits`")) {
+                asked.push((roles.len(), words));
+            }
+        }
+        places.insert(name.clone(), key.at);
+        roles.push(Role { name, inherits: Vec::new() });
+    }
+    for (at, words) in asked {
+        for word in words {
+            if word.text == SERVICE_ROLE {
+                faults.add(word.at, "`service_role` is the secret key's and cannot be inherited");
+            } else if let Some(role) = role(word, &roles, broken, faults) {
+                if roles[at].inherits.contains(&role) {
+                    faults.add(word.at, format!("`{role}` stands twice"));
+                } else {
+                    roles[at].inherits.push(role);
+                }
+            }
+        }
+    }
+    for role in roles.iter().skip(3) {
+        if let (Some(path), Some(at)) = (circle(role, &roles), places.get(&role.name)) {
+            faults.add(*at, format!("the role inherits itself: {}", path.join(" → ")));
+        }
+    }
+    roles
+}
+
+fn role(word: Word<'_>, roles: &[Role], broken: &Broken, faults: &mut Faults<'_>) -> Option<Name> {
+    let found = roles.iter().find(|role| role.name == *word.text).map(|role| role.name.clone());
+    if found.is_none() && !broken.contains(word.text) {
+        faults.unknown(word.at, "role", word.text, roles.iter().map(|role| role.name.as_str()));
+    }
+    found
+}
+
+/// The way by which a role inherits itself.
+fn circle<'r>(start: &'r Role, roles: &'r [Role]) -> Option<Vec<&'r str>> {
+    let mut seen: Vec<&Name> = Vec::new();
+    let mut open: Vec<Vec<&Name>> = vec![vec![&start.name]];
+    while let Some(path) = open.pop() {
+        let here = path.last().and_then(|name| roles.iter().find(|role| role.name == **name));
+        for next in here.map(|role| role.inherits.as_slice()).unwrap_or_default() {
+            if *next == start.name {
+                return Some(path.iter().map(|name| name.as_str()).chain([next.as_str()]).collect());
+            }
+            if !seen.contains(&next) {
+                seen.push(next);
+                open.push(path.iter().copied().chain([next]).collect());
+            }
+        }
+    }
+    None
+}
+
+pub(super) fn rules(
+    definitions: &[Definition<'_>],
+    roles: &[Role],
+    typing: &Typing<'_>,
+    faults: &mut Faults<'_>,
+) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for (key, node) in definitions {
+        let Some(id) = typing.collections.find(&key.text) else {
+            if !typing.broken.contains(&key.text) {
+                let names = typing.collections.iter().map(|(_, collection)| collection.name.as_str());
+                faults.unknown(key.at, "collection", &key.text, names);
+            }
+            continue;
+        };
+        let Some(actions) = faults.map_or_nothing(node, "policies of a collection") else { continue };
+        faults.keys(Place::Action, actions, &Action::ALL.map(Action::as_str));
+        for (word, node) in actions {
+            let Some(action) = Action::ALL.into_iter().find(|action| action.as_str() == word.text) else {
+                continue;
+            };
+            let Some(items) = faults.list(node, &format!("`{}`", word.text)) else { continue };
+            for (at, item) in items.iter().enumerate() {
+                let place = Rules { typing, roles, collection: id, action };
+                let name = format!("{}.{}[{at}]", key.text, action.as_str());
+                rules.extend(place.rule(name, item, faults));
+            }
+        }
+    }
+    rules
+}
+
+const RULE_KEYS: [&str; 5] = ["role", "when", "check", "fields", "set"];
+
+struct Rules<'a> {
+    typing: &'a Typing<'a>,
+    roles: &'a [Role],
+    collection: CollectionId,
+    action: Action,
+}
+
+impl Rules<'_> {
+    /// The keys that mean something for the action.
+    fn keys(&self) -> &'static [&'static str] {
+        match self.action {
+            Action::Read => &["role", "when", "fields"],
+            Action::Create => &["role", "check", "fields", "set"],
+            Action::Update => &["role", "when", "check", "fields", "set"],
+            Action::Delete => &["role", "when"],
+        }
+    }
+
+    fn rule(&self, id: String, node: &Node, faults: &mut Faults<'_>) -> Option<Rule> {
+        let entries = faults.map(node, "a rule")?;
+        let allowed = self.keys();
+        faults.keys(Place::Rule, entries, &RULE_KEYS);
+        for (key, _) in entries {
+            let word = key.text.as_str();
+            if RULE_KEYS.contains(&word) && !allowed.contains(&word) {
+                let message = format!("`{word}` has no meaning in a `{}` rule", self.action.as_str());
+                faults.hint(key.at, message, format!("it takes {}", listed(allowed)));
+            }
+        }
+        let role = self.role(node, entries, faults);
+        let when = self.condition(entries, "when", Where::Rule, faults);
+        let place = if self.action == Action::Update { Where::UpdateCheck } else { Where::Rule };
+        let check = self.condition(entries, "check", place, faults);
+        let fields = match get(entries, "fields") {
+            None => Some(self.collection().all_fields()),
+            Some(node) => self.fields(node, faults),
+        };
+        let set = match get(entries, "set") {
+            None => Some(Vec::new()),
+            Some(node) => self.set(node, faults),
+        };
+        Some(Rule {
+            id,
+            role: role?,
+            action: self.action,
+            collection: self.collection,
+            when: when?,
+            check: check?,
+            fields: fields?,
+            set: set?,
+        })
+    }
+
+    fn collection(&self) -> &Collection {
+        self.typing.collections.get(self.collection)
+    }
+
+    fn role(&self, node: &Node, entries: &Entries, faults: &mut Faults<'_>) -> Option<Name> {
+        let Some(value) = get(entries, "role") else {
+            if !matches!(node.tree, Tree::Bad) {
+                faults.hint(node.at, "a rule needs a `role`", "`role: anon` means everybody");
+            }
+            return None;
+        };
+        let word = faults.word(value, "`role`")?;
+        if word.text == SERVICE_ROLE {
+            faults.add(word.at, "`service_role` may do everything already: no rule speaks of it");
+            return None;
+        }
+        role(word, self.roles, self.typing.broken, faults)
+    }
+
+    /// A condition that is not written always holds; one that cannot be read holds never: there is no rule then.
+    fn condition(
+        &self,
+        entries: &Entries,
+        key: &str,
+        place: Where,
+        faults: &mut Faults<'_>,
+    ) -> Option<Condition> {
+        match get(entries, key) {
+            None => Some(Condition::always()),
+            Some(node) => self.typing.condition(node, self.collection, place, &format!("`{key}`"), faults),
+        }
+    }
+
+    fn fields(&self, node: &Node, faults: &mut Faults<'_>) -> Option<FieldSet> {
+        let (list, except) = match &node.tree {
+            Tree::Map(entries) => {
+                faults.keys(Place::Rule, entries, &["except"]);
+                match get(entries, "except") {
+                    Some(list) => (list, true),
+                    None => {
+                        if entries.is_empty() {
+                            faults.add(node.at, "`fields` is a list, or `{ except: [...] }`");
+                        }
+                        return None;
+                    }
+                }
+            }
+            Tree::List(_) | Tree::Scalar(..) | Tree::Bad => (node, false),
+        };
+        let words = faults.words(list, "`fields`")?;
+        let ids = resolve::field_ids(&words, self.collection(), self.typing.broken, faults)?;
+        let named: FieldSet = ids.into_iter().collect();
+        let mut set = named;
+        if except {
+            set = self.collection().all_fields();
+            named.iter().for_each(|field| set.remove(field));
+        }
+        if set.is_empty() && self.action == Action::Read {
+            faults.hint(list.at, "the rule shows no field at all", "leave the rule out");
+            return None;
+        }
+        Some(set)
+    }
+
+    fn set(&self, node: &Node, faults: &mut Faults<'_>) -> Option<Vec<(FieldId, DefaultValue)>> {
+        let entries = faults.map(node, "`set`")?;
+        let mut set = Vec::new();
+        for (key, value) in entries {
+            let word = Word { text: &key.text, at: key.at };
+            let Some(id) = self.collection().field_id(&key.text) else {
+                resolve::unknown_field(word, self.collection(), self.typing.broken, faults);
+                continue;
+            };
+            let field = self.collection().field(id);
+            let forced = if value.plain() == Some(Plain::Null) && !field.required {
+                Some(DefaultValue::Literal(Value::Null))
+            } else if value.is_null() {
+                faults.add(value.at, format!("`{}` is required and cannot be set to null", field.name));
+                None
+            } else if self.typing.broken.contains(&key.text) {
+                None
+            } else {
+                super::default::read(value, field, "the value", faults)
+            };
+            set.extend(forced.map(|forced| (id, forced)));
+        }
+        (set.len() == entries.len()).then_some(set)
+    }
+}

@@ -1,0 +1,215 @@
+//! A JSON body → records of raw values.
+//!
+//! Values stay as the caller wrote them (a decimal keeps its digits); what is looked at here is structure:
+//! one object or an array of objects, no member twice, depth and size within limits.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+
+use crate::catalog::Limits;
+use crate::error::{Code, Error};
+
+/// The records of a body.
+#[derive(Debug)]
+pub struct Body {
+    pub records: Vec<Members>,
+    /// It was one object, not an array.
+    pub single: bool,
+}
+
+/// The members of one record, in the caller's order.
+#[derive(Debug)]
+pub struct Members(Vec<(String, Box<RawValue>)>);
+
+impl Members {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    pub fn get(&self, name: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// The record as a JSON value, for validation.
+    pub fn to_value(&self) -> Json {
+        let member = |(name, value): &(String, Box<RawValue>)| {
+            (name.clone(), serde_json::from_str(value.get()).unwrap_or(Json::Null))
+        };
+        Json::Object(self.0.iter().map(member).collect())
+    }
+}
+
+impl Body {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// PGRST102 for what is no JSON, no object and no array of objects, names a member twice, or is over a limit.
+    pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Body, Error> {
+        let refuse = |message: String| Error::with(Code::Body, message);
+        let text = std::str::from_utf8(bytes).map_err(|_| refuse("The body is not UTF-8".to_owned()))?;
+        let (depth, members) = measure(text);
+        if depth > limits.json_depth {
+            return Err(refuse(format!("The body is nested deeper than {} levels", limits.json_depth)));
+        }
+        if members > limits.json_keys {
+            return Err(refuse(format!("The body has more than {} members", limits.json_keys)));
+        }
+        let single = match text.trim_start().as_bytes().first() {
+            Some(b'{') => true,
+            Some(b'[') => false,
+            _ => return Err(Error::new(Code::Body)),
+        };
+        let parse_fault = |error: serde_json::Error| {
+            // The parser's own sentence names line and column and, for a member named twice, the member.
+            Error::new(Code::Body).details(error.to_string())
+        };
+        let records = if single {
+            vec![serde_json::from_str::<Members>(text).map_err(parse_fault)?]
+        } else {
+            serde_json::from_str::<Vec<Members>>(text).map_err(parse_fault)?
+        };
+        if records.len() > limits.bulk_rows {
+            return Err(refuse(format!("The body has more than {} records", limits.bulk_rows)));
+        }
+        Ok(Body { records, single })
+    }
+}
+
+/// How deep a JSON text nests and how many members its objects have; right for well-formed text, harmless for other.
+fn measure(text: &str) -> (usize, usize) {
+    let (mut depth, mut deepest, mut members) = (0_usize, 0_usize, 0_usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b':' => members += 1,
+            _ => {}
+        }
+    }
+    (deepest, members)
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    if members.iter().any(|(known, _)| *known == name) {
+                        return Err(serde::de::Error::custom(format!("member {name:?} stands twice")));
+                    }
+                    // A record has no more members than a collection has fields.
+                    if members.len() > crate::model::MAX_FIELDS {
+                        return Err(serde::de::Error::custom("a record has too many members"));
+                    }
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Members, A::Error> {
+                Err(serde::de::Error::custom("expected an object, found an array"))
+            }
+        }
+        deserializer.deserialize_any(Object)
+    }
+}
+
+/// The records as a JSON array of just these members. A flag `(column, name)` adds `name: true` to each record that lacks the column.
+pub(crate) fn payload(records: &[Members], columns: &[String], flags: &[(usize, String)]) -> String {
+    let mut out = String::from("[");
+    for (at, record) in records.iter().enumerate() {
+        out.push_str(if at > 0 { ",{" } else { "{" });
+        let mut first = true;
+        let mut member = |out: &mut String, name: &str, value: &str| {
+            if !std::mem::take(&mut first) {
+                out.push(',');
+            }
+            out.push_str(&Json::from(name).to_string());
+            out.push(':');
+            out.push_str(value);
+        };
+        for column in columns {
+            if let Some(value) = record.get(column) {
+                member(&mut out, column, value.get());
+            }
+        }
+        for (column, flag) in flags {
+            if columns.get(*column).is_some_and(|column| record.get(column).is_none()) {
+                member(&mut out, flag, "true");
+            }
+        }
+        out.push('}');
+    }
+    out.push(']');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        let error = Body::parse(text.as_bytes(), &Limits::default()).unwrap_err();
+        assert_eq!(error.code, Code::Body, "{text}");
+        format!("{} {}", error.message, error.details.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_decimal_keeps_its_digits_on_the_way_to_the_database() {
+        let body = Body::parse(br#"{"price": 12345678901234567890.10, "x": 1}"#, &Limits::default()).unwrap();
+        assert!(body.single);
+        assert_eq!(
+            payload(&body.records, &["price".to_owned()], &[]),
+            r#"[{"price":12345678901234567890.10}]"#
+        );
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_refused() {
+        assert!(refusal(r#"{"a": 1, "a": 2}"#).contains("stands twice"));
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        for text in
+            ["", "  ", "null", "1", "\"a\"", "{", "[1]", "[[]]", "[{}, null]", "{\"a\":}", "\u{feff}{}"]
+        {
+            refusal(text);
+        }
+        assert!(refusal(&format!("{}1{}", "[".repeat(70), "]".repeat(70))).contains("nested deeper"));
+        assert!(Body::parse(b"{\"a\": \"\xff\"}", &Limits::default()).is_err());
+    }
+
+    #[test]
+    fn absent_members_are_flagged_where_a_default_is_asked_for() {
+        let body = Body::parse(br#"[{"a":1},{"b":2}]"#, &Limits::default()).unwrap();
+        let columns = ["a".to_owned(), "b".to_owned()];
+        let flags = [(0, "?a".to_owned()), (1, "?b".to_owned())];
+        assert_eq!(payload(&body.records, &columns, &flags), r#"[{"a":1,"?b":true},{"b":2,"?a":true}]"#);
+    }
+}

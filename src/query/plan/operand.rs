@@ -1,0 +1,245 @@
+//! Filters with their names found and their operands typed.
+//!
+//! Operands stay text: they travel as parameters of a declared type and Postgres parses them. What is
+//! decided here is whether the operator exists for the field's kind at all.
+
+use super::{Column, Context, NodePlan, Yields};
+use crate::error::{Code, Error};
+use crate::model::Kind;
+use crate::query::request::{self, Comparison, Filter, FullText, Is};
+
+/// A condition of a request on a node's rows.
+#[derive(Debug)]
+pub(crate) enum Predicate {
+    And {
+        terms: Vec<Predicate>,
+        negated: bool,
+    },
+    Or {
+        terms: Vec<Predicate>,
+        negated: bool,
+    },
+    Test {
+        column: Column,
+        test: Test,
+        negated: bool,
+    },
+    /// `rel=is.null`, `rel=not.is.null`: an index into the node's embeds.
+    Related {
+        embed: usize,
+        exists: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) enum Test {
+    Compare { operator: Comparison, operand: Operand },
+    Is(Is),
+    IsDistinct(Operand),
+    Contains(Operand),
+    ContainedBy(Operand),
+    Overlaps(Operand),
+    FullText { parser: FullText, config: Option<String>, query: String },
+}
+
+/// The right side: a value of a kind in Postgres' text format, or a list of them.
+#[derive(Debug)]
+pub(crate) enum Operand {
+    One {
+        kind: Kind,
+        text: String,
+    },
+    /// Holds for one element of an array parameter.
+    Any {
+        kind: Kind,
+        list: String,
+    },
+    /// Holds for all elements.
+    All {
+        kind: Kind,
+        list: String,
+    },
+}
+
+impl Test {
+    /// It can raise or be slow depending on a row's content, so it must not meet a row the caller may not see.
+    pub(crate) fn is_risky(&self, column: &Column) -> bool {
+        if !column.steps.is_empty() {
+            return true;
+        }
+        match self {
+            Test::Compare { operator, .. } => match operator {
+                Comparison::Like | Comparison::Ilike | Comparison::Match | Comparison::Imatch => true,
+                Comparison::Eq
+                | Comparison::Neq
+                | Comparison::Gt
+                | Comparison::Gte
+                | Comparison::Lt
+                | Comparison::Lte => false,
+            },
+            Test::FullText { .. } => true,
+            Test::Is(_)
+            | Test::IsDistinct(_)
+            | Test::Contains(_)
+            | Test::ContainedBy(_)
+            | Test::Overlaps(_) => false,
+        }
+    }
+
+    /// Null in, null out: a masked field can then be written as `test and mask`, which indexes serve.
+    pub(crate) fn is_strict(&self) -> bool {
+        match self {
+            Test::Compare { operand: Operand::One { .. } | Operand::Any { .. }, .. }
+            | Test::Contains(_)
+            | Test::ContainedBy(_)
+            | Test::Overlaps(_)
+            | Test::FullText { .. } => true,
+            // `= all ('{}')` holds for null too.
+            Test::Compare { operand: Operand::All { .. }, .. } | Test::Is(_) | Test::IsDistinct(_) => false,
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Types the filters of a node whose embeds are planned.
+    pub(super) fn predicates(&self, node: &NodePlan, filters: &[Filter]) -> Result<Vec<Predicate>, Error> {
+        filters.iter().map(|filter| self.predicate(node, filter)).collect()
+    }
+
+    fn predicate(&self, node: &NodePlan, filter: &Filter) -> Result<Predicate, Error> {
+        match filter {
+            Filter::And { terms, negated } => {
+                Ok(Predicate::And { terms: self.predicates(node, terms)?, negated: *negated })
+            }
+            Filter::Or { terms, negated } => {
+                Ok(Predicate::Or { terms: self.predicates(node, terms)?, negated: *negated })
+            }
+            Filter::Term { path, negated, test } => {
+                let embed =
+                    node.embeds.iter().position(|embed| embed.key == path.field && path.steps.is_empty());
+                if let Some(embed) = embed {
+                    return related(embed, *negated, test);
+                }
+                let column = self.column(&node.permit, path, None)?;
+                let test = self.test(&column, test)?;
+                Ok(Predicate::Test { column, test, negated: *negated })
+            }
+        }
+    }
+
+    fn test(&self, column: &Column, test: &request::Test) -> Result<Test, Error> {
+        let kind = match column.yields {
+            Yields::Kind(kind) => kind,
+            Yields::Json => Kind::JSON,
+        };
+        let text = kind == Kind::TEXT;
+        let one = |text: &String| Operand::One { kind, text: text.clone() };
+        Ok(match test {
+            request::Test::Compare { operator, operand } => {
+                let pattern = match operator {
+                    Comparison::Like => Some("~~"),
+                    Comparison::Ilike => Some("~~*"),
+                    Comparison::Match => Some("~"),
+                    Comparison::Imatch => Some("~*"),
+                    Comparison::Eq
+                    | Comparison::Neq
+                    | Comparison::Gt
+                    | Comparison::Gte
+                    | Comparison::Lt
+                    | Comparison::Lte => None,
+                };
+                match pattern {
+                    Some(operator) if !text => return Err(no_operator(kind, operator)),
+                    // A pattern can be made to cost far more than it looks: not for whoever comes along.
+                    Some("~" | "~*") if self.principal.is_anon() => {
+                        return Err(Error::with(
+                            self.denial(),
+                            "regular expressions are only available to signed-in callers",
+                        ));
+                    }
+                    Some(_) | None => {}
+                }
+                let many = |list: &[String]| -> Result<String, Error> {
+                    if kind.array { Err(no_operator(kind, "= any")) } else { Ok(array_literal(list)) }
+                };
+                let operand = match operand {
+                    request::Operand::One(text) => one(text),
+                    request::Operand::Any(list) => {
+                        Operand::Any { kind: Kind::many(kind.scalar), list: many(list)? }
+                    }
+                    request::Operand::All(list) => {
+                        Operand::All { kind: Kind::many(kind.scalar), list: many(list)? }
+                    }
+                };
+                Test::Compare { operator: *operator, operand }
+            }
+            request::Test::In(_) if kind.array => return Err(no_operator(kind, "in")),
+            request::Test::In(list) => Test::Compare {
+                operator: Comparison::Eq,
+                operand: Operand::Any { kind: Kind::many(kind.scalar), list: array_literal(list) },
+            },
+            request::Test::Is(is) => {
+                match is {
+                    Is::True | Is::False | Is::Unknown if kind != Kind::BOOLEAN => {
+                        let message =
+                            format!("argument of IS TRUE must be type boolean, not type {}", kind.sql());
+                        return Err(Error::with(Code::Sqlstate("42804".to_owned()), message));
+                    }
+                    Is::Null | Is::NotNull | Is::True | Is::False | Is::Unknown => {}
+                }
+                Test::Is(*is)
+            }
+            request::Test::IsDistinct(text) => Test::IsDistinct(one(text)),
+            request::Test::Contains(text) if kind.array || kind == Kind::JSON => Test::Contains(one(text)),
+            request::Test::ContainedBy(text) if kind.array || kind == Kind::JSON => {
+                Test::ContainedBy(one(text))
+            }
+            request::Test::Overlaps(text) if kind.array => Test::Overlaps(one(text)),
+            request::Test::Contains(_) => return Err(no_operator(kind, "@>")),
+            request::Test::ContainedBy(_) => return Err(no_operator(kind, "<@")),
+            request::Test::Overlaps(_) => return Err(no_operator(kind, "&&")),
+            request::Test::Range { operator, .. } => return Err(no_operator(kind, operator)),
+            request::Test::FullText { parser, config, query } => {
+                if !text && kind != Kind::JSON {
+                    return Err(no_operator(kind, "@@"));
+                }
+                Test::FullText { parser: *parser, config: config.clone(), query: query.clone() }
+            }
+        })
+    }
+}
+
+fn related(embed: usize, negated: bool, test: &request::Test) -> Result<Predicate, Error> {
+    match test {
+        request::Test::Is(Is::Null) => Ok(Predicate::Related { embed, exists: negated }),
+        request::Test::Is(Is::NotNull) => Ok(Predicate::Related { embed, exists: !negated }),
+        _ => Err(Error::with(Code::EmbedFilter, "Bad operator on an embedded resource")
+            .details("Only is null or not is null filters are allowed on embedded resources")),
+    }
+}
+
+/// As Postgres says it. Inet has no ranges, json no order: kinds decide, never rows.
+fn no_operator(kind: Kind, operator: &str) -> Error {
+    let message = format!("operator does not exist: {} {operator} unknown", kind.sql());
+    Error::with(Code::Sqlstate("42883".to_owned()), message)
+}
+
+/// A Postgres array literal. Every element is quoted, so that `NULL` is text and nothing splits.
+pub(crate) fn array_literal<S: AsRef<str>>(elements: &[S]) -> String {
+    let mut literal = String::from("{");
+    for (at, element) in elements.iter().enumerate() {
+        if at > 0 {
+            literal.push(',');
+        }
+        literal.push('"');
+        for c in element.as_ref().chars() {
+            if matches!(c, '"' | '\\') {
+                literal.push('\\');
+            }
+            literal.push(c);
+        }
+        literal.push('"');
+    }
+    literal.push('}');
+    literal
+}

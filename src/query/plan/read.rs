@@ -1,0 +1,195 @@
+//! A read's syntax → a [`ReadPlan`].
+
+use super::{Cast, Column, Context, EmbedPlan, NodePlan, OrderBy, Output, ReadPlan, Source, Yields};
+use crate::error::{Code, Error};
+use crate::model::{Action, Kind, Name, Scalar};
+use crate::policy::Permit;
+use crate::query::request::{Embed, Item, Node, Order, Path};
+
+impl ReadPlan {
+    /// Checks a read of the collection that a URL names.
+    ///
+    /// # Errors
+    /// Whatever the caller may not do or does not know, as the dialect says it.
+    pub fn new(context: Context<'_>, collection: &str, node: &Node) -> Result<ReadPlan, Error> {
+        let permit = context.permit(collection, Action::Read)?;
+        Ok(ReadPlan { node: context.node(permit, node, 0)? })
+    }
+}
+
+impl Context<'_> {
+    /// Plans one level of a read under a permit.
+    pub(super) fn node(&self, permit: Permit, node: &Node, depth: usize) -> Result<NodePlan, Error> {
+        let limits = &self.catalog.limits;
+        if depth > limits.embed_depth {
+            return Err(Error::with(
+                Code::QueryString,
+                format!("at most {} levels of embedded collections are allowed", limits.embed_depth),
+            ));
+        }
+        let mut plan = NodePlan {
+            permit,
+            outputs: Vec::new(),
+            filter: Vec::new(),
+            embeds: Vec::new(),
+            order: Vec::new(),
+            limit: node.limit.unwrap_or(limits.rows).min(limits.rows),
+            offset: node.offset.unwrap_or(0),
+        };
+        let all = [Item::All];
+        let items = if node.select.is_empty() && depth == 0 { &all[..] } else { &node.select[..] };
+        for item in items {
+            self.item(&mut plan, item, depth)?;
+        }
+        plan.filter = self.predicates(&plan, &node.filter)?;
+        plan.order =
+            node.order.iter().map(|order| self.order_by(&plan, order)).collect::<Result<Vec<_>, _>>()?;
+        Ok(plan)
+    }
+
+    fn item(&self, plan: &mut NodePlan, item: &Item, depth: usize) -> Result<(), Error> {
+        match item {
+            Item::All => {
+                let collection = self.collection(plan.permit.collection());
+                for field in collection.field_ids().filter(|field| plan.permit.covers(*field)) {
+                    let declared = collection.field(field);
+                    let column = Column {
+                        field,
+                        steps: Vec::new(),
+                        text: false,
+                        cast: None,
+                        yields: Yields::Kind(declared.kind),
+                    };
+                    plan.outputs
+                        .push(Output { key: declared.name.to_string(), source: Source::Column(column) });
+                }
+            }
+            Item::Field { path, alias, cast } => {
+                let key = key(alias.as_deref().unwrap_or_else(|| path.output_name()))?;
+                let counts = depth > 0
+                    && path.field == "count"
+                    && path.steps.is_empty()
+                    && self.known_field(&plan.permit, "count").is_err();
+                let source = if counts {
+                    Source::Count
+                } else {
+                    Source::Column(self.column(&plan.permit, path, cast.as_deref())?)
+                };
+                plan.outputs.push(Output { key, source });
+            }
+            Item::Embed(embed) => self.embed(plan, embed, depth)?,
+            Item::Aggregate { .. } => return Err(Error::new(Code::AggregatesOff)),
+        }
+        if matches!(plan.outputs.last(), Some(Output { source: Source::Count, .. })) && plan.outputs.len() > 1
+            || plan.outputs.iter().rev().skip(1).any(|output| matches!(output.source, Source::Count))
+        {
+            return Err(Error::new(Code::AggregatesOff));
+        }
+        Ok(())
+    }
+
+    fn embed(&self, plan: &mut NodePlan, embed: &Embed, depth: usize) -> Result<(), Error> {
+        if embed.spread {
+            return Err(
+                Error::new(Code::NotSupported).details("Spread embeds are not supported by this version")
+            );
+        }
+        let (relationship, permit) = self.relate(&plan.permit, embed)?;
+        let node = self.node(permit, &embed.node, depth + 1)?;
+        let key = key(embed.key())?;
+        if plan.embeds.iter().any(|other| other.key == key) {
+            let message = format!("table name \"{key}\" specified more than once");
+            return Err(Error::with(Code::Sqlstate("42712".to_owned()), message)
+                .hint(format!("Give one of them an alias: `alias:{}(…)`", embed.target)));
+        }
+        if !node.outputs.is_empty() {
+            plan.outputs.push(Output { key: key.clone(), source: Source::Embed(plan.embeds.len()) });
+        }
+        plan.embeds.push(EmbedPlan { key, relationship, inner: embed.inner, node });
+        Ok(())
+    }
+
+    fn order_by(&self, plan: &NodePlan, order: &Order) -> Result<OrderBy, Error> {
+        let (embed, permit) = match &order.relation {
+            None => (None, &plan.permit),
+            Some(relation) => {
+                let place = plan.embeds.iter().position(|embed| embed.key == *relation).ok_or_else(|| {
+                    let message = format!("'{relation}' is not an embedded resource in this request");
+                    Error::with(Code::NotEmbedded, message).hint(format!(
+                        "Verify that '{relation}' is included in the 'select' query parameter."
+                    ))
+                })?;
+                let embed = &plan.embeds[place];
+                if !embed.relationship.cardinality.to_one() {
+                    let from = &self.collection(plan.permit.collection()).name;
+                    let message = format!("A related order on '{relation}' is not possible");
+                    return Err(Error::with(Code::RelatedOrder, message).details(format!(
+                        "'{from}' and '{relation}' do not form a many-to-one or one-to-one relationship"
+                    )));
+                }
+                (Some(place), &embed.node.permit)
+            }
+        };
+        let column = self.column(permit, &order.path, None)?;
+        Ok(OrderBy { embed, column, descending: order.descending, nulls_first: order.nulls_first })
+    }
+
+    /// Finds a field, checks the path into it and the cast.
+    pub(super) fn column(&self, permit: &Permit, path: &Path, cast: Option<&str>) -> Result<Column, Error> {
+        let field = self.known_field(permit, &path.field)?;
+        let kind = self.collection(permit.collection()).field(field).kind;
+        let mut yields = Yields::Kind(kind);
+        if !path.steps.is_empty() {
+            // Paths lead into JSON; arrays are read as JSON first, as the dialect does.
+            if kind.scalar != Scalar::Json && !kind.array {
+                let message = format!("operator does not exist: {} -> unknown", kind.sql());
+                return Err(Error::with(Code::Sqlstate("42883".to_owned()), message));
+            }
+            yields = Yields::Kind(if path.text { Kind::TEXT } else { Kind::JSON });
+        }
+        let cast = cast.map(find_cast).transpose()?;
+        if let Some(cast) = cast {
+            yields = cast.yields;
+        }
+        Ok(Column { field, steps: path.steps.clone(), text: path.text, cast, yields })
+    }
+}
+
+/// A member's name: it becomes an identifier when the object is made by Postgres.
+fn key(text: &str) -> Result<String, Error> {
+    Name::new(text).map(|name| name.to_string()).map_err(|fault| {
+        Error::with(Code::QueryString, format!("\"{text}\" cannot name a member of the answer: {fault}"))
+    })
+}
+
+/// The casts of `select`: a closed list, so that no text of a request becomes SQL.
+fn find_cast(name: &str) -> Result<Cast, Error> {
+    let folded = name.trim().to_ascii_lowercase();
+    let (element, array) = match folded.strip_suffix("[]") {
+        Some(element) => (element, true),
+        None => (folded.as_str(), false),
+    };
+    let scalar = match element {
+        "text" | "varchar" | "character varying" => Scalar::Text,
+        "integer" | "int" | "int4" => Scalar::Integer,
+        "bigint" | "int8" => Scalar::Bigint,
+        "float8" | "float" | "double precision" => Scalar::Float,
+        "numeric" | "decimal" => Scalar::Decimal,
+        "boolean" | "bool" => Scalar::Boolean,
+        "uuid" => Scalar::Uuid,
+        "timestamptz" | "timestamp with time zone" => Scalar::Timestamp,
+        "date" => Scalar::Date,
+        "time" | "time without time zone" => Scalar::Time,
+        "interval" => Scalar::Interval,
+        "jsonb" => Scalar::Json,
+        "bytea" => Scalar::Bytes,
+        "inet" => Scalar::Inet,
+        "json" if !array => return Ok(Cast { sql: "json", yields: Yields::Json }),
+        _ => {
+            let message = format!("type \"{name}\" does not exist");
+            return Err(Error::with(Code::Sqlstate("42704".to_owned()), message));
+        }
+    };
+    let kind = Kind { scalar, array };
+    Ok(Cast { sql: kind.sql(), yields: Yields::Kind(kind) })
+}

@@ -1,0 +1,520 @@
+//! A [`ReadPlan`] → one statement.
+//!
+//! Every node's rows are `visible and filter`, embeds included. A test that could raise or be slow on a row
+//! stands behind the visibility condition; plain comparisons stay plain, so that indexes serve them.
+
+use super::{Column, Context, EmbedPlan, NodePlan, Operand, OrderBy, Predicate, ReadPlan, Source, Test};
+use crate::condition::{Binding, Condition, Reach, Row};
+use crate::model::{FieldId, Kind, Name};
+use crate::query::request::{Comparison, FullText, Is, Step};
+use crate::sql::{Alias, Sql};
+
+/// `json`, not one of the kinds.
+const JSON_OID: u32 = 114;
+const REGCONFIG_OID: u32 = 3734;
+
+/// SQL and how its result columns become JSON.
+#[derive(Debug)]
+pub struct Statement {
+    pub sql: Sql,
+    /// Which lane it may take.
+    pub cost: Cost,
+}
+
+/// What is known of a statement's cost before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// At most one row by a unique key, or a page from the front of an index: may share a pipelined connection.
+    Cheap,
+    /// Anything else: runs on a connection of its own.
+    Unknown,
+}
+
+impl ReadPlan {
+    /// The statement that answers with the page's rows, one column per output.
+    pub fn statement(&self, context: Context<'_>) -> Statement {
+        let mut sql = Sql::new();
+        let row = sql.fresh();
+        context.select(&mut sql, &self.node, row, None);
+        Statement { sql, cost: context.cost(&self.node) }
+    }
+
+    /// The statement that answers with one bigint: how many rows there are without the page.
+    pub fn count(&self, context: Context<'_>) -> Statement {
+        let mut sql = Sql::new();
+        let row = sql.fresh();
+        sql.raw("select count(*) from ");
+        context.rows_from(&mut sql, &self.node, row, None);
+        Statement { sql, cost: Cost::Unknown }
+    }
+}
+
+/// How an embed's rows hang on the parent's row.
+#[derive(Clone, Copy)]
+pub(super) struct Join<'a> {
+    embed: &'a EmbedPlan,
+    parent: &'a NodePlan,
+    parent_row: Alias,
+}
+
+impl Context<'_> {
+    pub(super) fn binding(&self, row: Alias) -> Binding<'_> {
+        Binding {
+            collections: &self.catalog.collections,
+            row: Row::Alias(row),
+            old: None,
+            principal: self.principal,
+            captures: &[],
+        }
+    }
+
+    /// Writes a condition about the row `row`, in parentheses.
+    pub(super) fn condition(&self, sql: &mut Sql, condition: &Condition, row: Alias) {
+        sql.raw("(");
+        condition.to_sql(sql, &self.binding(row));
+        sql.raw(")");
+    }
+
+    /// `select … from … where … order by … limit … offset …`
+    fn select(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Option<Join<'_>>) {
+        sql.raw("select ");
+        self.outputs(sql, node, row);
+        sql.raw(" from ");
+        self.rows_from(sql, node, row, join);
+        if node.outputs.iter().any(|output| matches!(output.source, Source::Count)) {
+            return;
+        }
+        self.order(sql, node, row);
+        sql.raw(" limit ").bind(Kind::BIGINT, Some(node.limit.to_string()));
+        if node.offset > 0 {
+            sql.raw(" offset ").bind(Kind::BIGINT, Some(node.offset.to_string()));
+        }
+    }
+
+    /// The output columns, each named by its key. A node without outputs still has rows: they count.
+    pub(super) fn outputs(&self, sql: &mut Sql, node: &NodePlan, row: Alias) {
+        if node.outputs.is_empty() {
+            sql.raw("1");
+        }
+        for (at, output) in node.outputs.iter().enumerate() {
+            if at > 0 {
+                sql.raw(", ");
+            }
+            match &output.source {
+                Source::Column(column) => self.column_value(sql, node, row, column),
+                Source::Embed(place) => {
+                    self.embedded(sql, Join { embed: &node.embeds[*place], parent: node, parent_row: row });
+                }
+                Source::Count => {
+                    sql.raw("count(*)");
+                }
+            }
+            // The key was checked to be a name when the plan was made.
+            if let Ok(name) = Name::new(&output.key) {
+                sql.raw(" as ").name(&name);
+            }
+        }
+    }
+
+    /// `"public"."posts" as t0 where …`
+    pub(super) fn rows_from(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Option<Join<'_>>) {
+        sql.raw("public.").name(&self.collection(node.permit.collection()).name).raw(" as ").alias(row);
+        let mut glue = Glue::where_clause();
+        if let Some(join) = join {
+            glue.put(sql);
+            self.joined(sql, node, row, join);
+        }
+        self.rows_that_qualify(sql, node, row, &mut glue);
+    }
+
+    /// The relation's two fields are equal and neither is hidden on its row. Written so that indexes serve it.
+    fn joined(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Join<'_>) {
+        let relationship = &join.embed.relationship;
+        let name = |id, field| &self.collection(id).field(field).name;
+        sql.column(row, name(relationship.target, relationship.foreign)).raw(" = ");
+        sql.column(join.parent_row, name(relationship.source, relationship.local));
+        for (mask, row) in [
+            (node.permit.mask(relationship.foreign), row),
+            (join.parent.permit.mask(relationship.local), join.parent_row),
+        ] {
+            if let Some(mask) = mask {
+                sql.raw(" and ");
+                self.condition(sql, mask, row);
+            }
+        }
+    }
+
+    /// Visibility, the filter and the inner embeds, AND-ed.
+    pub(super) fn rows_that_qualify(&self, sql: &mut Sql, node: &NodePlan, row: Alias, glue: &mut Glue) {
+        if let Some(when) = node.permit.when() {
+            glue.put(sql);
+            self.condition(sql, when, row);
+        }
+        for predicate in &node.filter {
+            glue.put(sql);
+            self.predicate_sql(sql, node, row, predicate, true);
+        }
+        for embed in node.embeds.iter().filter(|embed| embed.inner) {
+            glue.put(sql);
+            self.exists(sql, Join { embed, parent: node, parent_row: row });
+        }
+    }
+
+    /// An object, null or an array, as JSON made by Postgres.
+    fn embedded(&self, sql: &mut Sql, join: Join<'_>) {
+        let inner = sql.fresh();
+        let row = sql.fresh();
+        if join.embed.relationship.cardinality.to_one() {
+            sql.raw("(select row_to_json(").alias(inner).raw(") from (");
+            self.select(sql, &join.embed.node, row, Some(join));
+            sql.raw(") as ").alias(inner).raw(")");
+        } else {
+            sql.raw("(select coalesce(json_agg(").alias(inner).raw("), '[]'::json) from (");
+            self.select(sql, &join.embed.node, row, Some(join));
+            sql.raw(") as ").alias(inner).raw(")");
+        }
+    }
+
+    fn exists(&self, sql: &mut Sql, join: Join<'_>) {
+        let row = sql.fresh();
+        sql.raw("exists (select 1 from ");
+        self.rows_from(sql, &join.embed.node, row, Some(join));
+        sql.raw(")");
+    }
+
+    pub(super) fn order(&self, sql: &mut Sql, node: &NodePlan, row: Alias) {
+        for (at, order) in node.order.iter().enumerate() {
+            sql.raw(if at == 0 { " order by " } else { ", " });
+            self.order_term(sql, node, row, order);
+        }
+    }
+
+    fn order_term(&self, sql: &mut Sql, node: &NodePlan, row: Alias, order: &OrderBy) {
+        match order.embed {
+            None => self.column_value(sql, node, row, &order.column),
+            Some(place) => {
+                let embed = &node.embeds[place];
+                let related = sql.fresh();
+                sql.raw("(select ");
+                self.column_value(sql, &embed.node, related, &order.column);
+                sql.raw(" from ");
+                self.rows_from(
+                    sql,
+                    &embed.node,
+                    related,
+                    Some(Join { embed, parent: node, parent_row: row }),
+                );
+                sql.raw(" limit 1)");
+            }
+        }
+        if order.descending {
+            sql.raw(" desc");
+        }
+        match order.nulls_first {
+            Some(true) => sql.raw(" nulls first"),
+            Some(false) => sql.raw(" nulls last"),
+            None => sql,
+        };
+    }
+
+    /// A field as the caller sees it: null where the row hides it.
+    fn masked_field(&self, sql: &mut Sql, node: &NodePlan, row: Alias, field: FieldId) {
+        let name = &self.collection(node.permit.collection()).field(field).name;
+        match node.permit.mask(field) {
+            None => {
+                sql.column(row, name);
+            }
+            Some(mask) => {
+                sql.raw("case when ");
+                self.condition(sql, mask, row);
+                sql.raw(" then ").column(row, name).raw(" end");
+            }
+        }
+    }
+
+    /// The value of a column, path and cast included.
+    pub(super) fn column_value(&self, sql: &mut Sql, node: &NodePlan, row: Alias, column: &Column) {
+        if let Some(cast) = column.cast {
+            sql.raw("cast(");
+            self.path_value(sql, node, row, column);
+            sql.raw(" as ").raw(cast.sql).raw(")");
+        } else {
+            self.path_value(sql, node, row, column);
+        }
+    }
+
+    fn path_value(&self, sql: &mut Sql, node: &NodePlan, row: Alias, column: &Column) {
+        if column.steps.is_empty() {
+            return self.masked_field(sql, node, row, column.field);
+        }
+        let array = self.collection(node.permit.collection()).field(column.field).kind.array;
+        sql.raw(if array { "(to_jsonb(" } else { "((" });
+        self.masked_field(sql, node, row, column.field);
+        sql.raw(")");
+        let last = column.steps.len() - 1;
+        for (at, step) in column.steps.iter().enumerate() {
+            sql.raw(if at == last && column.text { " ->> " } else { " -> " });
+            match step {
+                Step::Key(key) => sql.bind_text(key.as_str()),
+                Step::Index(index) => {
+                    sql.bind(Kind::one(crate::model::Scalar::Integer), Some(index.to_string()))
+                }
+            };
+        }
+        sql.raw(")");
+    }
+
+    fn predicate_sql(
+        &self,
+        sql: &mut Sql,
+        node: &NodePlan,
+        row: Alias,
+        predicate: &Predicate,
+        positive: bool,
+    ) {
+        match predicate {
+            Predicate::And { terms, negated } => {
+                self.group(sql, node, row, terms, " and ", "true", *negated, positive)
+            }
+            Predicate::Or { terms, negated } => {
+                self.group(sql, node, row, terms, " or ", "false", *negated, positive)
+            }
+            Predicate::Related { embed, exists } => {
+                if !exists {
+                    sql.raw("not ");
+                }
+                self.exists(sql, Join { embed: &node.embeds[*embed], parent: node, parent_row: row });
+            }
+            Predicate::Test { column, test, negated } => {
+                let positive = positive && !negated;
+                if *negated {
+                    sql.raw("not (");
+                }
+                self.guarded_test(sql, node, row, column, test, positive);
+                if *negated {
+                    sql.raw(")");
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn group(
+        &self,
+        sql: &mut Sql,
+        node: &NodePlan,
+        row: Alias,
+        terms: &[Predicate],
+        glue: &'static str,
+        empty: &'static str,
+        negated: bool,
+        positive: bool,
+    ) {
+        sql.raw(if negated { "not (" } else { "(" });
+        if terms.is_empty() {
+            sql.raw(empty);
+        }
+        for (at, term) in terms.iter().enumerate() {
+            if at > 0 {
+                sql.raw(glue);
+            }
+            self.predicate_sql(sql, node, row, term, positive && !negated);
+        }
+        sql.raw(")");
+    }
+
+    /// A test, kept away from rows and fields that the caller may not see.
+    fn guarded_test(
+        &self,
+        sql: &mut Sql,
+        node: &NodePlan,
+        row: Alias,
+        column: &Column,
+        test: &Test,
+        positive: bool,
+    ) {
+        let when = node.permit.when().filter(|_| test.is_risky(column));
+        if let Some(when) = when {
+            sql.raw("case when ");
+            self.condition(sql, when, row);
+            sql.raw(" then ");
+        }
+        match node.permit.mask(column.field) {
+            // Where only TRUE counts, `test and mask` says the same as testing a masked null, and indexes serve it.
+            Some(mask) if positive && test.is_strict() && !test.is_risky(column) => {
+                sql.raw("(");
+                let name = &self.collection(node.permit.collection()).field(column.field).name;
+                self.test_sql(sql, test, |sql| {
+                    sql.column(row, name);
+                });
+                sql.raw(" and ");
+                self.condition(sql, mask, row);
+                sql.raw(")");
+            }
+            Some(_) | None => self.test_sql(sql, test, |sql| self.column_value(sql, node, row, column)),
+        }
+        if when.is_some() {
+            sql.raw(" end");
+        }
+    }
+
+    fn test_sql(&self, sql: &mut Sql, test: &Test, left: impl Fn(&mut Sql)) {
+        let operand = |sql: &mut Sql, operand: &Operand| match operand {
+            Operand::One { kind, text } => {
+                sql.bind(*kind, Some(text.clone()));
+            }
+            Operand::Any { kind, list } => {
+                sql.raw("any (").bind(*kind, Some(list.clone())).raw(")");
+            }
+            Operand::All { kind, list } => {
+                sql.raw("all (").bind(*kind, Some(list.clone())).raw(")");
+            }
+        };
+        match test {
+            Test::Compare { operator, operand: right } => {
+                left(sql);
+                sql.raw(match operator {
+                    Comparison::Eq => " = ",
+                    Comparison::Neq => " <> ",
+                    Comparison::Gt => " > ",
+                    Comparison::Gte => " >= ",
+                    Comparison::Lt => " < ",
+                    Comparison::Lte => " <= ",
+                    Comparison::Like => " like ",
+                    Comparison::Ilike => " ilike ",
+                    Comparison::Match => " ~ ",
+                    Comparison::Imatch => " ~* ",
+                });
+                operand(sql, right);
+            }
+            Test::Is(is) => {
+                left(sql);
+                sql.raw(match is {
+                    Is::Null => " is null",
+                    Is::NotNull => " is not null",
+                    Is::True => " is true",
+                    Is::False => " is false",
+                    Is::Unknown => " is unknown",
+                });
+            }
+            Test::IsDistinct(right) => {
+                left(sql);
+                sql.raw(" is distinct from ");
+                operand(sql, right);
+            }
+            Test::Contains(right) => {
+                left(sql);
+                sql.raw(" @> ");
+                operand(sql, right);
+            }
+            Test::ContainedBy(right) => {
+                left(sql);
+                sql.raw(" <@ ");
+                operand(sql, right);
+            }
+            Test::Overlaps(right) => {
+                left(sql);
+                sql.raw(" && ");
+                operand(sql, right);
+            }
+            Test::FullText { parser, config, query } => {
+                let config_then = |sql: &mut Sql| {
+                    if let Some(config) = config {
+                        sql.bind_typed(REGCONFIG_OID, "regconfig", Some(config.clone())).raw(", ");
+                    }
+                };
+                sql.raw("to_tsvector(");
+                config_then(sql);
+                left(sql);
+                sql.raw(match parser {
+                    FullText::Query => ") @@ to_tsquery(",
+                    FullText::Plain => ") @@ plainto_tsquery(",
+                    FullText::Phrase => ") @@ phraseto_tsquery(",
+                    FullText::Web => ") @@ websearch_to_tsquery(",
+                });
+                config_then(sql);
+                sql.bind_text(query.as_str()).raw(")");
+            }
+        }
+    }
+
+    /// A plain equality on the key or on a unique constraint leaves at most one row.
+    pub(super) fn cost_by_key(&self, node: &NodePlan) -> Cost {
+        let collection = self.collection(node.permit.collection());
+        let by_key = std::iter::once(&collection.primary_key)
+            .chain(&collection.unique)
+            .any(|key| key.iter().all(|field| is_equal(node, *field)));
+        if by_key && node.embeds.is_empty() { Cost::Cheap } else { Cost::Unknown }
+    }
+
+    /// A read is cheap by its key, or where the front of an index bounds its rows and already has them in order.
+    fn cost(&self, node: &NodePlan) -> Cost {
+        if self.cost_by_key(node) == Cost::Cheap {
+            return Cost::Cheap;
+        }
+        let collection = self.collection(node.permit.collection());
+        let plain = node.embeds.is_empty()
+            && node.limit <= SHORT_PAGE
+            && node.offset == 0
+            && node.permit.when().is_none_or(|when| when.reach() == Reach::Row)
+            && node.filter.iter().all(|predicate| match predicate {
+                Predicate::Test { column, test, .. } => !test.is_risky(column),
+                Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => false,
+            });
+        // The page must come in the index's own order, else all matching rows are read and sorted.
+        let by_index = || {
+            collection.indexes.iter().any(|index| {
+                let prefix = index.columns.iter().take_while(|column| is_equal(node, column.field)).count();
+                let rest = &index.columns[prefix..];
+                prefix > 0
+                    && node.order.len() <= rest.len()
+                    && node.order.iter().zip(rest).all(|(order, column)| {
+                        order.embed.is_none()
+                            && order.column.field == column.field
+                            && order.column.steps.is_empty()
+                            && order.descending == column.descending
+                            && order.nulls_first.is_none_or(|first| first == order.descending)
+                    })
+            })
+        };
+        if plain && by_index() { Cost::Cheap } else { Cost::Unknown }
+    }
+}
+
+/// The longest page that may share a pipelined connection.
+const SHORT_PAGE: u64 = 100;
+
+/// The filter asks for one value of this field.
+fn is_equal(node: &NodePlan, field: FieldId) -> bool {
+    node.filter.iter().any(|predicate| match predicate {
+        Predicate::Test {
+            column,
+            test: Test::Compare { operator: Comparison::Eq, operand: Operand::One { .. } },
+            negated: false,
+        } => column.field == field && column.steps.is_empty(),
+        Predicate::Test { .. } | Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => {
+            false
+        }
+    })
+}
+
+/// Puts `where` before the first condition and `and` before the others.
+pub(super) struct Glue {
+    first: &'static str,
+}
+
+impl Glue {
+    pub(super) fn where_clause() -> Glue {
+        Glue { first: " where " }
+    }
+
+    pub(super) fn put(&mut self, sql: &mut Sql) {
+        sql.raw(self.first);
+        self.first = " and ";
+    }
+}
+
+/// A body, bound as `json`.
+pub(super) fn bind_json(sql: &mut Sql, text: String) {
+    sql.bind_typed(JSON_OID, "json", Some(text));
+}

@@ -1,0 +1,3 @@
+//! Credentials at the door.
+
+mod tokens;

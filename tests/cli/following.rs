@@ -1,0 +1,85 @@
+//! `dev` follows the saves of a project.
+
+use std::time::Duration;
+
+use crate::support::database;
+use crate::support::server::{Folder, NOTES, Server, eventually};
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_save_is_served_and_a_bad_one_leaves_the_last_good_version() {
+    let database = database().await;
+    let folder = Folder::with(NOTES);
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let client = reqwest::Client::new();
+    let status = async |path: &str, key: &str| {
+        client.get(server.at(path)).header("apikey", key).send().await.unwrap().status().as_u16()
+    };
+    let (anon, secret) = (server.keys.publishable(), server.keys.secret());
+    assert_eq!(status("/rest/v1/notes?select=title", anon).await, 200);
+    assert_eq!(status("/rest/v1/tasks", secret).await, 404);
+
+    // A new collection, and a new field in an old one.
+    folder.write("collections/tasks.yaml", "collections:\n  tasks:\n    fields:\n      name: text\n");
+    eventually("tasks are served", WITHIN, || async {
+        (status("/rest/v1/tasks", secret).await == 200).then_some(())
+    })
+    .await;
+    assert_eq!(status("/rest/v1/tasks", anon).await, 404, "no rule speaks of tasks");
+
+    // A typo that would open nothing and must close nothing.
+    let good = std::fs::read_to_string(folder.join("policies/notes.yaml")).unwrap();
+    folder.write("policies/notes.yaml", &good.replace("read:", "raed:"));
+    eventually("the fault is shown", WITHIN, || async { server.log().contains("raed").then_some(()) }).await;
+    assert!(server.log().contains("policies/notes.yaml:5:5"), "{}", server.log());
+    assert_eq!(status("/rest/v1/notes", anon).await, 200, "the last good version stays in force");
+
+    // Half a file.
+    folder.write("policies/notes.yaml", &good[..good.len() / 2]);
+    folder.write(
+        "policies/notes.yaml",
+        &good.replace("    read: [{ role: anon }]\n", "    read: [{ role: editor }]\n"),
+    );
+    eventually("the rule is gone", WITHIN, || async {
+        (status("/rest/v1/notes", anon).await != 200).then_some(())
+    })
+    .await;
+    folder.write("policies/notes.yaml", &good);
+    eventually("the rule is back", WITHIN, || async {
+        (status("/rest/v1/notes", anon).await == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_save_that_would_lose_data_is_refused_by_name() {
+    let database = database().await;
+    let folder = Folder::with(NOTES);
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let client = reqwest::Client::new();
+    let owner = database.connect_owner().await;
+    owner
+        .execute("insert into notes (title, owner) values ('a', '00000000-0000-7000-8000-000000000001')", &[])
+        .await
+        .unwrap();
+    let collection = NOTES[0].1;
+    folder.write("collections/notes.yaml", &collection.replace("      owner: uuid\n", ""));
+    eventually("the loss is named", WITHIN, || async { server.log().contains("notes.owner").then_some(()) })
+        .await;
+    assert!(server.log().contains("--accept-loss notes.owner"), "{}", server.log());
+    let asked = client.get(server.at("/rest/v1/notes?select=owner")).header("apikey", server.keys.secret());
+    assert_eq!(asked.send().await.unwrap().status(), 200, "the last good version stays in force");
+    // A rename loses nothing.
+    folder.write(
+        "collections/notes.yaml",
+        &collection.replace("      owner: uuid\n", "      keeper: { type: uuid, renamed_from: owner }\n"),
+    );
+    eventually("the field has its new name", WITHIN, || async {
+        let asked = client.get(server.at("/rest/v1/notes?select=keeper&keeper=not.is.null"));
+        let answer = asked.header("apikey", server.keys.secret()).send().await.unwrap();
+        let rows: Vec<serde_json::Value> = answer.json().await.unwrap_or_default();
+        (rows.len() == 1).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,4 @@
+//! The command line as scripts use it.
+
+mod commands;
+mod following;

@@ -1,0 +1,5 @@
+//! The server as the network sees it.
+
+mod health;
+mod log;
+mod shutdown;

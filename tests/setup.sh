@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Installs what the tests need and the machine lacks. Changes nothing where everything is there.
+#   Rust 1.95 or newer and a C compiler must be there already (https://rustup.rs).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+missing=()
+have() { command -v "$1" >/dev/null 2>&1; }
+have cargo || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
+compgen -G '/usr/lib/postgresql/1[5-8]/bin/postgres' >/dev/null || have postgres || missing+=(postgresql)
+have cc || missing+=(gcc libc6-dev)
+have git || missing+=(git)
+if ((${#missing[@]})); then
+  if [ "$(id -u)" = 0 ] && have apt-get; then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    apt-get install -y -q --no-install-recommends "${missing[@]}"
+  else
+    echo "Please install: ${missing[*]}" >&2
+    exit 1
+  fi
+fi
+# The published client libraries that the tests drive the server with.
+have npm || { echo "Node.js 20 or newer with npm is missing: the tests drive the server with published JavaScript clients" >&2; exit 1; }
+[ tests/clients/node_modules/.package-lock.json -nt tests/clients/package-lock.json ] ||
+  npm ci --prefix tests/clients --no-audit --no-fund
