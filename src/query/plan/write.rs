@@ -300,7 +300,11 @@ impl Way {
     }
 
     /// What a record gets in a field that its body does not hold.
-    pub(crate) fn value_of<'a>(&'a self, collection: &'a Collection, field: FieldId) -> Option<&'a DefaultValue> {
+    pub(crate) fn value_of<'a>(
+        &'a self,
+        collection: &'a Collection,
+        field: FieldId,
+    ) -> Option<&'a DefaultValue> {
         let given = self.set.iter().chain(&self.filled).find(|(known, _)| *known == field);
         given.map(|(_, value)| value).or(collection.field(field).default.as_ref())
     }
