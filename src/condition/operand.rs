@@ -14,7 +14,7 @@ const INTERVAL: Kind = Kind::one(Scalar::Interval);
 const DECIMAL: Kind = Kind::one(Scalar::Decimal);
 /// The longest exponent or row of digits of a number literal: past every `float`, short of what costs.
 const MAX_DIGITS: usize = 400;
-/// The longest duration: with it, adding to a timestamp stays within what [`super::arithmetic`] guards.
+/// No duration is as long as this: so adding to a timestamp stays within what [`super::arithmetic`] guards.
 const MAX_DURATION: i64 = super::arithmetic::MAX_HOURS * super::arithmetic::HOUR;
 
 /// A value whose kind may still depend on its place.
@@ -573,7 +573,7 @@ impl Checker<'_> {
                     return self.fault(span, "`duration` takes a text: `duration(\"24h\")`", None);
                 };
                 let Some(microseconds) = duration(&written.value) else {
-                    return self.fault(place, format!("{} is no duration", self.text(place)), Some("numbers with `h`, `m`, `s`, `ms` or `us`, at most 1,000 years: `1h30m`, `90s`; a week is `168h`".to_owned()));
+                    return self.fault(place, format!("{} is no duration", self.text(place)), Some("numbers with `h`, `m`, `s`, `ms` or `us`, less than 1,000 years: `1h30m`, `90s`; a week is `168h`".to_owned()));
                 };
                 let interval = Interval { months: 0, days: 0, microseconds };
                 Some(self.typed(span, INTERVAL, Source::Literal(Value::Interval(interval))))
@@ -766,5 +766,5 @@ fn duration(text: &str) -> Option<i64> {
         }
         rest = after;
     }
-    (total <= MAX_DURATION).then_some(if negative { -total } else { total })
+    (total < MAX_DURATION).then_some(if negative { -total } else { total })
 }
