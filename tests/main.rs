@@ -2,6 +2,7 @@
 // A binary has no outside, so `pub` here can only mean "for the other modules".
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
+mod agreement;
 mod auth;
 mod cli;
 mod db;

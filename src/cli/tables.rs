@@ -123,7 +123,9 @@ pub(super) async fn prepare(
                 None => None,
             };
             let seeded = schema::apply_with_seed(&mut owner, &plan, seed.as_ref()).await?;
-            eprint!("{}", plan.render());
+            for line in plan.render().lines() {
+                tracing::info!("{line}");
+            }
             if seeded {
                 tracing::info!("the new tables got the rows of {}", super::project::SEED);
             }

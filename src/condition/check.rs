@@ -109,6 +109,8 @@ impl<'a> Checker<'a> {
 
     fn condition(&mut self, expression: &Expression) -> Option<Node> {
         let span = &expression.span;
+        // Every node is charged, so that named conditions inside each other end however they multiply.
+        self.charge(1, span)?;
         let test = match &expression.node {
             syntax::Node::Or(parts) => return self.parts(parts).map(Node::or),
             syntax::Node::And(parts) => return self.parts(parts).map(Node::and),
@@ -147,7 +149,7 @@ impl<'a> Checker<'a> {
             ),
         };
         let test = test?;
-        self.charge(&test, span)?;
+        self.charge(weight(&test), span)?;
         Some(Node::Term { text: self.text(span), test })
     }
 
@@ -157,17 +159,11 @@ impl<'a> Checker<'a> {
         checked.into_iter().collect()
     }
 
-    fn charge(&mut self, test: &Test, span: &Range<usize>) -> Option<()> {
-        let weight = match test {
-            Test::Holds(operand) | Test::IsNull { operand, .. } => operand.weight(),
-            Test::Compare { left, right, .. } => left.weight().saturating_add(right.weight()),
-            Test::Among { value, list } => value.weight().saturating_add(list.weight()),
-            Test::Text { value, argument, .. } => {
-                value.weight().saturating_add(argument.weight().saturating_mul(2))
-            }
-            Test::Matches { value, .. } => value.weight().saturating_mul(2),
-            Test::Quantified { set, .. } => 1 + set.link.as_ref().map_or(0, |link| link.base.hops.len()),
-        };
+    fn charge(&mut self, weight: usize, span: &Range<usize>) -> Option<()> {
+        if self.weight > MAX_WEIGHT {
+            // Told already.
+            return None;
+        }
         self.weight = self.weight.saturating_add(weight);
         if self.weight > MAX_WEIGHT {
             return self.fault(
@@ -246,7 +242,10 @@ impl<'a> Checker<'a> {
             return Some(Target::Condition(condition.clone()));
         }
         match self.head(words, first, rest)? {
-            Head::Row { slot, collection, id, rest } => self.walk(slot, collection, id, rest),
+            Head::Row { slot, collection, id, rest } => {
+                let span = first.span.start..words.last()?.span.end;
+                self.walk(&span, slot, collection, id, rest)
+            }
             Head::Auth(rest) => self.auth(first, rest).map(Target::Value),
             Head::Capture(at, rest) => match rest.first() {
                 Some(after) => self.fault(
@@ -333,6 +332,7 @@ impl<'a> Checker<'a> {
     /// Follows words from a row: relations, then a field or an inverse relation.
     fn walk(
         &mut self,
+        span: &Range<usize>,
         slot: Slot,
         mut collection: &'a Collection,
         mut id: Option<CollectionId>,
@@ -429,9 +429,8 @@ impl<'a> Checker<'a> {
         }
         let field_id = at?;
         let field = collection.field(field_id);
-        let span = words.first()?.span.start..words.last()?.span.end;
         let path = Path { slot, hops, field: field_id, column: field.name.clone() };
-        let operand = Operand { text: self.text(&span), kind: field.kind, source: Source::Path(path) };
+        let operand = Operand { text: self.text(span), kind: field.kind, source: Source::Path(path) };
         Some(Target::Value(Draft::Typed { operand, values: values.cloned() }))
     }
 
@@ -643,6 +642,20 @@ impl<'a> Checker<'a> {
             .map(|(name, _)| name.as_str());
         let hint = closest(&word.text, fields.chain(inverses));
         self.fault(&word.span, format!("`{}` has no field `{}`", collection.name, word.text), hint)
+    }
+}
+
+/// What a test's SQL costs beyond one term.
+fn weight(test: &Test) -> usize {
+    match test {
+        Test::Holds(operand) | Test::IsNull { operand, .. } => operand.weight(),
+        Test::Compare { left, right, .. } => left.weight().saturating_add(right.weight()),
+        Test::Among { value, list } => value.weight().saturating_add(list.weight()),
+        Test::Text { value, argument, .. } => {
+            value.weight().saturating_add(argument.weight().saturating_mul(2))
+        }
+        Test::Matches { value, .. } => value.weight().saturating_mul(2),
+        Test::Quantified { set, .. } => set.link.as_ref().map_or(0, |link| link.base.hops.len()),
     }
 }
 

@@ -94,3 +94,6 @@ pub struct Env<'a> {
 /// Records by collection, for following relations in memory: project tests and the agreement test.
 #[derive(Clone, Debug, Default)]
 pub struct Rows(pub HashMap<CollectionId, Vec<Record>>);
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ const INTERVAL: Kind = Kind::one(Scalar::Interval);
 const DECIMAL: Kind = Kind::one(Scalar::Decimal);
 /// The longest exponent or row of digits of a number literal: past every `float`, short of what costs.
 const MAX_DIGITS: usize = 400;
-/// The longest duration: with it, adding to a timestamp stays within what [`super::arithmetic`] guards.
+/// No duration is as long as this: so adding to a timestamp stays within what [`super::arithmetic`] guards.
 const MAX_DURATION: i64 = super::arithmetic::MAX_HOURS * super::arithmetic::HOUR;
 
 /// A value whose kind may still depend on its place.
@@ -163,7 +163,8 @@ impl Checker<'_> {
             |value: Value, kind: Kind| Operand { text: text.clone(), kind, source: Source::Literal(value) };
         // Claims and captures stand for whole numbers of any size: the narrower kind would lose some.
         let wide = match kind.scalar {
-            Scalar::Integer => Kind { scalar: Scalar::Bigint, ..kind },
+            // Whole arrays are only ever compared with arrays of the very same kind.
+            Scalar::Integer if !kind.array => Kind::BIGINT,
             _ => kind,
         };
         match draft {
@@ -216,11 +217,23 @@ impl Checker<'_> {
             Draft::List(items) if kind.array => {
                 let mut elements = Vec::with_capacity(items.len());
                 for (item, place) in items {
-                    let Source::Literal(value) = self.fit(item, &place, kind.element(), values)?.source
-                    else {
-                        return self.fault(&place, "a list holds literals", None);
+                    // Arrays compare only with arrays of the very same kind, so no element may be of a wider one.
+                    let element = match &item {
+                        Draft::Number(digits) => Value::parse(kind.element(), digits),
+                        _ => match self.fit(item, &place, kind.element(), values)?.source {
+                            Source::Literal(value) => Some(value),
+                            _ => None,
+                        },
                     };
-                    elements.push(value);
+                    let Some(element) = element else {
+                        let text = self.text(&place);
+                        return self.fault(
+                            &place,
+                            format!("`{text}` is no literal of kind {}", kind.element()),
+                            None,
+                        );
+                    };
+                    elements.push(element);
                 }
                 Some(literal(Value::Array(elements), kind))
             }
@@ -560,7 +573,7 @@ impl Checker<'_> {
                     return self.fault(span, "`duration` takes a text: `duration(\"24h\")`", None);
                 };
                 let Some(microseconds) = duration(&written.value) else {
-                    return self.fault(place, format!("{} is no duration", self.text(place)), Some("numbers with `h`, `m`, `s`, `ms` or `us`, at most 1,000 years: `1h30m`, `90s`; a week is `168h`".to_owned()));
+                    return self.fault(place, format!("{} is no duration", self.text(place)), Some("numbers with `h`, `m`, `s`, `ms` or `us`, less than 1,000 years: `1h30m`, `90s`; a week is `168h`".to_owned()));
                 };
                 let interval = Interval { months: 0, days: 0, microseconds };
                 Some(self.typed(span, INTERVAL, Source::Literal(Value::Interval(interval))))
@@ -644,8 +657,8 @@ impl Checker<'_> {
         };
         let captured = |draft: &Draft| matches!(draft, Draft::Capture(_)).then_some(Kind::TEXT);
         let (left_kind, right_kind) = (
-            l.own_kind().or_else(|| captured(&l)).or_else(|| beside(r.own_kind().or_else(|| captured(&r)))),
-            r.own_kind().or_else(|| captured(&r)).or_else(|| beside(l.own_kind().or_else(|| captured(&l)))),
+            l.own_kind().or_else(|| beside(r.own_kind())).or_else(|| captured(&l).or(captured(&r))),
+            r.own_kind().or_else(|| beside(l.own_kind())).or_else(|| captured(&r).or(captured(&l))),
         );
         let (Some(left_kind), Some(right_kind)) = (left_kind, right_kind) else {
             return self.fault(
@@ -753,5 +766,5 @@ fn duration(text: &str) -> Option<i64> {
         }
         rest = after;
     }
-    (total <= MAX_DURATION).then_some(if negative { -total } else { total })
+    (total < MAX_DURATION).then_some(if negative { -total } else { total })
 }

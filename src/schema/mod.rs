@@ -1,8 +1,8 @@
 //! YAML to tables and back: what a project wants of a database, what the database has, the typed steps
 //! between the two, and their execution.
 //!
-//! [`desired`] and [`introspect`] give the same plain value, a [`Database`]; [`diff`] compares two of them
-//! without I/O; [`plan`] adds what only the rows can tell (how many values a drop would lose); [`apply`] does
+//! [`desired()`] and [`introspect()`] give the same plain value, a [`Database`]; [`diff()`] compares two of them
+//! without I/O; [`plan()`] adds what only the rows can tell (how many values a drop would lose); [`apply()`] does
 //! all of a plan or nothing of it.
 //!
 //! **What is ours.** A table belongs to the project if its comment is a mark (see `mark`).

@@ -86,7 +86,6 @@ pub struct Server {
     /// What stands on stdout before `ready`.
     pub banner: Vec<String>,
     log: PathBuf,
-    data: PathBuf,
     _lines: Receiver<String>,
 }
 
@@ -159,7 +158,7 @@ impl Start<'_> {
             self.env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
         let (keys, _) = keyfile::obtain(self.data, given, basewright::app::now()).unwrap();
-        Ok(Server { child, url, keys, banner, log, data: self.data.to_owned(), _lines: lines })
+        Ok(Server { child, url, keys, banner, log, _lines: lines })
     }
 }
 
@@ -179,17 +178,9 @@ impl Server {
         self.url.strip_prefix("http://").unwrap()
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
-    }
-
-    pub fn data(&self) -> &Path {
-        &self.data
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -44,7 +44,7 @@ impl ReadPlan {
         let mut sql = Sql::new();
         let row = sql.fresh();
         sql.raw("select count(*) from ");
-        context.from_where(&mut sql, &self.node, row, None);
+        context.rows_from(&mut sql, &self.node, row, None);
         Statement { sql, cost: Cost::Unknown }
     }
 }
@@ -80,7 +80,7 @@ impl Context<'_> {
         sql.raw("select ");
         self.outputs(sql, node, row);
         sql.raw(" from ");
-        self.from_where(sql, node, row, join);
+        self.rows_from(sql, node, row, join);
         if node.outputs.iter().any(|output| matches!(output.source, Source::Count)) {
             return;
         }
@@ -117,7 +117,7 @@ impl Context<'_> {
     }
 
     /// `"public"."posts" as t0 where …`
-    pub(super) fn from_where(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Option<Join<'_>>) {
+    pub(super) fn rows_from(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Option<Join<'_>>) {
         sql.raw("public.").name(&self.collection(node.permit.collection()).name).raw(" as ").alias(row);
         let mut glue = Glue::where_clause();
         if let Some(join) = join {
@@ -178,7 +178,7 @@ impl Context<'_> {
     fn exists(&self, sql: &mut Sql, join: Join<'_>) {
         let row = sql.fresh();
         sql.raw("exists (select 1 from ");
-        self.from_where(sql, &join.embed.node, row, Some(join));
+        self.rows_from(sql, &join.embed.node, row, Some(join));
         sql.raw(")");
     }
 
@@ -198,7 +198,7 @@ impl Context<'_> {
                 sql.raw("(select ");
                 self.column_value(sql, &embed.node, related, &order.column);
                 sql.raw(" from ");
-                self.from_where(
+                self.rows_from(
                     sql,
                     &embed.node,
                     related,
