@@ -52,4 +52,17 @@ end
 $$;
 comment on function basewright.at_most(bigint, bigint) is 'TRUE, or error BW116 when a statement met more rows than the request allows.';
 
+-- An upsert looks at the stored record before it writes. Where another transaction put that record there in
+-- between, there was nothing to look at, and only starting over can tell.
+create function basewright.settled(admitted boolean) returns boolean
+language plpgsql volatile parallel unsafe as $$
+begin
+    if admitted is null then
+        raise exception using errcode = '40001', message = 'a record came between the look at it and the write';
+    end if;
+    return admitted;
+end
+$$;
+comment on function basewright.settled(boolean) is 'Its argument, or error 40001 (to be tried again) where it is NULL: the record was not there to be judged.';
+
 revoke all on all functions in schema basewright from public;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What went wrong, as a stable code. The table in [`Code::row`] gives each its wire code, status and sentence.
+/// What went wrong, as a stable code. The table in `Code::row` gives each its wire code, status and sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Code {
     /// The database cannot be reached, or the outcome of a commit is unknown.

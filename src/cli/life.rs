@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use actix_web::dev::ServerHandle;
-use actix_web::rt;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,7 +23,7 @@ use crate::auth::keyfile::Origin;
 use crate::auth::keys::Keyring;
 use crate::db::{Embedded, Lanes, LanesOptions, Pool, Session, Target, Urls};
 use crate::http::cors::Origins;
-use crate::http::server::{self, Options};
+use crate::http::server::{self, Options, ServerHandle, runtime};
 use crate::model::{ANON, Action};
 use crate::project::Project;
 
@@ -84,7 +82,7 @@ pub(super) fn run(life: Life) -> Result<(), Failure> {
     let at = SocketAddr::new(life.listening.listen, life.listening.port);
     let listener =
         TcpListener::bind(at).map_err(|error| Failure::fault(format!("cannot listen on {at}: {error}")))?;
-    rt::System::new().block_on(async move {
+    runtime::System::new().block_on(async move {
         let database = Database::begin(life.place.data()).await?;
         let outcome = live(&life, project, seen, ring, &origin, listener, database.urls()).await;
         database.stop().await;
@@ -161,7 +159,7 @@ async fn live(
     let (server, address) =
         server::serve(listener, Arc::clone(&app), options, worker).map_err(Failure::fault)?;
     let handle = server.handle();
-    let mut running = rt::spawn(server);
+    let mut running = runtime::spawn(server);
     let prepared = tokio::select! {
         prepared = prepare(life, &urls, &project, &watch) => prepared,
         () = signals.next() => {
@@ -177,7 +175,7 @@ async fn live(
     }
     app.publish(catalog);
     app.set_readiness(Readiness::Ready);
-    rt::spawn(watch.run());
+    runtime::spawn(watch.run());
     announce(life, &project, &app.keys(), origin, address).map_err(Failure::fault)?;
     if life.follow_changes {
         let follower = Follower {
@@ -187,7 +185,7 @@ async fn live(
             manner: life.manner.clone(),
             allow_superuser: life.allow_superuser,
         };
-        rt::spawn(follower.follow(seen));
+        runtime::spawn(follower.follow(seen));
     }
     tokio::select! {
         () = signals.next() => {

@@ -78,6 +78,14 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Fault(text) | Failure::Usage(text) => f.write_str(text),
+        }
+    }
+}
+
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
     if let Some(code) = crate::db::run_if_postgres_child() {

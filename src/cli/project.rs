@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::Failure;
 use crate::project::{self, Project, Sources};
+use crate::schema::Seed;
 
 /// A larger file is no project's file.
 const MAX_BYTES: u64 = 4 << 20;
@@ -40,6 +41,21 @@ pub(super) fn read(folder: &Path) -> Result<Sources, Failure> {
         )));
     }
     Ok(Sources(sources))
+}
+
+/// The file whose SQL fills a new database.
+pub(super) const SEED: &str = "seed.sql";
+
+/// The project's first rows, if it has some.
+pub(super) fn seed(folder: &Path) -> Result<Option<Seed>, Failure> {
+    match fs::read_to_string(folder.join(SEED)) {
+        Ok(sql) => Ok(Some(Seed { name: SEED.to_owned(), sql })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(Failure::fault(format!("{SEED}: the file is not UTF-8")))
+        }
+        Err(error) => Err(Failure::fault(format!("{SEED}: {error}"))),
+    }
 }
 
 /// By what a changed project is known.

@@ -35,7 +35,11 @@ pub(super) struct Serve {
 
 pub(super) fn run(command: Serve) -> Result<(), Failure> {
     command.logging.start(Format::Json)?;
-    let manner = if command.migrate { Manner::Change { accept_loss: Vec::new() } } else { Manner::Compare };
+    let manner = if command.migrate {
+        Manner::Change { accept_loss: Vec::new(), seed_from: None }
+    } else {
+        Manner::Compare
+    };
     life::run(Life {
         place: command.place,
         listening: command.listening,

@@ -1,6 +1,8 @@
 //! Bringing a database and a project together: is the server fit, has it our own tables, are the project's
 //! tables as the project wants them.
 
+use std::path::PathBuf;
+
 use crate::db::{self, DbError, SYSTEM_MIGRATIONS, Session, SetupError, Target, Urls};
 use crate::project::Project;
 use crate::schema::{self, Plan};
@@ -16,6 +18,8 @@ pub(super) enum Manner {
     Change {
         /// What may be lost all the same: `posts` or `posts.rating`.
         accept_loss: Vec<String>,
+        /// The folder whose `seed.sql` fills tables when the first of them are made.
+        seed_from: Option<PathBuf>,
     },
 }
 
@@ -61,6 +65,7 @@ impl From<schema::Failure> for Trouble {
             | schema::Failure::Catalogue(_)
             | schema::Failure::Refused(_)
             | schema::Failure::Step { .. }
+            | schema::Failure::Seed { .. }
             | schema::Failure::NotReached(_) => Trouble::Lasting(failure.to_string()),
         }
     }
@@ -109,11 +114,20 @@ pub(super) async fn prepare(
              it once with --migrate, which takes every step that loses nothing",
             plan.render()
         ))),
-        Manner::Change { accept_loss } => {
+        Manner::Change { accept_loss, seed_from } => {
             refuse_losses(&plan, accept_loss)?;
-            schema::apply(&mut owner, &plan).await?;
+            let seed = match seed_from {
+                Some(folder) => {
+                    super::project::seed(folder).map_err(|failure| Trouble::Lasting(failure.to_string()))?
+                }
+                None => None,
+            };
+            let seeded = schema::apply_with_seed(&mut owner, &plan, seed.as_ref()).await?;
             for line in plan.render().lines() {
                 tracing::info!("{line}");
+            }
+            if seeded {
+                tracing::info!("the new tables got the rows of {}", super::project::SEED);
             }
             Ok(())
         }

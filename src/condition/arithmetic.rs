@@ -29,16 +29,20 @@ pub(super) const MAX_TEXT: i64 = 1 << 28;
 /// A text is matched only if it has at most this many bytes; Postgres raises at four times as much.
 pub(super) const MAX_MATCHED: i64 = 1 << 26;
 
+/// Each of the three parts is short enough to be added.
+pub(super) fn bounded(interval: Interval) -> bool {
+    (i64::from(interval.months) / 12).abs() < MAX_YEARS
+        && i64::from(interval.days).abs() < MAX_DAYS
+        && (interval.microseconds / HOUR).unsigned_abs() < MAX_HOURS.unsigned_abs()
+}
+
 /// `time ± interval`, in microseconds since 2000-01-01 UTC; infinity stays what it is.
 pub(super) fn shift(time: i64, interval: Interval, minus: bool) -> Option<i64> {
-    let (months, days, microseconds) =
-        (i64::from(interval.months), i64::from(interval.days), interval.microseconds);
-    let bounded = (months / 12).abs() < MAX_YEARS
-        && days.abs() < MAX_DAYS
-        && (microseconds / HOUR).unsigned_abs() < MAX_HOURS.unsigned_abs();
-    if !bounded {
+    if !bounded(interval) {
         return None;
     }
+    let (months, days, microseconds) =
+        (i64::from(interval.months), i64::from(interval.days), interval.microseconds);
     if time == i64::MAX || time == i64::MIN {
         return Some(time);
     }

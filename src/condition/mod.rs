@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 mod arithmetic;
+mod call;
 mod caller;
 mod check;
 mod compare;
@@ -16,6 +17,7 @@ mod lex;
 mod operand;
 mod parse;
 pub mod pattern;
+mod resolve;
 mod sql;
 mod syntax;
 mod tree;
@@ -94,3 +96,6 @@ pub struct Env<'a> {
 /// Records by collection, for following relations in memory: project tests and the agreement test.
 #[derive(Clone, Debug, Default)]
 pub struct Rows(pub HashMap<CollectionId, Vec<Record>>);
+
+#[cfg(test)]
+mod tests;

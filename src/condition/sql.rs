@@ -3,7 +3,7 @@
 //! What is written never raises, whatever the rows hold: nothing is cast that could fail, sums are guarded,
 //! and patterns were narrowed when they were read. Plain comparisons stay plain, so that indexes serve.
 
-use super::arithmetic::{MAX_DAYS, MAX_DECIMAL, MAX_HOURS, MAX_MATCHED, MAX_TEXT, MAX_YEARS};
+use super::arithmetic::{self, MAX_DAYS, MAX_DECIMAL, MAX_HOURS, MAX_MATCHED, MAX_TEXT, MAX_YEARS};
 use super::caller;
 use super::tree::{Condition, Node, Operand, Path, Quantifier, Set, Slot, Source, Test, TextTest};
 use super::{Binding, Row};
@@ -270,7 +270,8 @@ impl Writer<'_, '_> {
 
     fn shift(&mut self, minus: bool, time: &Operand, interval: &Operand) {
         let sign = if minus { " - " } else { " + " };
-        let literal = matches!(interval.source, Source::Literal(_));
+        let literal =
+            matches!(interval.source, Source::Literal(Value::Interval(span)) if arithmetic::bounded(span));
         if literal && time.source == Source::Now {
             // The clock is within the bounds, and plain so that an index on the other side serves.
             self.sql.raw("(now()").raw(sign);
@@ -280,7 +281,6 @@ impl Writer<'_, '_> {
         }
         self.sql.raw("(case");
         if !literal {
-            // A literal was held to the bounds when it was read.
             self.sql.raw(" when abs(extract(year from ");
             self.operand(interval);
             self.sql.raw(")) < ").number(MAX_YEARS).raw(" and abs(extract(day from ");

@@ -7,7 +7,7 @@
 use actix_web::HttpResponse;
 use actix_web::dev::RequestHead;
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// What clients of this wire send.
@@ -25,8 +25,6 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 );
 /// Seconds for which a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
-/// Private Network Access: a page of the internet may call a server on this machine only if it says so.
-const PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 
 /// Which pages may read answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,13 +74,10 @@ impl Origins {
             && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// The answer to a preflight. That the page may not read it is said by leaving the permission out.
-    pub(super) fn preflight(&self, head: &RequestHead) -> HttpResponse {
+    /// The answer to a preflight, but for the permission itself: that stands on every answer ([`Origins::allow`]).
+    pub(super) fn preflight() -> HttpResponse {
         let mut response = HttpResponse::NoContent().finish();
         let headers = response.headers_mut();
-        if head.headers.contains_key(PRIVATE_NETWORK) {
-            tracing::debug!("a preflight asked for private network access, which is not granted");
-        }
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);

@@ -36,6 +36,9 @@ const MAX_HEADER_BYTES: usize = 32 << 10;
 /// How long a handler may take, the reading of the body not counted.
 const HANDLER: Duration = Duration::from_secs(30);
 
+/// How often a deadline that stands still is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// When a request's handler is given up.
 #[derive(Clone)]
 pub(super) struct Deadline(Rc<Cell<Option<Instant>>>);
@@ -60,7 +63,8 @@ impl Deadline {
             match self.0.get() {
                 Some(due) if due <= now => return,
                 Some(due) => sleep_until(due).await,
-                None => sleep_until(now + HANDLER).await,
+                // A body is being read: look again soon, so that the time after it is counted.
+                None => sleep_until(now + LOOK).await,
             }
         }
     }
@@ -93,7 +97,7 @@ async fn around<B: MessageBody + 'static>(
     let dress = Dress { app, options, id, origin };
 
     let outcome = if Origins::is_preflight(request.head()) {
-        let answer = dress.options.origins.preflight(request.head());
+        let answer = Origins::preflight();
         Ok(request.into_response(answer))
     } else if let Err(error) = judge_head(request.head()) {
         let answer = reply::render(&error, Some(id));

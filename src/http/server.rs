@@ -7,8 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Stops a running server.
+pub use actix_web::dev::ServerHandle;
 use actix_web::dev::{Extensions, Server};
 use actix_web::middleware::from_fn;
+/// The runtime that a server and what watches over it run on.
+pub use actix_web::rt as runtime;
 use actix_web::{HttpServer, web};
 
 use super::cors::Origins;

@@ -28,8 +28,8 @@ pub(super) fn of_write(context: Context<'_>, permit: &Permit, error: DbError) ->
         // What our own function raises inside the statement.
         "42501" => return Error::with(context.denial(), report.message.clone()).source(error),
         "BW116" => {
-            return Error::new(Code::NotSingular)
-                .details(report.message.split_once(' ').map_or("", |(count, _)| count).to_owned());
+            let found = report.message.split_once(' ').map_or("more than 1", |(count, _)| count);
+            return Error::new(Code::NotSingular).details(format!("The result contains {found} rows"));
         }
         "23505" => (
             "unique",

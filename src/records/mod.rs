@@ -34,11 +34,12 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
     if plan.is_empty() {
         return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });
     }
-    let statement = plan.statement(context);
+    let mut way = 0;
+    let mut statement = plan.statement(context, way);
     let mut attempt = 1;
     loop {
         let outcome = match plan.cost(context) {
-            _ if statement.judged_later => judged(database, context, plan, &statement).await,
+            _ if statement.judged_later => judged(database, context, plan, way, &statement).await,
             Cost::Cheap => database.lanes.write(&statement.sql).await,
             Cost::Unknown => database.pool.query(&statement.sql).await,
         };
@@ -46,7 +47,12 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
             Ok(rows) => return Ok(written(plan, rows)),
             // The transaction was undone because another one came between: starting over is safe.
             Err(error) if attempt < ATTEMPTS && matches!(error.sqlstate(), Some("40001" | "40P01")) => {
-                attempt += 1
+                attempt += 1;
+            }
+            // Refused by the rules that set these values: others may admit it with theirs.
+            Err(error) if way + 1 < plan.ways() && error.sqlstate() == Some("42501") => {
+                way += 1;
+                statement = plan.statement(context, way);
             }
             Err(error) => return Err(fault::of_write(context, plan.permit(), error)),
         }
@@ -58,10 +64,11 @@ async fn judged(
     database: Database<'_>,
     context: Context<'_>,
     plan: &WritePlan,
+    way: usize,
     statement: &WriteStatement,
 ) -> Result<Vec<Row>, DbError> {
     let transaction = database.pool.begin().await?;
-    let rows = within(&transaction, context, plan, statement).await?;
+    let rows = within(&transaction, context, plan, way, statement).await?;
     transaction.commit().await?;
     Ok(rows)
 }
@@ -74,9 +81,18 @@ pub async fn write_within(tx: &Tx, context: Context<'_>, plan: &WritePlan) -> Re
     if plan.is_empty() {
         return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });
     }
-    match within(tx, context, plan, &plan.statement(context)).await {
-        Ok(rows) => Ok(written(plan, rows)),
-        Err(error) => Err(fault::of_write(context, plan.permit(), error)),
+    let mut way = 0;
+    loop {
+        tx.batch("savepoint way").await.map_err(DbError::into_error)?;
+        let statement = plan.statement(context, way);
+        match within(tx, context, plan, way, &statement).await {
+            Ok(rows) => return Ok(written(plan, rows)),
+            Err(error) if way + 1 < plan.ways() && error.sqlstate() == Some("42501") => {
+                tx.batch("rollback to savepoint way").await.map_err(DbError::into_error)?;
+                way += 1;
+            }
+            Err(error) => return Err(fault::of_write(context, plan.permit(), error)),
+        }
     }
 }
 
@@ -84,6 +100,7 @@ async fn within(
     tx: &Tx,
     context: Context<'_>,
     plan: &WritePlan,
+    way: usize,
     statement: &WriteStatement,
 ) -> Result<Vec<Row>, DbError> {
     let written = tx.query(&statement.sql).await?;
@@ -91,7 +108,7 @@ async fn within(
         return Ok(written);
     }
     let keys = written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned();
-    tx.query(&plan.judge(context, keys.clone())).await?;
+    tx.query(&plan.judge(context, way, keys.clone())).await?;
     tx.query(&plan.read_back(context, keys)).await
 }
 

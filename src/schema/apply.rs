@@ -7,6 +7,7 @@ use tokio_postgres::{Client, GenericClient};
 use super::database::{ConstraintRule, Database, Definition};
 use super::mark::{Mark, Note};
 use super::plan::{Plan, Refusal, Step};
+use super::seed::Seed;
 use super::{ddl, diff, introspect};
 use crate::model::Name;
 
@@ -26,6 +27,8 @@ pub enum Failure {
     Moved,
     /// Postgres refused a step: as a rule, rows that are there do not meet what it asks of them.
     Step { step: String, constraint: Option<String>, message: String, source: tokio_postgres::Error },
+    /// The seed's SQL was refused. `place` is its name, with the line where that is known.
+    Seed { place: String, message: String, source: Option<tokio_postgres::Error> },
     /// Every step was done and there still is a difference: a defect.
     NotReached(String),
 }
@@ -54,6 +57,9 @@ impl fmt::Display for Failure {
             Failure::Step { step, message, .. } => {
                 write!(f, "{step}\n  {message}\n  nothing was applied")
             }
+            Failure::Seed { place, message, .. } => {
+                write!(f, "{place}: {message}\n  no table was made")
+            }
             Failure::NotReached(left) => {
                 write!(f, "after every step there still is a difference, so nothing was applied:\n{left}")
             }
@@ -66,6 +72,9 @@ impl std::error::Error for Failure {
         match self {
             Failure::Database(error) | Failure::Step { source: error, .. } => Some(error),
             Failure::Catalogue(error) => Some(error),
+            Failure::Seed { source, .. } => {
+                source.as_ref().map(|error| error as &(dyn std::error::Error + 'static))
+            }
             Failure::Refused(_) | Failure::Moved | Failure::NotReached(_) => None,
         }
     }
@@ -104,6 +113,15 @@ async fn measure(client: &impl GenericClient, plan: &mut Plan) -> Result<(), Fai
 /// # Errors
 /// See [`Failure`]; nothing is applied then.
 pub async fn apply(client: &mut Client, plan: &Plan) -> Result<(), Failure> {
+    apply_with_seed(client, plan, None).await.map(|_| ())
+}
+
+/// [`apply`], and if the database had none of the project's tables, the seed's rows in the same transaction.
+/// Returns whether the seed ran.
+///
+/// # Errors
+/// See [`Failure`]; nothing is applied then, unless the seed itself ended the transaction.
+pub async fn apply_with_seed(client: &mut Client, plan: &Plan, seed: Option<&Seed>) -> Result<bool, Failure> {
     if !plan.refusals.is_empty() {
         return Err(Failure::Refused(plan.refusals.clone()));
     }
@@ -131,8 +149,13 @@ pub async fn apply(client: &mut Client, plan: &Plan) -> Result<(), Failure> {
     if !left.steps.is_empty() || !left.refusals.is_empty() {
         return Err(Failure::NotReached(left.render()));
     }
+    // Where there are tables already, their rows are somebody's.
+    let seed = seed.filter(|_| current.tables.is_empty() && !reached.tables.is_empty());
+    if let Some(seed) = seed {
+        seed.run(&transaction).await?;
+    }
     transaction.commit().await?;
-    Ok(())
+    Ok(seed.is_some())
 }
 
 /// The plan made again, inside the transaction that applies it.

@@ -1,8 +1,8 @@
 //! YAML to tables and back: what a project wants of a database, what the database has, the typed steps
 //! between the two, and their execution.
 //!
-//! [`desired`] and [`introspect`] give the same plain value, a [`Database`]; [`diff`] compares two of them
-//! without I/O; [`plan`] adds what only the rows can tell (how many values a drop would lose); [`apply`] does
+//! [`desired()`] and [`introspect()`] give the same plain value, a [`Database`]; [`diff()`] compares two of them
+//! without I/O; [`plan()`] adds what only the rows can tell (how many values a drop would lose); [`apply()`] does
 //! all of a plan or nothing of it.
 //!
 //! **What is ours.** A table belongs to the project if its comment is a mark (see `mark`).
@@ -28,8 +28,9 @@ mod introspect;
 mod mark;
 mod plan;
 mod rename;
+mod seed;
 
-pub use apply::{Failure, apply, plan};
+pub use apply::{Failure, apply, apply_with_seed, plan};
 pub use database::{
     Column, ColumnType, Constraint, ConstraintRule, Database, Definition, Fingerprint, Publication, Table,
     TableIndex, TableIndexRule, TouchTrigger,
@@ -38,3 +39,4 @@ pub use desired::desired;
 pub use diff::diff;
 pub use introspect::introspect;
 pub use plan::{Conversion, Measure, Plan, Refusal, Risk, Step};
+pub use seed::Seed;

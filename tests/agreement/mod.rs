@@ -292,7 +292,9 @@ async fn a_pattern_means_the_same_to_postgres_in_memory_and_in_json_schema() {
             .unwrap_or_else(|error| panic!("BASEWRIGHT_SEED={seed} {text}: {error}"));
         let mut sql = Sql::new();
         sql.raw("select ");
-        pattern.to_sql(&mut sql, |sql| drop(sql.raw("candidate")));
+        pattern.to_sql(&mut sql, |sql| {
+            sql.raw("candidate");
+        });
         sql.raw(" from unnest(").bind(
             Kind::many(basewright::model::Scalar::Text),
             Value::Array(texts.iter().map(|text| Value::text(*text)).collect()).to_text(),

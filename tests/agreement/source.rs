@@ -324,7 +324,7 @@ impl Source<'_> {
             0 => self.path(INTERVAL),
             1 => format!(
                 "duration('{}')",
-                self.random.pick(&["0s", "24h", "-1h30m", "1.5s", "8766000h", "-8766000h", "999ms1us"])
+                self.random.pick(&["0s", "24h", "-1h30m", "1.5s", "8765999h", "-8765999h", "999ms1us"])
             ),
             2 => self.path(INTERVAL),
             _ => "duration(\"720h\")".to_owned(),
@@ -446,7 +446,7 @@ pub(super) fn pattern(random: &mut Random, depth: usize) -> String {
                 out.push_str(&atom.replace(r"\u{d7ff}", "\u{d7ff}"));
             }
         }
-        out.push_str(*random.pick(&["", "", "", "", "*", "+", "?", "{2}", "{0,2}", "{1,}", "{0}"]));
+        out.push_str(random.pick::<&str>(&["", "", "", "", "*", "+", "?", "{2}", "{0,2}", "{1,}", "{0}"]));
     }
     out
 }

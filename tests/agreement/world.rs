@@ -335,7 +335,7 @@ fn literal(random: &mut Random, kind: Kind, values: Option<&[String]>) -> String
             // Any bits at all: most are numbers with 17 digits.
             quoted(&Value::Float(f64::from_bits(random.next())).to_text().unwrap())
         }
-        None => quoted(*random.pick(edges(kind.scalar))),
+        None => quoted(random.pick::<&str>(edges(kind.scalar))),
     };
     if random.one_in(6) {
         return "null".to_owned();

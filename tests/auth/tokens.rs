@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::support::database;
-use crate::support::server::{Folder, NOTES, Server, eventually};
+use crate::support::server::{Folder, NOTES, Server, Start, eventually};
 
 const ID: &str = "00000000-0000-7000-8000-000000000001";
 
@@ -408,4 +408,31 @@ async fn a_revoked_key_and_a_dropped_key_are_refused_within_seconds_for_ever() {
         token::verify(&new, &ring, now())
             .is_ok_and(|verified| { matches!(verified.holder, token::Holder::Key { role: KeyRole::Anon }) })
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_brings_nothing_is_anon_only_where_the_operator_said_so() {
+    let database = database().await;
+    let folder = Folder::with(NOTES);
+    let data = folder.join("data");
+    let client = reqwest::Client::new();
+    for (args, env, expected) in [
+        (&[][..], &[][..], 401),
+        (&["--keyless-anon"], &[], 200),
+        (&[], &[("BASEWRIGHT_KEYLESS", "anon")], 200),
+        (&[], &[("BASEWRIGHT_KEYLESS", "refuse")], 401),
+    ] {
+        for command in ["dev", "serve"] {
+            let start =
+                Start { command, project: &folder.0, data: &data, database: Some(&database.urls), args, env };
+            let server = start.run();
+            let answer = client.get(server.at("/rest/v1/notes")).send().await.unwrap();
+            assert_eq!(answer.status(), expected, "{command} {args:?} {env:?}");
+            // Nobody is more than anon for it, and a bad credential is no missing one.
+            let write = client.post(server.at("/rest/v1/notes")).body("{\"title\":\"x\"}");
+            assert_eq!(write.send().await.unwrap().status(), 401, "{command} {args:?} {env:?}");
+            let bad = client.get(server.at("/rest/v1/notes")).bearer_auth("x");
+            assert_eq!(bad.send().await.unwrap().status(), 401, "{command} {args:?} {env:?}");
+        }
+    }
 }

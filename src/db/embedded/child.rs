@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[cfg(target_os = "linux")]
 const OURSELVES: &str = "/proc/self/exe";
 
-/// Becomes Postgres if the command line is the one that [`spawn`] writes; returns only if it is not, or
+/// Becomes Postgres if the command line is the one that `spawn` writes; returns only if it is not, or
 /// with the exit code of a failure. To be called before anything else in `main`.
 pub fn run_if_postgres_child() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);

@@ -33,13 +33,25 @@ pub struct InsertPlan {
     /// Columns that some records of the body lack and that then take their default (`missing=default`):
     /// each with the flag that the record carries.
     pub(crate) defaulted: Vec<(FieldId, String)>,
-    /// Columns outside the body: what a rule sets and what defaults to the caller's attributes.
-    pub(crate) set: Vec<(FieldId, DefaultValue)>,
+    /// Never empty; tried one after the other until one is admitted.
+    pub(crate) ways: Vec<Way>,
     /// What the rows must not be left out of: a JSON array of records.
     pub(crate) records: String,
     pub(crate) count: usize,
     pub(crate) conflict: Option<Conflict>,
     pub(crate) answer: Answer,
+}
+
+/// One way to make the new records: the rules that set the same fields to the same values. What one rule sets
+/// never stands in a record that another one admits.
+#[derive(Debug)]
+pub(crate) struct Way {
+    /// Their places in [`Permit::rules`].
+    pub(crate) rules: Vec<usize>,
+    /// What these rules set.
+    pub(crate) set: Vec<(FieldId, DefaultValue)>,
+    /// Columns outside the body: what the rules set there, and what defaults to the caller's attributes.
+    pub(crate) filled: Vec<(FieldId, DefaultValue)>,
 }
 
 /// What happens to a record whose key is taken.
@@ -122,6 +134,15 @@ impl WritePlan {
         }
     }
 
+    /// How many statements there are to try: an insert under rules that set different values has one for each.
+    /// The next one is tried when a policy refused the one before.
+    pub fn ways(&self) -> usize {
+        match self {
+            WritePlan::Insert(plan) => plan.ways.len(),
+            WritePlan::Update(_) | WritePlan::Delete(_) => 1,
+        }
+    }
+
     /// A write of one record by its key, or of one new record, may share a pipelined connection.
     pub fn cost(&self, context: Context<'_>) -> Cost {
         match self {
@@ -163,18 +184,10 @@ impl InsertPlan {
         };
         let columns = context.written_fields(&permit, &names)?;
         let written: FieldSet = columns.iter().copied().collect();
-        let rules = permit.write_rules(&written);
-        let Some(first) = rules.first() else { return Err(context.not_covered(&permit, &columns)) };
-        let mut set: Vec<(FieldId, DefaultValue)> =
-            first.set.iter().filter(|(field, _)| !written.contains(*field)).cloned().collect();
-        for field in declared.field_ids() {
-            if let Some(default @ DefaultValue::Attribute(_)) = &declared.field(field).default
-                && !written.contains(field)
-                && !set.iter().any(|(known, _)| *known == field)
-            {
-                set.push((field, default.clone()));
-            }
+        if permit.write_rules(&written).is_empty() {
+            return Err(context.not_covered(&permit, &columns));
         }
+        let mut ways = ways(declared, &permit, &written);
         let lacking = |field: FieldId| {
             let name = declared.field(field).name.as_str();
             body.records.iter().any(|record| record.get(name).is_none())
@@ -184,8 +197,18 @@ impl InsertPlan {
             .filter(|field| options.missing_default && lacking(**field))
             .map(|field| (*field, format!("?{}", field.0)))
             .collect();
-        let provided: FieldSet = set.iter().map(|(field, _)| *field).collect();
-        context.judge_bodies(&permit, body, &names, Some((provided.union(written), &defaulted)))?;
+        let mut provided = ways.iter().fold(FieldSet::EMPTY, |all, way| all.union(way.provides()));
+        // A way that leaves out what is required is none, if there is another.
+        let required = declared.field_ids().filter(|field| {
+            let field_is = declared.field(*field);
+            field_is.required && field_is.default.is_none() && !written.contains(*field)
+        });
+        let required: FieldSet = required.collect();
+        if ways.iter().any(|way| way.provides().covers(&required)) {
+            ways.retain(|way| way.provides().covers(&required));
+            provided = ways.iter().fold(FieldSet::EMPTY, |all, way| all.union(way.provides()));
+        }
+        context.judge_bodies(&permit, body, &names, Some((provided, &defaulted)))?;
         let conflict = context.conflict(declared, &columns, options)?;
         let flags: Vec<(usize, String)> = columns
             .iter()
@@ -199,7 +222,7 @@ impl InsertPlan {
         Ok(InsertPlan {
             columns,
             defaulted,
-            set,
+            ways,
             records,
             count: body.records.len(),
             conflict,
@@ -271,6 +294,46 @@ impl DeletePlan {
     }
 }
 
+impl Way {
+    fn provides(&self) -> FieldSet {
+        self.set.iter().chain(&self.filled).map(|(field, _)| *field).collect()
+    }
+
+    /// What a record gets in a field that its body does not hold.
+    pub(crate) fn value_of<'a>(
+        &'a self,
+        collection: &'a Collection,
+        field: FieldId,
+    ) -> Option<&'a DefaultValue> {
+        let given = self.set.iter().chain(&self.filled).find(|(known, _)| *known == field);
+        given.map(|(_, value)| value).or(collection.field(field).default.as_ref())
+    }
+}
+
+/// The ways of an insert that writes these fields, in the order of their first rules.
+fn ways(collection: &Collection, permit: &Permit, written: &FieldSet) -> Vec<Way> {
+    let mut ways: Vec<Way> = Vec::new();
+    for rule in permit.write_rules(written) {
+        if let Some(way) = ways.iter_mut().find(|way| way.set == rule.set) {
+            way.rules.push(rule.place);
+            continue;
+        }
+        let set = rule.set.to_vec();
+        let mut filled: Vec<(FieldId, DefaultValue)> =
+            set.iter().filter(|(field, _)| !written.contains(*field)).cloned().collect();
+        for field in collection.field_ids() {
+            if let Some(default @ DefaultValue::Attribute(_)) = &collection.field(field).default
+                && !written.contains(field)
+                && !filled.iter().any(|(known, _)| *known == field)
+            {
+                filled.push((field, default.clone()));
+            }
+        }
+        ways.push(Way { rules: vec![rule.place], set, filled });
+    }
+    ways
+}
+
 /// The members of a body's records: the same in each, unless what is missing takes its default.
 fn members(body: &Body, may_differ: bool) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = Vec::new();
@@ -323,7 +386,8 @@ impl Context<'_> {
             .details(format!("No rule allows to {} {what}", permit.action().as_str()))
     }
 
-    /// Every fault of every record at once. For a create, `provided` are the fields that the body or a rule gives.
+    /// Every fault of every record at once. For a create, `provided` are the fields that a rule or
+    /// the caller's attributes give.
     fn judge_bodies(
         &self,
         permit: &Permit,
@@ -367,7 +431,7 @@ impl Context<'_> {
                             // The column is part of the insert, so this record's value is null.
                             false
                         } else {
-                            declared.default.is_some() || (given.contains(field) && !in_body)
+                            declared.default.is_some() || given.contains(field)
                         };
                         if !filled {
                             faults.push(required(pointer(), "is required"));

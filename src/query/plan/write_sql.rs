@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::select::{Glue, bind_json};
-use super::write::{Answer, ConflictUpdate};
+use super::write::{Answer, Conflict, ConflictUpdate, Way};
 use super::{Context, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
 use crate::condition::{Binding, attribute};
 use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name};
@@ -28,6 +28,7 @@ pub struct WriteStatement {
 /// The columns of a CTE that carry what the caller's collection does not have: a name that no field can have.
 const INSERTED: &str = "?inserted";
 const OLD: &str = "?old";
+const JUDGED: &str = "?judged";
 
 fn private(text: &str) -> Name {
     // These are short constants of ours.
@@ -39,11 +40,11 @@ fn flag(rule: &WriteRule<'_>) -> Name {
 }
 
 impl WritePlan {
-    /// The statement that writes.
-    pub fn statement(&self, context: Context<'_>) -> WriteStatement {
+    /// The statement that writes, in one of its [`WritePlan::ways`].
+    pub fn statement(&self, context: Context<'_>, way: usize) -> WriteStatement {
         let judged_later = self.looks_at_itself();
         let sql = match self {
-            WritePlan::Insert(plan) => context.insert(plan, judged_later),
+            WritePlan::Insert(plan) => context.insert(plan, &plan.ways[way], judged_later),
             WritePlan::Update(plan) => context.update(plan, judged_later),
             WritePlan::Delete(plan) => context.delete(plan),
         };
@@ -51,21 +52,22 @@ impl WritePlan {
     }
 
     /// Judges written rows by the keys that the write answered; answers with nothing of interest, or raises.
-    pub fn judge(&self, context: Context<'_>, keys: String) -> Sql {
+    pub fn judge(&self, context: Context<'_>, way: usize, keys: String) -> Sql {
         let mut sql = Sql::new();
         let (row, old, key) = (sql.fresh(), sql.fresh(), sql.fresh());
         let collection = self.permit().collection();
         sql.raw("select count(basewright.require(");
         match self {
-            WritePlan::Insert(plan) => context.insert_judgement(&mut sql, plan, row, Some((key, old))),
+            WritePlan::Insert(plan) => {
+                context.insert_judgement(&mut sql, plan, &plan.ways[way], row, (key, old));
+            }
             WritePlan::Update(plan) => context.update_judgement(&mut sql, plan, row, Some((key, old))),
             WritePlan::Delete(_) => {
                 sql.raw("true");
             }
         }
-        sql.raw(", ");
-        context.refusal(&mut sql, collection);
-        sql.raw(")) from ");
+        context.close_require(&mut sql, collection, self.answer(), row);
+        sql.raw(") from ");
         context.written_rows(&mut sql, collection, (row, old, key), keys);
         sql
     }
@@ -124,7 +126,7 @@ impl WritePlan {
 }
 
 impl Context<'_> {
-    fn insert(&self, plan: &InsertPlan, judged_later: bool) -> Sql {
+    fn insert(&self, plan: &InsertPlan, way: &Way, judged_later: bool) -> Sql {
         let mut sql = Sql::new();
         let id = plan.permit.collection();
         let collection = self.collection(id);
@@ -141,7 +143,7 @@ impl Context<'_> {
             let source = sql.fresh();
             self.old_row(&mut sql, collection, &update.permit, &update.columns, source);
             sql.raw(" from public.").name(&collection.name).raw(" as ").alias(source).raw(" where ");
-            self.same_key(&mut sql, collection, &conflict.target, &plan.columns, (source, body));
+            self.same_key(&mut sql, collection, plan, way, conflict, (source, body));
             sql.raw(" for no key update)");
         }
         sql.raw(", ")
@@ -151,7 +153,7 @@ impl Context<'_> {
             .raw(" as ")
             .alias(target);
         let all: Vec<FieldId> =
-            plan.columns.iter().copied().chain(plan.set.iter().map(|(field, _)| *field)).collect();
+            plan.columns.iter().copied().chain(way.filled.iter().map(|(field, _)| *field)).collect();
         if all.is_empty() {
             // A record of defaults alone, once for each record of the body.
             let key = collection.primary_key.first().copied().unwrap_or(FieldId(0));
@@ -170,24 +172,9 @@ impl Context<'_> {
                 if at > 0 {
                     sql.raw(", ");
                 }
-                let declared = collection.field(*field);
-                match plan.defaulted.iter().find(|(known, _)| known == field) {
-                    None => {
-                        sql.column(body, &declared.name);
-                    }
-                    Some((_, flag)) => {
-                        sql.raw("case when ").column(body, &private(flag)).raw(" then ");
-                        match &declared.default {
-                            Some(default) => self.default_value(&mut sql, declared.kind, default),
-                            None => {
-                                sql.raw("null::").raw(declared.kind.sql());
-                            }
-                        }
-                        sql.raw(" else ").column(body, &declared.name).raw(" end");
-                    }
-                }
+                self.inserted_value(&mut sql, collection, plan, way, *field, body);
             }
-            for (at, (field, value)) in plan.set.iter().enumerate() {
+            for (at, (field, value)) in way.filled.iter().enumerate() {
                 if at > 0 || !plan.columns.is_empty() {
                     sql.raw(", ");
                 }
@@ -195,6 +182,11 @@ impl Context<'_> {
             }
         }
         sql.raw(" from ").alias(body);
+        if paired.is_some() {
+            // Read before the first record is written: later the stored rows could be seen as we changed them,
+            // and a row that this statement changed is not locked and left out.
+            sql.raw(" where (select count(*) from ").alias(old).raw(") >= 0");
+        }
         if let Some(conflict) = &plan.conflict {
             sql.raw(" on conflict (");
             self.names(&mut sql, collection, &conflict.target);
@@ -204,7 +196,8 @@ impl Context<'_> {
                     sql.raw(" do nothing");
                 }
                 Some(update) => {
-                    self.on_conflict_update(&mut sql, collection, update, &conflict.target, target)
+                    let paired = paired.is_some().then_some(old);
+                    self.on_conflict_update(&mut sql, collection, update, &conflict.target, target, paired);
                 }
             }
         }
@@ -217,11 +210,12 @@ impl Context<'_> {
             self.same_row(&mut sql, collection, old, target);
             sql.raw(") as ").name(&private(OLD));
         }
-        if !judged_later && self.insert_needs_judgement(plan) {
+        if !judged_later && self.insert_needs_judgement(plan, way) {
             sql.raw(", basewright.require(");
             let paired = paired.is_some().then_some((old, target));
-            self.insert_judgement_inline(&mut sql, plan, target, paired);
+            self.insert_judgement_inline(&mut sql, plan, way, target, paired);
             self.close_require(&mut sql, plan.permit.collection(), &plan.answer, target);
+            sql.raw(" as ").name(&private(JUDGED));
         }
         sql.raw(") ");
         self.finish(
@@ -244,31 +238,36 @@ impl Context<'_> {
         update: &ConflictUpdate,
         target: &[FieldId],
         row: Alias,
+        old: Option<Alias>,
     ) {
         sql.raw(" do update set ");
         let rules = update.permit.write_rules(&update.columns.iter().copied().collect());
-        // With several rules the pairing of old and new is judged afterwards; what is set is the first rule's.
-        let set = rules.first().map(|rule| rule.set).unwrap_or_default();
-        let columns = if update.columns.is_empty() && set.is_empty() { target } else { &update.columns[..] };
-        let mut first = true;
-        let mut comma = |sql: &mut Sql| {
-            if !std::mem::take(&mut first) {
+        let mut fields: Vec<FieldId> = update.columns.clone();
+        add_set_fields(&mut fields, &rules);
+        if fields.is_empty() {
+            // Nothing but the key was sent: the record is updated with itself.
+            fields.extend_from_slice(target);
+        }
+        for (at, field) in fields.iter().enumerate() {
+            if at > 0 {
                 sql.raw(", ");
             }
-        };
-        for field in columns.iter().filter(|field| !set.iter().any(|(known, _)| known == *field)) {
-            comma(sql);
-            let name = &collection.field(*field).name;
-            sql.name(name).raw(" = excluded.").name(name);
-        }
-        for (field, value) in set {
-            comma(sql);
             let declared = collection.field(*field);
             sql.name(&declared.name).raw(" = ");
-            if columns.contains(field) {
+            if update.columns.contains(field) || target.contains(field) {
                 sql.raw("excluded.").name(&declared.name);
-            } else {
-                self.default_value(sql, declared.kind, value);
+                continue;
+            }
+            match old {
+                None => self.set_value(sql, collection, *field, &rules, row, None),
+                Some(old) => {
+                    // Without the old row the judgement will say that the request must start over.
+                    sql.raw("coalesce((select ");
+                    self.set_value(sql, collection, *field, &rules, row, Some(old));
+                    sql.raw(" from ").alias(old).raw(" where ");
+                    self.same_row(sql, collection, old, row);
+                    sql.raw("), ").column(row, &declared.name).raw(")");
+                }
             }
         }
         if update.read.when().is_some() || update.permit.when().is_some() {
@@ -345,6 +344,7 @@ impl Context<'_> {
             let pair = paired.then_some((old, target));
             self.rules_judgement(&mut sql, collection, &rules, target, pair, None);
             self.close_require(&mut sql, plan.permit.collection(), &plan.answer, target);
+            sql.raw(" as ").name(&private(JUDGED));
         }
         sql.raw(") ");
         self.finish(&mut sql, collection, &plan.answer, written, judged_later, false, paired);
@@ -398,11 +398,7 @@ impl Context<'_> {
         (target, body, old): (Alias, Alias, Option<Alias>),
     ) {
         let mut fields: Vec<FieldId> = columns.to_vec();
-        for (field, _) in rules.iter().flat_map(|rule| rule.set) {
-            if !fields.contains(field) {
-                fields.push(*field);
-            }
-        }
+        add_set_fields(&mut fields, rules);
         for (at, field) in fields.iter().enumerate() {
             if at > 0 {
                 sql.raw(", ");
@@ -412,33 +408,39 @@ impl Context<'_> {
             if columns.contains(field) {
                 // What a rule sets and the caller sends must be equal: that is judged, not overwritten.
                 sql.column(body, &declared.name);
-                continue;
-            }
-            let set_by = |rule: &WriteRule<'_>| {
-                rule.set.iter().find(|(known, _)| known == field).map(|(_, value)| value.clone())
-            };
-            match old {
-                None => match rules.first().and_then(set_by) {
-                    Some(value) => self.default_value(sql, declared.kind, &value),
-                    None => {
-                        sql.column(target, &declared.name);
-                    }
-                },
-                Some(old) => {
-                    sql.raw("case");
-                    for rule in rules {
-                        sql.raw(" when ").column(old, &flag(rule)).raw(" then ");
-                        match set_by(rule) {
-                            Some(value) => self.default_value(sql, declared.kind, &value),
-                            None => {
-                                sql.column(target, &declared.name);
-                            }
-                        }
-                    }
-                    sql.raw(" else ").column(target, &declared.name).raw(" end");
-                }
+            } else {
+                self.set_value(sql, collection, *field, rules, target, old);
             }
         }
+    }
+
+    /// What a field becomes that some rule sets: by the only rule, or by the first whose `when` held on the old row.
+    fn set_value(
+        &self,
+        sql: &mut Sql,
+        collection: &Collection,
+        field: FieldId,
+        rules: &[WriteRule<'_>],
+        row: Alias,
+        old: Option<Alias>,
+    ) {
+        let declared = collection.field(field);
+        let set_by = |rule: &WriteRule<'_>| {
+            rule.set.iter().find(|(known, _)| *known == field).map(|(_, value)| value.clone())
+        };
+        let value = |sql: &mut Sql, rule: Option<&WriteRule<'_>>| match rule.and_then(set_by) {
+            Some(value) => self.default_value(sql, declared.kind, &value),
+            None => {
+                sql.column(row, &declared.name);
+            }
+        };
+        let Some(old) = old else { return value(sql, rules.first()) };
+        sql.raw("case");
+        for rule in rules {
+            sql.raw(" when ").column(old, &flag(rule)).raw(" then ");
+            value(sql, Some(rule));
+        }
+        sql.raw(" else ").column(row, &declared.name).raw(" end");
     }
 
     /// Some one rule: its `when` held on the old row, its `check` holds on the new one, what it sets stands there.
@@ -488,16 +490,16 @@ impl Context<'_> {
         sql.raw(")");
     }
 
-    fn insert_needs_judgement(&self, plan: &InsertPlan) -> bool {
-        let plain = |permit: &Permit, columns: &[FieldId]| {
-            permit
-                .write_rules(&columns.iter().copied().collect())
-                .iter()
-                .any(|rule| rule.check.is_none() && rule.set.is_empty() && rule.when.is_none())
+    fn insert_needs_judgement(&self, plan: &InsertPlan, way: &Way) -> bool {
+        let plain = |rules: &[WriteRule<'_>]| {
+            rules.iter().any(|rule| rule.check.is_none() && rule.set.is_empty() && rule.when.is_none())
         };
         let update = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref());
-        !plain(&plan.permit, &plan.columns)
-            || update.is_some_and(|update| !plain(&update.permit, &update.columns))
+        let updating = |update: &ConflictUpdate| {
+            !plain(&update.permit.write_rules(&update.columns.iter().copied().collect()))
+        };
+        !plain(&insert_rules(plan, way))
+            || update.is_some_and(updating)
             || (plan.answer.singular && plan.answer.node.is_some())
     }
 
@@ -505,11 +507,12 @@ impl Context<'_> {
         &self,
         sql: &mut Sql,
         plan: &InsertPlan,
+        way: &Way,
         row: Alias,
         pair: Option<(Alias, Alias)>,
     ) {
         let collection = self.collection(plan.permit.collection());
-        let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
+        let rules = insert_rules(plan, way);
         let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
             self.rules_judgement(sql, collection, &rules, row, None, None);
             return;
@@ -532,11 +535,17 @@ impl Context<'_> {
         sql.raw(" end");
     }
 
-    fn insert_judgement(&self, sql: &mut Sql, plan: &InsertPlan, row: Alias, later: Option<(Alias, Alias)>) {
+    fn insert_judgement(
+        &self,
+        sql: &mut Sql,
+        plan: &InsertPlan,
+        way: &Way,
+        row: Alias,
+        (key, old): (Alias, Alias),
+    ) {
         let collection = self.collection(plan.permit.collection());
-        let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
-        let update = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref());
-        let (Some(update), Some((key, old))) = (update, later) else {
+        let rules = insert_rules(plan, way);
+        let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
             self.rules_judgement(sql, collection, &rules, row, None, None);
             return;
         };
@@ -684,23 +693,57 @@ impl Context<'_> {
         &self,
         sql: &mut Sql,
         collection: &Collection,
-        key: &[FieldId],
-        columns: &[FieldId],
+        plan: &InsertPlan,
+        way: &Way,
+        conflict: &Conflict,
         (row, body): (Alias, Alias),
     ) {
-        if !key.iter().all(|field| columns.contains(field)) {
-            // A key that the body does not hold is a fresh default: nothing to conflict with.
-            sql.raw("false");
-            return;
-        }
         sql.raw("exists (select 1 from ").alias(body);
         let mut glue = Glue::where_clause();
-        for field in key {
+        for field in &conflict.target {
             glue.put(sql);
-            let name = &collection.field(*field).name;
-            sql.column(body, name).raw(" = ").column(row, name);
+            sql.column(row, &collection.field(*field).name).raw(" = ");
+            if plan.columns.contains(field) {
+                self.inserted_value(sql, collection, plan, way, *field, body);
+            } else {
+                self.absent_value(sql, collection, way, *field);
+            }
         }
         sql.raw(")");
+    }
+
+    /// What an inserted record holds in a column of the body.
+    fn inserted_value(
+        &self,
+        sql: &mut Sql,
+        collection: &Collection,
+        plan: &InsertPlan,
+        way: &Way,
+        field: FieldId,
+        body: Alias,
+    ) {
+        let declared = collection.field(field);
+        match plan.defaulted.iter().find(|(known, _)| *known == field) {
+            None => {
+                sql.column(body, &declared.name);
+            }
+            Some((_, flag)) => {
+                sql.raw("case when ").column(body, &private(flag)).raw(" then ");
+                self.absent_value(sql, collection, way, field);
+                sql.raw(" else ").column(body, &declared.name).raw(" end");
+            }
+        }
+    }
+
+    /// What an inserted record holds in a field that its body leaves open.
+    fn absent_value(&self, sql: &mut Sql, collection: &Collection, way: &Way, field: FieldId) {
+        let kind = collection.field(field).kind;
+        match way.value_of(collection, field) {
+            Some(value) => self.default_value(sql, kind, value),
+            None => {
+                sql.raw("null::").raw(kind.sql());
+            }
+        }
     }
 
     /// `"title" text, "tags" text[], …`
@@ -755,12 +798,29 @@ impl Context<'_> {
     }
 }
 
+/// The rules of one way to insert.
+fn insert_rules<'a>(plan: &'a InsertPlan, way: &Way) -> Vec<WriteRule<'a>> {
+    let mut rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
+    rules.retain(|rule| way.rules.contains(&rule.place));
+    rules
+}
+
+/// Adds the fields that rules set to those that are written.
+fn add_set_fields(fields: &mut Vec<FieldId>, rules: &[WriteRule<'_>]) {
+    for (field, _) in rules.iter().flat_map(|rule| rule.set) {
+        if !fields.contains(field) {
+            fields.push(*field);
+        }
+    }
+}
+
 /// Old and new row must be judged together: several rules might otherwise be mixed, or a check speaks of `old`.
 /// With one rule the row's own WHERE holds the rule's `when`, and Postgres judges it again on the newest version.
 fn needs_old_row(permit: &Permit, columns: &[FieldId]) -> bool {
     let rules = permit.rules();
     let covering = permit.write_rules(&columns.iter().copied().collect());
-    let every_old_row =
-        covering.iter().any(|rule| rule.when.is_none() && rule.check.is_none() && rule.set.is_empty());
+    // Which rule it is decides what is set, so that no rule may set anything.
+    let every_old_row = covering.iter().any(|rule| rule.when.is_none() && rule.check.is_none())
+        && covering.iter().all(|rule| rule.set.is_empty());
     (rules.len() > 1 && !every_old_row) || rules.iter().any(|rule| rule.check.mentions_old())
 }

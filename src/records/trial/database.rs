@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Outcome, Seen, sent};
+use super::{Outcome, Seen, equal, sent};
 use crate::catalog::{Catalog, Limits};
+use crate::condition::Rows;
 use crate::db::{DbError, Row, Tx};
 use crate::error::{Code, Error};
-use crate::model::{Action, CollectionId, FieldId, Kind, Value};
+use crate::model::{Action, CollectionId, FieldId, Kind, Principal, Value};
 use crate::project::tests::{Act, Case, Tests};
 use crate::query::body::Body;
 use crate::query::plan::{
@@ -80,11 +81,11 @@ pub(super) async fn give(
 }
 
 /// Asks what a case asks, and undoes it.
-pub(super) async fn ask(tx: &Tx, catalog: &Catalog, case: &Case) -> Result<Outcome, DbError> {
+pub(super) async fn ask(tx: &Tx, catalog: &Catalog, given: &Rows, case: &Case) -> Result<Outcome, DbError> {
     let principal = case.caller.principal();
     let context = Context { catalog, principal: &principal };
     tx.batch("savepoint asked").await?;
-    let outcome = Asking { tx, catalog, context }.act(case).await;
+    let outcome = Asking { tx, catalog, context, given }.act(case).await;
     tx.batch("rollback to savepoint asked; release savepoint asked").await?;
     Ok(outcome)
 }
@@ -93,6 +94,7 @@ struct Asking<'a> {
     tx: &'a Tx,
     catalog: &'a Catalog,
     context: Context<'a>,
+    given: &'a Rows,
 }
 
 impl Asking<'_> {
@@ -108,7 +110,7 @@ impl Asking<'_> {
                 Ok(body) => {
                     let options = InsertOptions::default();
                     let plan = InsertPlan::new(self.context, name, &body, &options, (None, false));
-                    self.write(plan.map(WritePlan::Insert)).await
+                    self.write(plan.map(WritePlan::Insert), None).await
                 }
                 Err(error) => Err(error),
             },
@@ -117,13 +119,13 @@ impl Asking<'_> {
                     let options = InsertOptions::default();
                     let node = by_key(key);
                     let plan = UpdatePlan::new(self.context, name, &node, &body, &options, count_only);
-                    self.write(plan.map(WritePlan::Update)).await
+                    self.write(plan.map(WritePlan::Update), Some(key)).await
                 }
                 Err(error) => Err(error),
             },
             Act::Delete { key, .. } => {
                 let plan = DeletePlan::new(self.context, name, &by_key(key), count_only);
-                self.write(plan.map(WritePlan::Delete)).await
+                self.write(plan.map(WritePlan::Delete), Some(key)).await
             }
         };
         match (&case.act, outcome) {
@@ -166,12 +168,47 @@ impl Asking<'_> {
         }
     }
 
-    async fn write(&self, plan: Result<WritePlan, Error>) -> Result<Outcome, Error> {
-        let written = records::write_within(self.tx, self.context, &plan?).await?;
-        Ok(match written.affected {
-            0 => Outcome::Refused("no such record".to_owned()),
-            _ => Outcome::Done,
-        })
+    /// Runs a write; `key` is that of the record it is about, before the write.
+    async fn write(&self, plan: Result<WritePlan, Error>, key: Option<&[Value]>) -> Result<Outcome, Error> {
+        let plan = plan?;
+        let written = records::write_within(self.tx, self.context, &plan).await?;
+        if written.affected == 0 {
+            return Ok(Outcome::Refused("no such record".to_owned()));
+        }
+        Ok(Outcome::Done(self.changed(&plan, key).await?))
+    }
+
+    /// The record that a write has changed or made, as it stands now; empty of a delete.
+    async fn changed(&self, plan: &WritePlan, key: Option<&[Value]>) -> Result<Seen, Error> {
+        if matches!(plan, WritePlan::Delete(_)) {
+            return Ok(Seen::new());
+        }
+        let id = plan.permit().collection();
+        let collection = self.catalog.collection(id);
+        // Everything is looked at, whatever the caller may see of it.
+        let everything = Principal::service();
+        let context = Context { catalog: self.catalog, principal: &everything };
+        let Outcome::Seen(records) = (Asking { context, ..*self }).list(id, Node::default()).await? else {
+            return Ok(Seen::new());
+        };
+        let given = self.given.0.get(&id);
+        let stands = |seen: &Seen| {
+            given.into_iter().flatten().any(|record| {
+                collection.field_ids().all(|field| {
+                    seen.iter().any(|(known, value)| *known == field && equal(value, record.get(field)))
+                })
+            })
+        };
+        let has_key = |seen: &&Seen| {
+            key.is_some_and(|key| {
+                collection.primary_key.iter().zip(key).all(|(field, part)| {
+                    seen.iter().any(|(known, value)| known == field && equal(value, part))
+                })
+            })
+        };
+        // An update may change the key, and may change nothing.
+        let changed = records.iter().find(|record| !stands(record));
+        Ok(changed.or_else(|| records.iter().find(has_key)).cloned().unwrap_or_default())
     }
 
     fn key_filter(&self, id: CollectionId, key: &[Value]) -> Vec<Filter> {

@@ -226,6 +226,11 @@ impl<'a> Judge<'a> {
         Some(record)
     }
 
+    fn seen(&self, record: &Record, wanted: impl Fn(&FieldId) -> bool) -> Seen {
+        let fields = self.collection.field_ids().filter(wanted);
+        fields.map(|field| (field, record.get(field).clone())).collect()
+    }
+
     fn list(&mut self, key: Option<&[Value]>) -> Option<Outcome> {
         let permit = self.permit(Action::Read)?;
         let records: Vec<&'a Record> = match key {
@@ -354,19 +359,53 @@ impl<'a> Judge<'a> {
     fn create(&mut self, values: &[(FieldId, Value)]) -> Option<Outcome> {
         let permit = self.permit(Action::Create)?;
         let rules = self.covering(&permit, values);
-        let first = rules.first()?;
+        // A rule admits only records that hold what itself sets, so each set is tried by itself; rules that
+        // leave a required field open are none if another one fills it.
+        let open = |rule: &&WriteRule<'_>| {
+            self.collection.field_ids().any(|field| {
+                let declared = self.collection.field(field);
+                declared.required
+                    && declared.default.is_none()
+                    && !values.iter().any(|(known, _)| *known == field)
+                    && !rule.set.iter().any(|(known, _)| *known == field)
+            })
+        };
+        let (open, whole): (Vec<_>, Vec<_>) = rules.iter().partition(open);
+        let rules = if whole.is_empty() { open } else { whole };
+        for (at, rule) in rules.iter().enumerate() {
+            if rules.iter().take(at).any(|earlier| earlier.set == rule.set) {
+                continue;
+            }
+            let alike: Vec<&WriteRule<'_>> =
+                rules.iter().copied().filter(|other| other.set == rule.set).collect();
+            if let Some(record) = self.created(&permit, &alike, values) {
+                // What Postgres makes up cannot be foretold.
+                let foretold = |field: &FieldId| {
+                    self.collection.field(*field).default != Some(DefaultValue::UuidV7)
+                        || values.iter().any(|(known, _)| known == field)
+                        || rule.set.iter().any(|(known, _)| known == field)
+                };
+                return Some(Outcome::Done(self.seen(&record, foretold)));
+            }
+        }
+        None
+    }
+
+    /// The record that rules which set the same values would make, if one of them admits it.
+    fn created(
+        &mut self,
+        permit: &Permit,
+        rules: &[&WriteRule<'_>],
+        values: &[(FieldId, Value)],
+    ) -> Option<Record> {
+        let set = rules.first()?.set;
         let mut record = Record(vec![Value::Null; self.collection.fields.len()]);
-        let mut set = FieldSet::EMPTY;
         for field in self.collection.field_ids() {
             let declared = self.collection.field(field);
-            let forced = first.set.iter().find(|(known, _)| *known == field).map(|(_, value)| value);
+            let forced = set.iter().find(|(known, _)| *known == field).map(|(_, value)| value);
             let value = match (values.iter().find(|(known, _)| *known == field), forced, &declared.default) {
                 (Some((_, value)), _, _) => value.clone(),
-                (None, Some(forced), _) => {
-                    set.insert(field);
-                    self.resolved(forced, declared.kind)
-                }
-                (None, None, Some(default)) => self.resolved(default, declared.kind),
+                (None, Some(value), _) | (None, None, Some(value)) => self.resolved(value, declared.kind),
                 (None, None, None) => Value::Null,
             };
             put(&mut record, field, value);
@@ -374,8 +413,7 @@ impl<'a> Judge<'a> {
         let mut after = self.rows.clone();
         after.0.entry(self.id).or_default().push(record.clone());
         let scene = Scene { record: &record, old: None, rows: &after };
-        let rules: Vec<&WriteRule<'_>> = rules.iter().collect();
-        self.admits(&permit, &rules, &set, scene).then_some(Outcome::Done)
+        self.admits(permit, rules, &FieldSet::EMPTY, scene).then_some(record)
     }
 
     fn update(&mut self, key: &[Value], values: &[(FieldId, Value)]) -> Option<Outcome> {
@@ -420,7 +458,7 @@ impl<'a> Judge<'a> {
         }
         let scene = Scene { record: &record, old: Some(old), rows: &after };
         if self.admits(&permit, &holding, &set, scene) {
-            return Some(Outcome::Done);
+            return Some(Outcome::Done(self.seen(&record, |_| true)));
         }
         // Covering rules whose `when` does not hold are reasons too.
         let reasons = self.reasons_of(&permit, before);
@@ -439,7 +477,7 @@ impl<'a> Judge<'a> {
         }
         self.judgement.allowed_by =
             permit.rules().iter().find(|rule| self.holds(Some(&rule.when), scene)).map(|rule| named(rule));
-        Some(Outcome::Done)
+        Some(Outcome::Done(Seen::new()))
     }
 }
 

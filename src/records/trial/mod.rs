@@ -49,8 +49,9 @@ impl Report {
 /// What an act comes to.
 #[derive(Clone, Debug)]
 enum Outcome {
-    /// A write was done.
-    Done,
+    /// A write was done, and this is the record as it stands afterwards, as far as its values can be foretold;
+    /// empty of a delete.
+    Done(Seen),
     /// The records that a read answers.
     Seen(Vec<Seen>),
     /// Refused by the policies, or answered as if the record were not there. The text is for people.
@@ -66,7 +67,7 @@ impl Outcome {
     /// In a word or two.
     fn word(&self) -> String {
         match self {
-            Outcome::Done => "allowed".to_owned(),
+            Outcome::Done(_) => "allowed".to_owned(),
             Outcome::Seen(records) => match records.len() {
                 1 => "1 record".to_owned(),
                 count => format!("{count} records"),
@@ -111,7 +112,7 @@ pub async fn in_both(pool: &Pool, catalog: &Catalog, tests: &Tests) -> Result<Re
     for case in &tests.cases {
         let judged = memory::judge(catalog, &rows, now, &names, case);
         let mut faults = unexpected(catalog, case, &judged);
-        let outcome = database::ask(&tx, catalog, case).await?;
+        let outcome = database::ask(&tx, catalog, &rows, case).await?;
         faults.extend(disagreement(catalog, case, &judged.outcome, &outcome));
         cases.push(report(case, faults));
     }
@@ -136,7 +137,7 @@ fn given_rows(tests: &Tests, now: i64) -> Rows {
 fn unexpected(catalog: &Catalog, case: &Case, judged: &Judgement) -> Vec<String> {
     let collection = catalog.collection(case.act.collection());
     match (&case.expect, &judged.outcome) {
-        (Expect::Allowed { hidden }, Outcome::Done | Outcome::Seen(_)) => hidden
+        (Expect::Allowed { hidden }, Outcome::Done(_) | Outcome::Seen(_)) => hidden
             .iter()
             .filter(|field| !judged.hidden.contains(**field))
             .map(|field| {
@@ -148,7 +149,7 @@ fn unexpected(catalog: &Catalog, case: &Case, judged: &Judgement) -> Vec<String>
             faults.extend(judged.why());
             faults
         }
-        (Expect::Denied { .. }, Outcome::Done | Outcome::Seen(_)) => {
+        (Expect::Denied { .. }, Outcome::Done(_) | Outcome::Seen(_)) => {
             let by = judged.allowed_by.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
             vec![format!("expected denied, and it is allowed{by}")]
         }
@@ -160,7 +161,7 @@ fn unexpected(catalog: &Catalog, case: &Case, judged: &Judgement) -> Vec<String>
             faults
         }
         (Expect::Denied { .. }, Outcome::Refused(_) | Outcome::Fault(_)) => Vec::new(),
-        (Expect::Sees(_), Outcome::Refused(_) | Outcome::Fault(_) | Outcome::Done) => {
+        (Expect::Sees(_), Outcome::Refused(_) | Outcome::Fault(_) | Outcome::Done(_)) => {
             let mut faults = vec!["expected a list, and it is denied".to_owned()];
             faults.extend(judged.why());
             faults
@@ -188,10 +189,21 @@ fn unexpected(catalog: &Catalog, case: &Case, judged: &Judgement) -> Vec<String>
 fn disagreement(catalog: &Catalog, case: &Case, expected: &Outcome, did: &Outcome) -> Option<String> {
     let differ = || format!("in memory: {}; on the database: {}", expected.word(), did.word());
     match (expected, did) {
-        (Outcome::Done, Outcome::Done) | (Outcome::Refused(_), Outcome::Refused(_)) => None,
+        (Outcome::Refused(_), Outcome::Refused(_)) => None,
+        (Outcome::Done(expected), Outcome::Done(written)) => {
+            let foretold: Seen = written
+                .iter()
+                .filter(|(field, _)| expected.iter().any(|(known, _)| known == field))
+                .cloned()
+                .collect();
+            (!same(expected, &foretold)).then(|| {
+                let different = different_record(catalog, case.act.collection(), expected, &[foretold]);
+                format!("the record is not written as the rule says: {different}")
+            })
+        }
         // Whatever else is wrong with it, what the policies refuse is not done.
         (Outcome::Refused(_) | Outcome::Fault(_), Outcome::Fault(_)) => None,
-        (Outcome::Done | Outcome::Seen(_), Outcome::Fault(why)) => Some(match case.expect {
+        (Outcome::Done(_) | Outcome::Seen(_), Outcome::Fault(why)) => Some(match case.expect {
             Expect::Denied { .. } => differ(),
             Expect::Allowed { .. } | Expect::Sees(_) => {
                 format!("the policies allow it, and the request is refused: {why}")
@@ -207,7 +219,7 @@ fn disagreement(catalog: &Catalog, case: &Case, expected: &Outcome, did: &Outcom
                 .map(|record| different_record(catalog, case.act.collection(), record, seen))
         }
         (Outcome::Fault(_), Outcome::Refused(_)) => None,
-        (Outcome::Done | Outcome::Seen(_) | Outcome::Refused(_) | Outcome::Fault(_), _) => Some(differ()),
+        (Outcome::Done(_) | Outcome::Seen(_) | Outcome::Refused(_) | Outcome::Fault(_), _) => Some(differ()),
     }
 }
 
