@@ -4,6 +4,7 @@
 
 mod agreement;
 mod auth;
+mod campaign;
 mod cli;
 mod db;
 mod dialect;
