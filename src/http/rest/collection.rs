@@ -162,6 +162,7 @@ async fn changed(
 ) -> Result<HttpResponse, Failure> {
     let worker = worker(request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
+    let plan = plan.with_max_affected(asked.preferences.max_affected);
     let written = records::write(database, context, &plan).await?;
     let total = asked.preferences.count.map(|_| written.affected);
     let range = answer::content_range(0, if ranged { written.affected } else { 0 }, total);
