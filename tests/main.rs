@@ -5,6 +5,7 @@
 mod agreement;
 mod auth;
 mod cli;
+mod clients;
 mod db;
 mod dialect;
 mod encoding;
