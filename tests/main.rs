@@ -11,5 +11,6 @@ mod dialect;
 mod encoding;
 mod http;
 mod layers;
+mod rest;
 mod schema;
 mod support;

@@ -8,6 +8,7 @@ mod dev;
 mod keys;
 mod life;
 mod logging;
+mod policy;
 mod project;
 mod reload;
 mod serve;
@@ -35,6 +36,7 @@ enum What {
     Dev(dev::Dev),
     Serve(serve::Serve),
     Check(check::Check),
+    Policy(policy::Policy),
     Keys(keys::Keys),
     Token(token::Token),
 }
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
         What::Dev(command) => dev::run(command),
         What::Serve(command) => serve::run(command),
         What::Check(command) => check::run(command),
+        What::Policy(command) => policy::run(command),
         What::Keys(command) => keys::run(command),
         What::Token(command) => token::run(command),
     };

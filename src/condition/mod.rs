@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 mod arithmetic;
+mod call;
 mod caller;
 mod check;
 mod compare;
@@ -16,6 +17,7 @@ mod lex;
 mod operand;
 mod parse;
 pub mod pattern;
+mod resolve;
 mod sql;
 mod syntax;
 mod tree;

@@ -155,6 +155,13 @@ impl Target {
         self.config.get_user()
     }
 
+    /// Another database of the same server, as the same role.
+    pub fn on_database(&self, name: &str) -> Target {
+        let mut other = self.clone();
+        other.config.dbname(name);
+        other
+    }
+
     /// Connects. Nothing moves until the carrier is polled.
     pub(super) async fn open(&self) -> Result<(Client, Carrier), DbError> {
         // The driver's own time-out ends with the socket; a server that accepts and says nothing has this one.

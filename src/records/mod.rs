@@ -4,8 +4,9 @@
 //! connection, in one transaction, and to say what Postgres refused in terms of the caller's fields.
 
 mod fault;
+pub mod trial;
 
-use crate::db::{DbError, Row};
+use crate::db::{DbError, Row, Tx};
 use crate::error::Error;
 use crate::query::plan::{Context, Cost, WritePlan, WriteStatement};
 use crate::read::Database;
@@ -67,12 +68,48 @@ async fn judged(
     statement: &WriteStatement,
 ) -> Result<Vec<Row>, DbError> {
     let transaction = database.pool.begin().await?;
-    let written = transaction.query(&statement.sql).await?;
-    let keys = written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned();
-    transaction.query(&plan.judge(context, way, keys.clone())).await?;
-    let rows = transaction.query(&plan.read_back(context, keys)).await?;
+    let rows = within(&transaction, context, plan, way, statement).await?;
     transaction.commit().await?;
     Ok(rows)
+}
+
+/// Runs a write inside a transaction that somebody else began and will end.
+///
+/// # Errors
+/// As [`write`]; the transaction has failed then.
+pub async fn write_within(tx: &Tx, context: Context<'_>, plan: &WritePlan) -> Result<Written, Error> {
+    if plan.is_empty() {
+        return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });
+    }
+    let mut way = 0;
+    loop {
+        tx.batch("savepoint way").await.map_err(DbError::into_error)?;
+        let statement = plan.statement(context, way);
+        match within(tx, context, plan, way, &statement).await {
+            Ok(rows) => return Ok(written(plan, rows)),
+            Err(error) if way + 1 < plan.ways() && error.sqlstate() == Some("42501") => {
+                tx.batch("rollback to savepoint way").await.map_err(DbError::into_error)?;
+                way += 1;
+            }
+            Err(error) => return Err(fault::of_write(context, plan.permit(), error)),
+        }
+    }
+}
+
+async fn within(
+    tx: &Tx,
+    context: Context<'_>,
+    plan: &WritePlan,
+    way: usize,
+    statement: &WriteStatement,
+) -> Result<Vec<Row>, DbError> {
+    let written = tx.query(&statement.sql).await?;
+    if !statement.judged_later {
+        return Ok(written);
+    }
+    let keys = written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned();
+    tx.query(&plan.judge(context, way, keys.clone())).await?;
+    tx.query(&plan.read_back(context, keys)).await
 }
 
 fn written(plan: &WritePlan, rows: Vec<Row>) -> Written {

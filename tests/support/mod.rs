@@ -1,5 +1,6 @@
 //! What every test of the tree may use: one private Postgres a test process, a database a test.
 
+pub mod caller;
 mod cluster;
 pub mod server;
 

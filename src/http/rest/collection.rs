@@ -20,7 +20,7 @@ use crate::query::plan::{Context, DeletePlan, InsertOptions, InsertPlan, ReadPla
 use crate::query::preferences::{Count, Preferences, Return};
 use crate::query::request::Node;
 use crate::read::{self, Database};
-use crate::records;
+use crate::records::{self, Written};
 
 /// `GET` and `HEAD`.
 pub(super) async fn read(
@@ -93,6 +93,7 @@ pub(super) async fn create(
     let worker = worker(&request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
     let written = records::write(database, context, &plan).await?;
+    asked.count_is_right(&written)?;
     let status = match written.inserted {
         Some(0) if written.affected > 0 => StatusCode::OK,
         Some(_) | None => StatusCode::CREATED,
@@ -164,6 +165,7 @@ async fn changed(
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
     let plan = plan.with_max_affected(asked.preferences.max_affected);
     let written = records::write(database, context, &plan).await?;
+    asked.count_is_right(&written)?;
     let total = asked.preferences.count.map(|_| written.affected);
     let range = answer::content_range(0, if ranged { written.affected } else { 0 }, total);
     let Some(node) = plan.represented() else {
@@ -241,6 +243,14 @@ impl Asked {
 
     fn represented(&self) -> bool {
         self.preferences.returning == Some(Return::Representation)
+    }
+
+    /// One record was asked for, so one must have been written: more than one were not written at all.
+    fn count_is_right(&self, written: &Written) -> Result<(), Error> {
+        match usize::try_from(written.affected) {
+            Ok(found) if self.media == Media::Object && found != 1 => Err(answer::not_singular(found)),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     fn insert_options(&self) -> Result<InsertOptions, Error> {

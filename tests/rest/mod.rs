@@ -1,0 +1,3 @@
+//! `/rest/v1`, from outside.
+
+mod writes;
