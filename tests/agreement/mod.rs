@@ -109,7 +109,7 @@ async fn agree(random: &mut Random, world: &World, client: &Client, seed: u64, t
             principal: random.pick(&world.principals),
             captures: random.pick::<Vec<String>>(&world.captures),
             // The row before the write is another row of the same collection, or there is none.
-            shift: old.then(|| 1 + random.below(3)),
+            shift: (old && !random.one_in(5)).then(|| 1 + random.below(3)),
             seed,
         };
         case.compare(client, Written::Bound, tally).await;
