@@ -6,6 +6,7 @@ mod agreement;
 mod auth;
 mod campaign;
 mod cli;
+mod clients;
 mod db;
 mod dialect;
 mod encoding;

@@ -55,7 +55,7 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
                 way += 1;
                 statement = plan.statement(context, way);
             }
-            Err(error) => return Err(fault::of_write(context, plan.permit(), error)),
+            Err(error) => return Err(fault::of_write(context, plan, error)),
         }
     }
 }
