@@ -10,6 +10,7 @@ mod dialect;
 mod encoding;
 mod http;
 mod layers;
+mod matrix;
 mod rest;
 mod schema;
 mod support;
