@@ -12,6 +12,7 @@ mod dialect;
 mod encoding;
 mod http;
 mod layers;
+mod matrix;
 mod rest;
 mod schema;
 mod support;
