@@ -10,6 +10,7 @@ mod clients;
 mod db;
 mod dialect;
 mod encoding;
+mod examples;
 mod http;
 mod layers;
 mod matrix;

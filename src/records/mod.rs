@@ -92,7 +92,7 @@ pub async fn write_within(tx: &Tx, context: Context<'_>, plan: &WritePlan) -> Re
                 tx.batch("rollback to savepoint way").await.map_err(DbError::into_error)?;
                 way += 1;
             }
-            Err(error) => return Err(fault::of_write(context, plan.permit(), error)),
+            Err(error) => return Err(fault::of_write(context, plan, error)),
         }
     }
 }
