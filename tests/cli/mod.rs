@@ -2,3 +2,4 @@
 
 mod commands;
 mod following;
+mod policy_test;
