@@ -39,6 +39,8 @@ pub enum Code {
     /// More rows would be affected than `max-affected` allows.
     MaxAffected,
     Path,
+    /// The root of the REST dialect, which describes nothing yet.
+    Root,
     /// Part of the dialect that is not built.
     NotSupported,
     NoRelationship,
@@ -91,6 +93,7 @@ impl Code {
             Code::AggregatesOff => ("PGRST123", 400, "Use of aggregate functions is not allowed"),
             Code::MaxAffected => ("PGRST124", 400, "Query result exceeds max-affected preference constraint"),
             Code::Path => ("PGRST125", 404, "Invalid path specified in request URL"),
+            Code::Root => ("PGRST126", 404, "Root endpoint metadata is disabled"),
             Code::NotSupported => ("PGRST127", 400, "Feature not implemented"),
             Code::NoRelationship => ("PGRST200", 400, "Could not find a relationship"),
             Code::AmbiguousRelationship => ("PGRST201", 300, "More than one relationship was found"),
@@ -136,7 +139,8 @@ fn sqlstate_status(state: &str) -> u16 {
         "42P17" => 500,
         "23503" | "23505" => 409,
         "25006" => 405,
-        "21000" => 500,
+        // One body that names a record twice.
+        "21000" => 400,
         "22023" => 400,
         "42883" | "42P01" => 404,
         "P0001" => 400,
@@ -147,8 +151,8 @@ fn sqlstate_status(state: &str) -> u16 {
         _ => match state.get(..2).unwrap_or_default() {
             "08" | "53" => 503,
             "0L" | "0P" | "28" => 403,
-            "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "54" | "55" | "57" | "58" | "F0" | "HV"
-            | "P0" | "XX" => 500,
+            "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "55" | "57" | "58" | "F0" | "HV" | "P0"
+            | "XX" => 500,
             _ => 400,
         },
     }

@@ -4,12 +4,16 @@
 
 mod agreement;
 mod auth;
+mod campaign;
 mod cli;
+mod clients;
 mod db;
 mod dialect;
 mod encoding;
+mod examples;
 mod http;
 mod layers;
+mod matrix;
 mod rest;
 mod schema;
 mod support;

@@ -9,6 +9,7 @@ have cargo || { echo "Rust is missing: install it from https://rustup.rs" >&2; e
 compgen -G '/usr/lib/postgresql/1[5-8]/bin/postgres' >/dev/null || have postgres || missing+=(postgresql)
 have cc || missing+=(gcc libc6-dev)
 have git || missing+=(git)
+have curl || missing+=(curl)
 if ((${#missing[@]})); then
   if [ "$(id -u)" = 0 ] && have apt-get; then
     export DEBIAN_FRONTEND=noninteractive

@@ -7,10 +7,10 @@ use crate::catalog::Catalog;
 use crate::db::DbError;
 use crate::error::{Code, Error, FieldFault};
 use crate::model::{Collection, CollectionId, FieldId, FieldSet, RelationTarget};
-use crate::policy::Permit;
-use crate::query::plan::Context;
+use crate::query::plan::{Context, WritePlan};
 
-pub(super) fn of_write(context: Context<'_>, permit: &Permit, error: DbError) -> Error {
+pub(super) fn of_write(context: Context<'_>, plan: &WritePlan, error: DbError) -> Error {
+    let permit = plan.permit();
     let Some(report) = error.report().cloned() else { return error.into_error() };
     let collection = context.catalog.collection(permit.collection());
     let known = context.catalog.policies.known_fields(
@@ -27,10 +27,7 @@ pub(super) fn of_write(context: Context<'_>, permit: &Permit, error: DbError) ->
     let (code, message, fault) = match report.sqlstate.as_str() {
         // What our own function raises inside the statement.
         "42501" => return Error::with(context.denial(), report.message.clone()).source(error),
-        "BW116" => {
-            let found = report.message.split_once(' ').map_or("more than 1", |(count, _)| count);
-            return Error::new(Code::NotSingular).details(format!("The result contains {found} rows"));
-        }
+        "BW116" => return too_many(plan, &report.message),
         "23505" => (
             "unique",
             format!("duplicate key value violates unique constraint{constraint}"),
@@ -79,6 +76,15 @@ pub(super) fn of_write(context: Context<'_>, permit: &Permit, error: DbError) ->
         refused.fields = fields.iter().map(|field| of_field(collection, *field, code, fault)).collect();
     }
     refused.source(error)
+}
+
+/// More rows were met than the request allows. `said` begins with their number.
+fn too_many(plan: &WritePlan, said: &str) -> Error {
+    let count = said.split_once(' ').map_or(said, |(count, _)| count);
+    if plan.answer().singular && count != "1" {
+        return Error::new(Code::NotSingular).details(format!("The result contains {count} rows"));
+    }
+    Error::new(Code::MaxAffected).details(format!("The query affects {count} rows"))
 }
 
 fn of_field(collection: &Collection, field: FieldId, code: &str, message: &str) -> FieldFault {

@@ -9,7 +9,7 @@ pub mod trial;
 use crate::db::{DbError, Row, Tx};
 use crate::error::Error;
 use crate::query::plan::{Context, Cost, WritePlan, WriteStatement};
-use crate::read::Database;
+use crate::read::{Database, note_bypass};
 
 /// Retries of a write that met another one at the same moment, before the caller is told.
 const ATTEMPTS: usize = 4;
@@ -31,6 +31,7 @@ pub struct Written {
 /// 42501 where a policy does not admit a row, the fault of a field where a constraint does not, 503 where the
 /// outcome of the commit is unknown (nothing is tried again then).
 pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePlan) -> Result<Written, Error> {
+    note_bypass(context, plan.permit());
     if plan.is_empty() {
         return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });
     }
@@ -54,7 +55,7 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
                 way += 1;
                 statement = plan.statement(context, way);
             }
-            Err(error) => return Err(fault::of_write(context, plan.permit(), error)),
+            Err(error) => return Err(fault::of_write(context, plan, error)),
         }
     }
 }
@@ -91,7 +92,7 @@ pub async fn write_within(tx: &Tx, context: Context<'_>, plan: &WritePlan) -> Re
                 tx.batch("rollback to savepoint way").await.map_err(DbError::into_error)?;
                 way += 1;
             }
-            Err(error) => return Err(fault::of_write(context, plan.permit(), error)),
+            Err(error) => return Err(fault::of_write(context, plan, error)),
         }
     }
 }

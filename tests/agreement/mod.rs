@@ -109,7 +109,7 @@ async fn agree(random: &mut Random, world: &World, client: &Client, seed: u64, t
             principal: random.pick(&world.principals),
             captures: random.pick::<Vec<String>>(&world.captures),
             // The row before the write is another row of the same collection, or there is none.
-            shift: old.then(|| 1 + random.below(3)),
+            shift: (old && !random.one_in(5)).then(|| 1 + random.below(3)),
             seed,
         };
         case.compare(client, Written::Bound, tally).await;
@@ -288,7 +288,11 @@ async fn a_pattern_means_the_same_to_postgres_in_memory_and_in_json_schema() {
     for _ in 0..400 {
         let text = source::pattern(&mut random, 2);
         let pattern = Pattern::parse(&text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
-        let schema = jsonschema::validator_for(&serde_json::json!({ "pattern": pattern.to_json_schema() }))
+        // With the engine that validators are built with: the library's other one takes `[a-z]+[^0-9]*[a-z]+`
+        // to match a single letter.
+        let schema = jsonschema::options()
+            .with_pattern_options(jsonschema::PatternOptions::regex())
+            .build(&serde_json::json!({ "pattern": pattern.to_json_schema() }))
             .unwrap_or_else(|error| panic!("BASEWRIGHT_SEED={seed} {text}: {error}"));
         let mut sql = Sql::new();
         sql.raw("select ");

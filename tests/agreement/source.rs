@@ -145,8 +145,7 @@ impl Source<'_> {
     }
 
     fn status(&mut self) -> String {
-        let (root, id) = self.root();
-        let _ = id;
+        let (root, _) = self.root();
         format!("{root}status")
     }
 

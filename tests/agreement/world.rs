@@ -44,10 +44,10 @@ impl World {
         client.batch_execute(&ddl).await.unwrap();
         let mut rows = Rows(HashMap::new());
         for (id, collection) in collections.iter() {
-            client.batch_execute(&insert(random, &collections, collection)).await.unwrap();
+            client.batch_execute(&insert(random, collection)).await.unwrap();
             rows.0.insert(id, read(client, collection).await);
         }
-        let principals = principals(random, &rows);
+        let principals = principals(random);
         let captures = (0..4).map(|_| CAPTURES.map(|_| capture(random)).to_vec()).collect();
         World { collections, rows, principals, captures }
     }
@@ -358,7 +358,7 @@ fn key(random: &mut Random, kind: Kind, at: usize) -> String {
     }
 }
 
-fn insert(random: &mut Random, collections: &Collections, collection: &Collection) -> String {
+fn insert(random: &mut Random, collection: &Collection) -> String {
     let mut sql = String::new();
     for ord in 0..ROWS {
         let values: Vec<String> = collection
@@ -376,7 +376,6 @@ fn insert(random: &mut Random, collections: &Collections, collection: &Collectio
                 None => literal(random, field.kind, field.values.as_deref()),
             })
             .collect();
-        let _ = collections;
         writeln!(
             sql,
             "insert into public.{:?} values ({ord}, {});",
@@ -454,7 +453,7 @@ fn claim(random: &mut Random, kind: Kind) -> Json {
     }
 }
 
-fn principals(random: &mut Random, rows: &Rows) -> Vec<Principal> {
+fn principals(random: &mut Random) -> Vec<Principal> {
     let id = uuid::Uuid::from_u128(1);
     let mut list = vec![
         Principal::anonymous(),
@@ -473,7 +472,6 @@ fn principals(random: &mut Random, rows: &Rows) -> Vec<Principal> {
             ..Principal::user(uuid::Uuid::max(), &["published"])
         },
     ];
-    let _ = rows;
     for principal in &mut list {
         for scalar in Scalar::all() {
             for kind in [Kind::one(scalar), Kind::many(scalar)] {

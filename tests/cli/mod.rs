@@ -3,3 +3,4 @@
 mod commands;
 mod following;
 mod policy_test;
+mod seed;

@@ -130,7 +130,7 @@ describe('filters', () => {
   test('isDistinct', async () => assert.deepEqual(await ids(books().isDistinct('rating', 4.8)), [1, 2, 4, 5]))
   test('in and notIn', async () => {
     assert.deepEqual(await ids(books().in('year', [1843, 1960, 1])), [1, 4])
-    assert.deepEqual(await ids(books().in('title', ['Arrow of God, 100% "new"', 'a,b'])), [5])
+    assert.deepEqual(await ids(anon.from('reviews').select('id').in('body', ['Peace, at last', '(a,b)'])), [3])
     assert.deepEqual(await ids(books().in('id', [])), [])
     assert.deepEqual(await ids(books().notIn('id', [1, 2, 3])), [4, 5])
   })
@@ -410,12 +410,17 @@ describe('writes', () => {
   })
   test('a single update that meets many rows is undone', async () => {
     const call = ada.from('loans').update({ copies: 7 }).gt('copies', 0).select('id').single()
-    await fails(call, 406, 'PGRST116')
+    assert.match((await fails(call, 406, 'PGRST116')).details, /contains 8 rows/)
     assert.deepEqual(await rows(mine('item').eq('copies', 7)), [])
   })
   test('maxAffected', async () => {
-    await fails(ada.from('loans').update({ copies: 7 }).gt('copies', 0).maxAffected(1), 400, 'PGRST124')
+    const error = await fails(ada.from('loans').update({ copies: 7 }).gt('copies', 0).maxAffected(7), 400, 'PGRST124')
+    assert.equal(error.details, 'The query affects 8 rows')
+    // Also where the answer's own filter leaves no row of those that were written.
+    await fails(ada.from('loans').delete().eq('state', 'closed').maxAffected(0).select('item'), 400, 'PGRST124')
+    await fails(ada.from('loans').update({ copies: 7 }).gt('copies', 0).maxAffected(7).select('item'), 400, 'PGRST124')
     assert.deepEqual(await rows(mine('item').eq('copies', 7)), [])
+    assert.deepEqual(await rows(mine('item').eq('state', 'closed')), [{ item: 'rug' }])
     assert.equal((await ada.from('loans').update({ copies: 7 }).eq('item', 'chair').maxAffected(1)).status, 204)
   })
   test('delete takes what the policy lets go', async () => {
@@ -454,7 +459,7 @@ describe('the rest of the client', () => {
     await fails(books().stripNulls(), 400, 'PGRST127')
   })
   test('explain and functions are not open', async () => {
-    await fails(books().explain(), 406, 'PGRST107')
+    await fails(books().explain(), 400, 'PGRST127')
     assert.equal((await anon.rpc('version')).error !== null, true)
   })
   test('another schema is refused, and public is this one', async () => {
@@ -473,10 +478,12 @@ describe('the rest of the client', () => {
 })
 
 describe('supabase-js', () => {
-  const options = (token) => ({ accessToken: async () => token, global: { fetch: counted } })
+  // The client makes its realtime part at once, which wants a WebSocket; Node 20 has none and nothing here opens one.
+  const common = { global: { fetch: counted }, realtime: { transport: globalThis.WebSocket ?? class {} } }
+  const options = (token) => ({ ...common, accessToken: async () => token })
 
   test('the publishable key alone is anonymous', async () => {
-    const client = createClient(url, keys.anon, { global: { fetch: counted }, auth: { persistSession: false, autoRefreshToken: false } })
+    const client = createClient(url, keys.anon, { ...common, auth: { persistSession: false, autoRefreshToken: false } })
     assert.deepEqual(await ids(client.from('books').select('id').order('id')), [1, 2, 3, 4, 5])
   })
   test('an access token is its user', async () => {
@@ -490,7 +497,7 @@ describe('supabase-js', () => {
     assert.deepEqual(await ids(client.from('books').select('id, writer!inner(name)').eq('writer.name', 'Ada Lovelace').order('id')), [1, 6])
   })
   test('the secret key may do everything', async () => {
-    const client = createClient(url, keys.service, { global: { fetch: counted }, auth: { persistSession: false, autoRefreshToken: false } })
+    const client = createClient(url, keys.service, { ...common, auth: { persistSession: false, autoRefreshToken: false } })
     const { count } = await client.from('loans').select('*', { count: 'exact', head: true })
     assert.ok(count >= 6)
   })

@@ -57,12 +57,9 @@ pub(super) fn content_range(first: u64, rows: u64, total: Option<u64>) -> String
 /// PGRST103 (416) where the offset lies beyond a known total.
 pub(super) fn page_status(page: &Page, offset: u64) -> Result<StatusCode, Error> {
     match page.total {
-        Some(total)
-            if offset > 0 && offset >= total && page.rows.is_empty() && (offset > total || total > 0) =>
-        {
-            Err(Error::new(Code::Range)
-                .details(format!("An offset of {offset} was requested, but there are only {total} rows.")))
-        }
+        // The end itself is an empty page, and not beyond the end.
+        Some(total) if offset > total => Err(Error::new(Code::Range)
+            .details(format!("An offset of {offset} was requested, but there are only {total} rows."))),
         Some(total) if (page.rows.len() as u64) < total => Ok(StatusCode::PARTIAL_CONTENT),
         Some(_) | None => Ok(StatusCode::OK),
     }

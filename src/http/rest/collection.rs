@@ -163,6 +163,7 @@ async fn changed(
 ) -> Result<HttpResponse, Failure> {
     let worker = worker(request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
+    let plan = plan.with_max_affected(asked.preferences.max_affected);
     let written = records::write(database, context, &plan).await?;
     asked.count_is_right(&written)?;
     let total = asked.preferences.count.map(|_| written.affected);

@@ -117,7 +117,12 @@ impl Context<'_> {
             Filter::Term { path, negated, test } => {
                 let embed =
                     node.embeds.iter().position(|embed| embed.key == path.field && path.steps.is_empty());
-                if let Some(embed) = embed {
+                // A relation field and what it embeds share a name. Whether there is a related record is asked of
+                // the embed, everything else of the field.
+                let is_field = || self.known_field(&node.permit, &path.field).is_ok();
+                if let Some(embed) = embed
+                    && (matches!(test, request::Test::Is(Is::Null | Is::NotNull)) || !is_field())
+                {
                     return related(embed, *negated, test);
                 }
                 let column = self.column(&node.permit, path, None)?;

@@ -5,15 +5,15 @@ use serde_json::json;
 use super::Context;
 use crate::catalog::{Cardinality, Relationship};
 use crate::error::{Code, Error};
-use crate::model::Action;
+use crate::model::{Action, CollectionId, FieldId};
 use crate::policy::{Decision, Permit};
 use crate::query::request::Embed;
 
 impl Context<'_> {
     /// Finds the one relationship from `source`'s collection that `embed` names, and the permit to read its target.
     ///
-    /// Relationships through a field that the caller does not know, or to a collection that no rule of his
-    /// speaks of, do not exist for him.
+    /// Relationships whose fields, at either end, the caller does not know, or to a collection that no rule of
+    /// his speaks of, do not exist for him.
     ///
     /// # Errors
     /// PGRST200 for none, PGRST201 (300) for several, 42501 where the target is known but not readable.
@@ -23,23 +23,23 @@ impl Context<'_> {
             if !self.is_named(relationship, embed) {
                 continue;
             }
-            let (referring, field) = relationship.referring();
+            let reads_local = source.covers(relationship.local);
             match self.catalog.policies.decide(self.principal, Action::Read, relationship.target) {
                 Decision::Unknown => {}
                 Decision::Denied => {
-                    if referring != source.collection() || source.covers(field) {
+                    let knows = match relationship.cardinality {
+                        Cardinality::ManyToOne => true,
+                        Cardinality::OneToMany | Cardinality::OneToOne => {
+                            self.may_write(relationship.target, relationship.foreign)
+                        }
+                    };
+                    if reads_local && knows {
                         found.push((relationship, None));
                     }
                 }
+                // Both ends: whoever sees which records meet knows what stands in the field that they meet by.
                 Decision::Permit(permit) => {
-                    let holder = if referring == source.collection()
-                        && relationship.cardinality == Cardinality::ManyToOne
-                    {
-                        source
-                    } else {
-                        &permit
-                    };
-                    if holder.covers(field) {
+                    if reads_local && permit.covers(relationship.foreign) {
                         found.push((relationship, Some(permit)));
                     }
                 }
@@ -53,6 +53,16 @@ impl Context<'_> {
             },
             _ => Err(self.ambiguous(source, embed, found.iter().map(|(relationship, _)| *relationship))),
         }
+    }
+
+    /// The field of a collection that the caller cannot read exists for him all the same: he may write it.
+    fn may_write(&self, collection: CollectionId, field: FieldId) -> bool {
+        [Action::Create, Action::Update].into_iter().any(|action| {
+            match self.catalog.policies.decide(self.principal, action, collection) {
+                Decision::Permit(permit) => permit.covers(field),
+                Decision::Denied | Decision::Unknown => false,
+            }
+        })
     }
 
     /// The embed's target and hint fit this relationship.

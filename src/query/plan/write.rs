@@ -15,6 +15,8 @@ pub struct Answer {
     pub node: Option<NodePlan>,
     /// More than one affected row, or one that the caller could not read, undoes the write.
     pub singular: bool,
+    /// More affected rows than this undo the write, whether the caller may read them or not.
+    pub max_affected: Option<u64>,
 }
 
 /// Any of the writes.
@@ -108,6 +110,18 @@ impl WritePlan {
             WritePlan::Update(plan) => &plan.answer,
             WritePlan::Delete(plan) => &plan.answer,
         }
+    }
+
+    /// The same write, undone if it affects more rows than this. New records are never too many: their number is
+    /// the request's own.
+    pub fn with_max_affected(mut self, rows: Option<u64>) -> WritePlan {
+        match &mut self {
+            WritePlan::Insert(_) => {}
+            WritePlan::Update(UpdatePlan { answer, .. }) | WritePlan::Delete(DeletePlan { answer, .. }) => {
+                answer.max_affected = rows;
+            }
+        }
+        self
     }
 
     /// The permit of the write itself.
@@ -271,7 +285,7 @@ impl UpdatePlan {
             rows,
             columns,
             record,
-            answer: Answer { node: represented, singular: answer.1 },
+            answer: Answer { node: represented, singular: answer.1, max_affected: None },
             permit,
         })
     }
@@ -290,7 +304,11 @@ impl DeletePlan {
     ) -> Result<DeletePlan, Error> {
         let permit = context.permit(collection, Action::Delete)?;
         let (rows, represented) = context.rows_to_write(&permit, node, answer.0)?;
-        Ok(DeletePlan { permit, rows, answer: Answer { node: represented, singular: answer.1 } })
+        Ok(DeletePlan {
+            permit,
+            rows,
+            answer: Answer { node: represented, singular: answer.1, max_affected: None },
+        })
     }
 }
 
@@ -503,7 +521,7 @@ impl Context<'_> {
             None => None,
             Some(node) => Some(self.node(self.permit_to_read(permit)?, node, 0)?),
         };
-        Ok(Answer { node, singular })
+        Ok(Answer { node, singular, max_affected: None })
     }
 
     /// The rows that an update or a delete acts on, and the representation if one is wanted: both are reads.

@@ -646,6 +646,7 @@ impl Context<'_> {
             if answer.singular {
                 self.at_most_one(sql, written, &mut Glue::where_clause());
             }
+            self.at_most_affected(sql, answer, written);
             return;
         }
         let mut glue = Glue::where_clause();
@@ -673,6 +674,17 @@ impl Context<'_> {
                 }
                 self.order(sql, node, written);
             }
+        }
+        self.at_most_affected(sql, answer, written);
+    }
+
+    /// Ends the statement by the bound on affected rows. It is a LIMIT (none, if it holds) because that is worked
+    /// out once even where no row is left to answer with; a condition in WHERE would be met by those rows alone.
+    fn at_most_affected(&self, sql: &mut Sql, answer: &Answer, written: Alias) {
+        if let Some(rows) = answer.max_affected {
+            sql.raw(" limit case when basewright.at_most((select count(*) from ").alias(written).raw("), ");
+            sql.bind(Kind::BIGINT, Some(i64::try_from(rows).unwrap_or(i64::MAX).to_string()));
+            sql.raw(") then null::bigint end");
         }
     }
 

@@ -1,0 +1,525 @@
+//! The server and its Postgres are killed, again and again, while clients write.
+//!
+//! Every client keeps a ledger: what it sent, and what it was told. No request is sent twice. At the end each
+//! acknowledged write must be there once, as it was sent; a request without an answer must have been done as a
+//! whole or not at all; and one that was told to try again later must not have been done, unless the answer
+//! said that nobody knows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{Dice, long, seed};
+use crate::support::caller::{Answer, Caller};
+use crate::support::server::{Folder, Server, Start, eventually};
+
+const PROJECT: &[(&str, &str)] = &[
+    (
+        "collections/all.yaml",
+        "collections:
+  entries:
+    fields:
+      mark: { type: text, required: true }
+      payload: { type: text, required: true }
+  slots:
+    fields:
+      mark: { type: text, required: true, unique: true }
+      payload: { type: text, required: true }
+      parent: { type: relation, to: slots, inverse: children }
+",
+    ),
+    (
+        "policies/all.yaml",
+        "policies:
+  entries:
+    read: [{ role: authenticated }]
+    create: [{ role: authenticated, fields: [mark, payload] }]
+    update: [{ role: authenticated, fields: [payload], check: payload != old.payload }]
+    delete: [{ role: authenticated }]
+  slots:
+    read: [{ role: authenticated }]
+    # These look at their own collection, so that the write takes several statements.
+    create: [{ role: authenticated, fields: [mark, payload], check: parent == null || parent.mark != mark }]
+    update: [{ role: authenticated, fields: [payload], check: parent == null || parent.mark != mark }]
+",
+    ),
+];
+
+const CLIENTS: usize = 8;
+/// How soon the server answers again after it was started, or after its Postgres died.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+/// Connections to a database that is there again come back one by one, each within the longest pause between attempts.
+const REFUSED_AT_MOST_AFTER: Duration = Duration::from_secs(4);
+/// No request hangs.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(12);
+
+/// What may stand under a mark at the end.
+#[derive(Clone, Debug)]
+struct Expected {
+    /// Any of these; `None` is no record.
+    states: Vec<Option<String>>,
+    /// Of several records of one request: all or none.
+    batch: Option<u64>,
+}
+
+/// What an attempt came to.
+enum Outcome {
+    Done(Answer),
+    /// Certainly nothing happened.
+    NotDone,
+    Unknown,
+}
+
+/// An incarnation of the server, as its clients see it.
+#[derive(Clone)]
+struct Incarnation {
+    callers: Arc<Vec<Caller>>,
+    url: String,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    acknowledged: AtomicU64,
+}
+
+/// When a request was refused, and how.
+struct Refusal {
+    at: Instant,
+    status: u16,
+}
+
+struct Client {
+    number: usize,
+    dice: Dice,
+    server: watch::Receiver<Incarnation>,
+    shared: Arc<Shared>,
+    ledger: [BTreeMap<String, Expected>; 2],
+    /// Records that are known to be there: id, mark, payload.
+    known: Vec<(String, String, String)>,
+    slots: Vec<(String, String)>,
+    sent: HashMap<&'static str, [u64; 3]>,
+    refusals: Vec<Refusal>,
+    slowest: Duration,
+    faults: Vec<String>,
+}
+
+const ENTRIES: usize = 0;
+const SLOTS: usize = 1;
+
+impl Client {
+    fn payload(&mut self) -> String {
+        let length = self.dice.below(1500) as usize;
+        format!("{}:{}", Uuid::new_v4(), "payload ✓ ".repeat(1 + length / 10))
+    }
+
+    fn mark(&self) -> String {
+        format!("{}-{}", self.number, Uuid::new_v4())
+    }
+
+    /// Sends one request, once.
+    async fn attempt(
+        &mut self,
+        kind: &'static str,
+        method: Method,
+        path: &str,
+        prefer: &str,
+        body: Option<Value>,
+    ) -> Outcome {
+        let incarnation = self.server.borrow_and_update().clone();
+        let caller = &incarnation.callers[self.number];
+        let started = Instant::now();
+        let answer = caller.try_send(method, path, &[("prefer", prefer)], body.as_ref()).await;
+        self.slowest = self.slowest.max(started.elapsed());
+        let (outcome, place) = match answer {
+            Ok(answer) if (200..300).contains(&answer.status) => {
+                self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+                (Outcome::Done(answer), 0)
+            }
+            Ok(answer) => {
+                let told_to_return = answer.header("retry-after").parse::<u64>().is_ok();
+                if !matches!(answer.status, 503 | 504) || !told_to_return {
+                    self.faults.push(format!("{kind}: {} {}", answer.status, answer.body));
+                }
+                self.refusals.push(Refusal { at: Instant::now(), status: answer.status });
+                let unknown =
+                    answer.body["details"].as_str().is_some_and(|text| text.contains("may or may not"));
+                if self.dice.one_in(2) {
+                    let ready = format!("{}/health/ready", incarnation.url);
+                    eventually("the server is ready or gone", Duration::from_secs(30), || async {
+                        match reqwest::get(&ready).await {
+                            Ok(answer) => (answer.status() == 200).then_some(()),
+                            Err(_) => Some(()),
+                        }
+                    })
+                    .await;
+                }
+                if unknown { (Outcome::Unknown, 1) } else { (Outcome::NotDone, 2) }
+            }
+            Err(error) => {
+                let outcome = if error.is_connect() { (Outcome::NotDone, 2) } else { (Outcome::Unknown, 1) };
+                // Killed: there will be another.
+                if !self.shared.stop.load(Ordering::Relaxed) {
+                    let _ = tokio::time::timeout(Duration::from_secs(60), self.server.changed()).await;
+                }
+                outcome
+            }
+        };
+        self.sent.entry(kind).or_default()[place] += 1;
+        outcome
+    }
+
+    fn expect(&mut self, table: usize, mark: &str, states: Vec<Option<String>>, batch: Option<u64>) {
+        self.ledger[table].insert(mark.to_owned(), Expected { states, batch });
+    }
+
+    async fn step(&mut self) {
+        match self.dice.below(10) {
+            0..3 => self.insert(1).await,
+            3 => self.insert(5).await,
+            4..6 => self.upsert().await,
+            6..9 => self.patch().await,
+            _ => self.delete().await,
+        }
+    }
+
+    async fn insert(&mut self, count: usize) {
+        let records: Vec<(String, String)> = (0..count).map(|_| (self.mark(), self.payload())).collect();
+        let mut body: Value =
+            records.iter().map(|(mark, payload)| json!({ "mark": mark, "payload": payload })).collect();
+        if count == 1 {
+            body = body[0].take();
+        }
+        let (kind, batch) = if count == 1 { ("insert", None) } else { ("bulk", Some(self.dice.next())) };
+        let prefer = "return=representation";
+        let outcome =
+            self.attempt(kind, Method::POST, "entries?select=id,mark,payload", prefer, Some(body)).await;
+        let acknowledged = matches!(outcome, Outcome::Done(_));
+        for (at, (mark, payload)) in records.into_iter().enumerate() {
+            let states = match &outcome {
+                Outcome::Done(answer) => {
+                    let row = &answer.body[at];
+                    if row["mark"] != mark.as_str() || row["payload"] != payload.as_str() {
+                        self.faults.push(format!("{kind}: answered {row} for {mark}"));
+                    }
+                    let id = row["id"].as_str().unwrap_or_default().to_owned();
+                    self.known.push((id, mark.clone(), payload.clone()));
+                    vec![Some(payload)]
+                }
+                Outcome::NotDone => vec![None],
+                Outcome::Unknown => vec![None, Some(payload)],
+            };
+            self.expect(ENTRIES, &mark, states, batch.filter(|_| !acknowledged));
+        }
+    }
+
+    async fn upsert(&mut self) {
+        let again = !self.slots.is_empty() && self.dice.one_in(2);
+        let (mark, before) = if again {
+            let place = self.dice.below(self.slots.len() as u64) as usize;
+            let (mark, payload) = self.slots.swap_remove(place);
+            (mark, Some(payload))
+        } else {
+            (self.mark(), None)
+        };
+        let payload = self.payload();
+        let body = json!({ "mark": mark, "payload": payload });
+        let prefer = "resolution=merge-duplicates,return=minimal";
+        let states =
+            match self.attempt("upsert", Method::POST, "slots?on_conflict=mark", prefer, Some(body)).await {
+                Outcome::Done(answer) => {
+                    let status = if before.is_some() { 200 } else { 201 };
+                    if answer.status != status {
+                        self.faults.push(format!("upsert: {} instead of {status}", answer.status));
+                    }
+                    self.slots.push((mark.clone(), payload.clone()));
+                    vec![Some(payload)]
+                }
+                Outcome::NotDone => vec![before],
+                Outcome::Unknown => vec![before, Some(payload)],
+            };
+        self.expect(SLOTS, &mark, states, None);
+    }
+
+    async fn patch(&mut self) {
+        let Some((id, mark, before)) = self.take() else { return };
+        let payload = self.payload();
+        let path = format!("entries?id=eq.{id}&select=payload");
+        let body = json!({ "payload": payload });
+        let states =
+            match self.attempt("patch", Method::PATCH, &path, "return=representation", Some(body)).await {
+                Outcome::Done(answer) => {
+                    if answer.body[0]["payload"] != payload.as_str() {
+                        self.faults.push(format!("patch of {mark}: answered {}", answer.body));
+                    }
+                    self.known.push((id, mark.clone(), payload.clone()));
+                    vec![Some(payload)]
+                }
+                Outcome::NotDone => vec![Some(before)],
+                Outcome::Unknown => vec![Some(before), Some(payload)],
+            };
+        self.expect(ENTRIES, &mark, states, None);
+    }
+
+    async fn delete(&mut self) {
+        let Some((id, mark, before)) = self.take() else { return };
+        let path = format!("entries?id=eq.{id}&select=mark");
+        let states = match self.attempt("delete", Method::DELETE, &path, "return=representation", None).await
+        {
+            Outcome::Done(answer) => {
+                if answer.body[0]["mark"] != mark.as_str() {
+                    self.faults.push(format!("delete of {mark}: answered {}", answer.body));
+                }
+                vec![None]
+            }
+            Outcome::NotDone => vec![Some(before)],
+            Outcome::Unknown => vec![Some(before), None],
+        };
+        self.expect(ENTRIES, &mark, states, None);
+    }
+
+    fn take(&mut self) -> Option<(String, String, String)> {
+        if self.known.is_empty() {
+            return None;
+        }
+        let place = self.dice.below(self.known.len() as u64) as usize;
+        Some(self.known.swap_remove(place))
+    }
+}
+
+/// Everything that is stored under a mark.
+async fn stored(secret: &Caller, collection: &str) -> HashMap<String, Vec<String>> {
+    let mut found: HashMap<String, Vec<String>> = HashMap::new();
+    let mut after = Uuid::nil().to_string();
+    loop {
+        let path = format!("{collection}?select=id,mark,payload&order=id&limit=500&id=gt.{after}");
+        let page = secret.get(&path).await.is(200);
+        let Some(last) = page.as_array().unwrap().last() else { return found };
+        after = last["id"].as_str().unwrap().to_owned();
+        for row in page.as_array().unwrap() {
+            let payload = row["payload"].as_str().unwrap().to_owned();
+            found.entry(row["mark"].as_str().unwrap().to_owned()).or_default().push(payload);
+        }
+    }
+}
+
+/// Compares a client's ledger with what is stored.
+fn differences(ledger: &BTreeMap<String, Expected>, stored: &HashMap<String, Vec<String>>) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut batches: HashMap<u64, (usize, usize)> = HashMap::new();
+    for (mark, expected) in ledger {
+        let payloads = stored.get(mark).map(Vec::as_slice).unwrap_or_default();
+        let state = match payloads {
+            [] => None,
+            [payload] => Some(payload.clone()),
+            several => {
+                found.push(format!("{mark} is there {} times", several.len()));
+                continue;
+            }
+        };
+        if !expected.states.contains(&state) {
+            let short =
+                |state: &Option<String>| state.as_ref().map(|text| text.chars().take(36).collect::<String>());
+            let may: Vec<_> = expected.states.iter().map(short).collect();
+            found.push(format!("{mark} is {:?}, may be {may:?}", short(&state)));
+        }
+        if let Some(batch) = expected.batch {
+            let (there, all) = batches.entry(batch).or_default();
+            *there += usize::from(state.is_some());
+            *all += 1;
+        }
+    }
+    found.extend(
+        batches
+            .values()
+            .filter(|(there, all)| there != all && *there != 0)
+            .map(|(there, all)| format!("{there} of {all} records of one request")),
+    );
+    found
+}
+
+/// The pid in Postgres' own file.
+fn postmaster(data: &Path) -> Option<i32> {
+    std::fs::read_to_string(data.join("postgres/postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()
+}
+
+async fn start(project: PathBuf, data: PathBuf) -> Server {
+    let run = move || {
+        Start { command: "dev", project: &project, data: &data, database: None, args: &[], env: &[] }.run()
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+fn incarnation(server: &Server) -> Incarnation {
+    let callers = (0..CLIENTS).map(|_| Caller::user(server, &[])).collect();
+    Incarnation { callers: Arc::new(callers), url: server.url.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_acknowledged_write_is_lost_when_the_server_or_its_postgres_is_killed() {
+    let (server_kills, postgres_kills) = if long() { (20, 5) } else { (2, 1) };
+    let seed = seed();
+    let mut dice = Dice(seed);
+    let folder = Folder::with(PROJECT);
+    let data = folder.join("data");
+    let mut server = start(folder.0.clone(), data.clone()).await;
+    let (tell, watched) = watch::channel(incarnation(&server));
+    let shared = Arc::new(Shared { stop: AtomicBool::new(false), acknowledged: AtomicU64::new(0) });
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let mut client = Client {
+                number,
+                dice: Dice(dice.next()),
+                server: watched.clone(),
+                shared: Arc::clone(&shared),
+                ledger: [BTreeMap::new(), BTreeMap::new()],
+                known: Vec::new(),
+                slots: Vec::new(),
+                sent: HashMap::new(),
+                refusals: Vec::new(),
+                slowest: Duration::ZERO,
+                faults: Vec::new(),
+            };
+            tokio::spawn(async move {
+                while !client.shared.stop.load(Ordering::Relaxed) {
+                    client.step().await;
+                }
+                client
+            })
+        })
+        .collect();
+
+    let acknowledged = || shared.acknowledged.load(Ordering::Relaxed);
+    let more = async |count: u64| {
+        let enough = acknowledged() + count;
+        eventually("clients write", Duration::from_secs(60), || async {
+            (acknowledged() >= enough).then_some(())
+        })
+        .await;
+    };
+    // From the kill to the moment when all is well again.
+    let mut outages: Vec<(Instant, Instant)> = Vec::new();
+    let (mut slowest_server, mut slowest_postgres) = (Duration::ZERO, Duration::ZERO);
+    let (mut servers, mut postgreses) = (server_kills, postgres_kills);
+    while servers + postgreses > 0 {
+        more(100 + dice.below(150)).await;
+        let killed = Instant::now();
+        if dice.below(servers + postgreses) < servers {
+            servers -= 1;
+            server.signal(Signal::KILL);
+            server.ended(Duration::from_secs(10));
+            // Started again by the same command, at once: what the killed one left behind is the new one's business.
+            server = start(folder.0.clone(), data.clone()).await;
+            let took = killed.elapsed();
+            slowest_server = slowest_server.max(took);
+            assert!(took < READY_WITHIN, "ready after {took:?}\n{}", server.log());
+            tell.send_replace(incarnation(&server));
+        } else {
+            postgreses -= 1;
+            let pid = postmaster(&data).unwrap();
+            kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+            let ready = server.at("/health/ready");
+            eventually("the same server is ready again", Duration::from_secs(60), || async {
+                let another = postmaster(&data).is_some_and(|now| now != pid);
+                (another && reqwest::get(&ready).await.ok()?.status() == 200).then_some(())
+            })
+            .await;
+            let took = killed.elapsed();
+            slowest_postgres = slowest_postgres.max(took);
+            assert!(took < READY_WITHIN, "ready after {took:?}\n{}", server.log());
+        }
+        outages.push((killed, Instant::now()));
+    }
+    more(200).await;
+    shared.stop.store(true, Ordering::Relaxed);
+
+    let secret = Caller::secret(&server);
+    let mut players = Vec::new();
+    for client in clients {
+        players.push(client.await.unwrap());
+    }
+    let stored = [stored(&secret, "entries").await, stored(&secret, "slots").await];
+    let mut faults: Vec<String> = Vec::new();
+    let mut sent: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
+    let (mut marks, mut refused, mut slowest) = (0, 0, Duration::ZERO);
+    for client in players {
+        faults.extend(client.faults);
+        for (kind, counts) in client.sent {
+            let sum = sent.entry(kind).or_default();
+            counts.iter().zip(sum).for_each(|(count, sum)| *sum += count);
+        }
+        for (ledger, stored) in client.ledger.iter().zip(&stored) {
+            marks += ledger.len();
+            faults.extend(differences(ledger, stored));
+        }
+        for refusal in client.refusals {
+            refused += 1;
+            let during =
+                |(from, to): &(Instant, Instant)| (*from..*to + REFUSED_AT_MOST_AFTER).contains(&refusal.at);
+            if !outages.iter().any(during) {
+                faults.push(format!("{} while all was well", refusal.status));
+            }
+        }
+        slowest = slowest.max(client.slowest);
+    }
+    if slowest > ANSWERED_WITHIN {
+        faults.push(format!("a request took {slowest:?}"));
+    }
+    for fault in faults.iter().take(20) {
+        println!("{fault}");
+    }
+    // acknowledged/unknown/not done
+    let counts = sent
+        .iter()
+        .map(|(kind, [done, unknown, not])| format!("{kind}={done}/{unknown}/{not}"))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let verdict = if faults.is_empty() { "PASS" } else { "FAIL" };
+    println!(
+        "{verdict} kills server={server_kills} postgres={postgres_kills} {counts} refused={refused} records={marks} \
+         ready_after_ms={}/{} slowest_ms={} faults={}",
+        slowest_server.as_millis(),
+        slowest_postgres.as_millis(),
+        slowest.as_millis(),
+        faults.len()
+    );
+    assert!(faults.is_empty(), "see above; BASEWRIGHT_SEED={seed}\n{}", server.log());
+}
+
+#[test]
+fn the_judge_of_the_kills_sees_what_is_lost_half_done_or_done_twice() {
+    let expected = |states: &[Option<&str>], batch| Expected {
+        states: states.iter().map(|state| state.map(str::to_owned)).collect(),
+        batch,
+    };
+    let stored = |pairs: &[(&str, &[&str])]| -> HashMap<String, Vec<String>> {
+        pairs
+            .iter()
+            .map(|(mark, payloads)| {
+                ((*mark).to_owned(), payloads.iter().map(|text| (*text).to_owned()).collect())
+            })
+            .collect()
+    };
+    let ledger = |entries: Vec<(&str, Expected)>| -> BTreeMap<String, Expected> {
+        entries.into_iter().map(|(mark, expected)| (mark.to_owned(), expected)).collect()
+    };
+    let acknowledged = ledger(vec![("a", expected(&[Some("1")], None))]);
+    assert!(differences(&acknowledged, &stored(&[("a", &["1"])])).is_empty());
+    for wrong in [stored(&[]), stored(&[("a", &["2"])]), stored(&[("a", &["1", "1"])])] {
+        assert_eq!(differences(&acknowledged, &wrong).len(), 1);
+    }
+    let deleted = ledger(vec![("a", expected(&[None], None))]);
+    assert_eq!(differences(&deleted, &stored(&[("a", &["1"])])).len(), 1);
+    let half = |mark| (mark, expected(&[None, Some("1")], Some(7)));
+    let bulk = ledger(vec![half("a"), half("b")]);
+    assert!(differences(&bulk, &stored(&[("a", &["1"]), ("b", &["1"])])).is_empty());
+    assert!(differences(&bulk, &stored(&[])).is_empty());
+    assert_eq!(differences(&bulk, &stored(&[("b", &["1"])])).len(), 1);
+}

@@ -1,0 +1,358 @@
+//! The records that the matrix is about, and the tables they stand in.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+pub(super) type Row = Map<String, Value>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Text,
+    Integer,
+    Boolean,
+    Uuid,
+    Json,
+    Tags,
+}
+
+/// One field of the project, as its YAML declares it.
+#[derive(Clone, Copy)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) required: bool,
+    pub(super) unique: bool,
+    /// JSON; empty for none.
+    pub(super) default: &'static str,
+    /// The target, and the inverse's name there.
+    pub(super) to: Option<(&'static str, &'static str)>,
+}
+
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) fields: Vec<Field>,
+    /// A field that tells records apart and that most callers may see.
+    pub(super) handle: &'static str,
+}
+
+impl Table {
+    pub(super) fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+fn plain(name: &'static str, kind: Kind) -> Field {
+    Field { name, kind, required: false, unique: false, default: "", to: None }
+}
+
+fn text(name: &'static str) -> Field {
+    plain(name, Kind::Text)
+}
+
+fn to(name: &'static str, target: &'static str, inverse: &'static str) -> Field {
+    Field { to: Some((target, inverse)), ..plain(name, Kind::Uuid) }
+}
+
+impl Field {
+    fn required(self) -> Field {
+        Field { required: true, ..self }
+    }
+
+    fn unique(self) -> Field {
+        Field { unique: true, ..self }
+    }
+
+    fn default(self, default: &'static str) -> Field {
+        Field { default, ..self }
+    }
+}
+
+/// Every declared collection, in an order in which they can be filled.
+pub(super) fn tables() -> Vec<Table> {
+    use Kind::{Boolean, Integer, Json, Tags};
+    let table = |name, handle, own: Vec<Field>| {
+        let mut fields = vec![plain("id", Kind::Uuid).required().unique().default("\"?\"")];
+        fields.extend(own);
+        Table { name, fields, handle }
+    };
+    vec![
+        table(
+            "people",
+            "handle",
+            vec![
+                text("handle").required().unique(),
+                text("name"),
+                text("email"),
+                text("code").unique(),
+                plain("score", Integer),
+                to("boss", "people", "reports"),
+                plain("meta", Json),
+            ],
+        ),
+        table(
+            "notices",
+            "id",
+            vec![
+                text("title").required(),
+                text("body"),
+                plain("rank", Integer),
+                plain("pinned", Boolean).default("false"),
+                plain("tags", Tags),
+                plain("meta", Json),
+                to("author", "people", "notices"),
+            ],
+        ),
+        table(
+            "diaries",
+            "id",
+            vec![
+                to("owner", "people", "diaries").required(),
+                text("title").required(),
+                text("body"),
+                plain("mood", Integer),
+                text("pin").unique(),
+                plain("meta", Json),
+                plain("secret", Boolean).required().default("false"),
+            ],
+        ),
+        table(
+            "teams",
+            "name",
+            vec![text("name").required().unique(), to("lead", "people", "led"), plain("budget", Integer)],
+        ),
+        table(
+            "members",
+            "id",
+            vec![
+                to("team", "teams", "members").required(),
+                to("person", "people", "memberships").required(),
+                plain("grade", Integer).required().default("1"),
+            ],
+        ),
+        table(
+            "docs",
+            "id",
+            vec![
+                to("team", "teams", "docs").required(),
+                text("title").required(),
+                text("body"),
+                text("status").required().default("\"draft\""),
+                plain("cost", Integer),
+                plain("meta", Json),
+            ],
+        ),
+        table(
+            "remarks",
+            "id",
+            vec![
+                to("doc", "docs", "remarks").required(),
+                to("author", "people", "remarks").required(),
+                text("body").required(),
+                plain("hidden", Boolean).required().default("false"),
+                plain("edited", Boolean).required().default("false"),
+            ],
+        ),
+        table(
+            "inbox",
+            "id",
+            vec![
+                text("sender").required(),
+                text("body"),
+                to("about", "people", "inbox"),
+                plain("spam", Integer).default("0"),
+            ],
+        ),
+        table(
+            "ledger",
+            "id",
+            vec![
+                to("person", "people", "entries"),
+                plain("amount", Integer).required(),
+                text("note").unique(),
+            ],
+        ),
+        table("vault", "id", vec![to("person", "people", "vaulted"), text("word")]),
+        table(
+            "badges",
+            "label",
+            vec![
+                text("label").required().unique(),
+                text("serial").required(),
+                to("holder", "people", "badges"),
+            ],
+        ),
+        table("awards", "id", vec![to("badge", "badges", "awards"), plain("year", Integer)]),
+    ]
+}
+
+/// Every record there is.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct World(pub(super) BTreeMap<&'static str, Vec<Row>>);
+
+impl World {
+    pub(super) fn rows(&self, table: &str) -> &[Row] {
+        self.0.get(table).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn find(&self, table: &str, id: &Value) -> Option<&Row> {
+        self.rows(table).iter().find(|row| row["id"] == *id)
+    }
+}
+
+/// `people`'s third record, and so on.
+pub(super) fn id(table: &str, number: usize) -> String {
+    let place = tables().iter().position(|known| known.name == table).unwrap() + 1;
+    format!("00000000-0000-7000-8000-{place:04x}{number:08x}")
+}
+
+/// The people who come to the doors, by their place in `people`.
+pub(super) const ANA: usize = 1;
+pub(super) const SID: usize = 2;
+pub(super) const MIA: usize = 3;
+pub(super) const EVE: usize = 4;
+pub(super) const EDD: usize = 5;
+pub(super) const ADA: usize = 6;
+pub(super) const ZOE: usize = 7;
+
+/// The records as they are at first. Ana leads the first team, where Mia is and Eve was; Zoe leads the second,
+/// where Eve is; nobody is in the third. Sid has nothing.
+pub(super) fn world() -> World {
+    let mut world = World(BTreeMap::new());
+    let mut add = |table: &'static str, rows: Vec<Value>| {
+        let rows = rows.into_iter().enumerate().map(|(at, value)| {
+            let Value::Object(mut row) = value else { panic!("{table}: no object") };
+            row.insert("id".to_owned(), json!(id(table, at + 1)));
+            row
+        });
+        world.0.insert(table, rows.collect());
+    };
+    let person = |number| json!(id("people", number));
+    let team = |number| json!(id("teams", number));
+    let doc = |number| json!(id("docs", number));
+    let nobody = Value::Null;
+    let who = |handle: &str, score: i64, boss: &Value, meta: Value| {
+        json!({ "handle": handle, "name": format!("{handle}son"), "email": format!("{handle}@private.test"),
+            "code": format!("x{handle}7"), "score": score, "boss": boss, "meta": meta })
+    };
+    add(
+        "people",
+        vec![
+            who("ana", 10, &nobody, json!({ "k": "plum", "n": 3 })),
+            who("sid", 20, &nobody, json!({ "k": "pear" })),
+            who("mia", 30, &person(EDD), json!({ "k": "plum", "n": 4 })),
+            who("eve", 40, &person(ANA), Value::Null),
+            who("edd", 50, &nobody, json!({ "k": "fig", "n": 5 })),
+            who("ada", 60, &nobody, json!({})),
+            who("zoe", 70, &person(ANA), json!({ "k": "date", "n": 3 })),
+        ],
+    );
+    add(
+        "notices",
+        vec![
+            json!({ "title": "garden", "body": "the garden opens", "rank": 3, "pinned": true, "tags": ["a", "b"], "meta": { "k": "plum", "n": 1 }, "author": person(EDD) }),
+            json!({ "title": "12", "body": null, "rank": null, "pinned": false, "tags": [], "meta": { "k": null }, "author": person(ADA) }),
+            json!({ "title": "xylophone", "body": "for rent", "rank": 3, "pinned": false, "tags": ["b"], "meta": null, "author": null }),
+            json!({ "title": "Garage", "body": "the garage closes", "rank": -1, "pinned": null, "tags": null, "meta": { "n": 2, "deep": { "k": 1 } }, "author": person(EDD) }),
+        ],
+    );
+    let diary = |owner: usize,
+                 title: &str,
+                 body: &str,
+                 mood: Value,
+                 pin: Value,
+                 meta: Value,
+                 secret: bool| {
+        json!({ "owner": id("people", owner), "title": title, "body": body, "mood": mood, "pin": pin, "meta": meta, "secret": secret })
+    };
+    add(
+        "diaries",
+        vec![
+            diary(
+                ANA,
+                "monday",
+                "xenial garden",
+                json!(3),
+                json!("p1"),
+                json!({ "k": "plum", "n": 7 }),
+                false,
+            ),
+            diary(ANA, "tuesday", "garden gate", json!(0), Value::Null, Value::Null, true),
+            diary(MIA, "12", "xylem", json!(5), json!("p3"), json!({ "k": "kiwi" }), false),
+            diary(MIA, "friday", "12", Value::Null, json!("p4"), json!({ "k": "fig", "n": 8 }), true),
+            diary(ZOE, "xmas", "presents for all", json!(9), json!("p5"), json!({ "k": "plum" }), false),
+            diary(EDD, "plans", "xeric garden", json!(1), json!("p6"), json!({ "n": 7 }), false),
+        ],
+    );
+    add(
+        "teams",
+        vec![
+            json!({ "name": "amber", "lead": person(ANA), "budget": 100 }),
+            json!({ "name": "blue", "lead": person(ZOE), "budget": 200 }),
+            json!({ "name": "cyan", "lead": null, "budget": 300 }),
+        ],
+    );
+    let member = |place: usize, who: usize, grade: i64| json!({ "team": team(place), "person": person(who), "grade": grade });
+    add(
+        "members",
+        vec![member(1, ANA, 3), member(1, MIA, 1), member(2, ZOE, 3), member(2, EVE, 2), member(2, EDD, 1)],
+    );
+    let paper = |place: usize, title: &str, body: &str, status: &str, cost: Value, meta: Value| json!({ "team": team(place), "title": title, "body": body, "status": status, "cost": cost, "meta": meta });
+    add(
+        "docs",
+        vec![
+            paper(1, "xanadu", "amber garden", "draft", json!(11), json!({ "k": "plum", "n": 1 })),
+            paper(1, "42", "amber gate", "locked", Value::Null, Value::Null),
+            paper(1, "apex", "x ray", "final", json!(13), json!({ "k": "lime" })),
+            paper(2, "xebec", "blue garden", "draft", json!(21), json!({ "k": "plum", "n": 2 })),
+            paper(2, "43", "blue gate", "final", json!(22), json!({ "n": 1 })),
+            paper(3, "xenon", "cyan garden", "draft", json!(31), json!({ "k": "sloe" })),
+        ],
+    );
+    let remark = |place: usize, who: usize, body: &str, hidden: bool, edited: bool| json!({ "doc": doc(place), "author": person(who), "body": body, "hidden": hidden, "edited": edited });
+    add(
+        "remarks",
+        vec![
+            remark(1, ANA, "x first", false, false),
+            remark(1, MIA, "second", true, true),
+            remark(1, EVE, "xanthic", false, true),
+            remark(2, EVE, "gone", true, false),
+            remark(4, ZOE, "x blue", false, false),
+            remark(4, EVE, "12", true, false),
+            remark(5, EDD, "xenial", false, false),
+            remark(6, ADA, "sixth", false, true),
+        ],
+    );
+    add(
+        "inbox",
+        vec![
+            json!({ "sender": "x anon", "body": "hello", "about": null, "spam": 0 }),
+            json!({ "sender": "mia", "body": "xo", "about": person(MIA), "spam": 7 }),
+        ],
+    );
+    add(
+        "ledger",
+        vec![
+            json!({ "person": person(ANA), "amount": 1000, "note": "xalary" }),
+            json!({ "person": person(MIA), "amount": 2000, "note": "bonus" }),
+        ],
+    );
+    add("vault", vec![json!({ "person": person(ANA), "word": "xyzzy" })]);
+    add(
+        "badges",
+        vec![
+            json!({ "label": "gold", "serial": "x1", "holder": person(ANA) }),
+            json!({ "label": "silver", "serial": "x2", "holder": person(MIA) }),
+            json!({ "label": "tin", "serial": "y3", "holder": null }),
+        ],
+    );
+    add(
+        "awards",
+        vec![
+            json!({ "badge": id("badges", 1), "year": 1999 }),
+            json!({ "badge": id("badges", 2), "year": 2001 }),
+            json!({ "badge": null, "year": null }),
+        ],
+    );
+    world
+}
