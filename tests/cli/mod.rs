@@ -3,3 +3,4 @@
 mod commands;
 mod following;
 mod seed;
+mod policy_test;

@@ -30,6 +30,17 @@ const INSERTED: &str = "?inserted";
 const OLD: &str = "?old";
 const JUDGED: &str = "?judged";
 
+/// Where the row before the write stands.
+#[derive(Clone, Copy)]
+struct OldRow<'a> {
+    /// Its columns.
+    row: Alias,
+    /// Where the flags of the rules are kept, as JSON; `None` is beside its columns.
+    flags: Option<Alias>,
+    /// The columns that the caller sends.
+    sent: &'a [FieldId],
+}
+
 fn private(text: &str) -> Name {
     // These are short constants of ours.
     Name::joined(&[text])
@@ -341,8 +352,8 @@ impl Context<'_> {
         }
         if !judged_later {
             sql.raw(", basewright.require(");
-            let pair = paired.then_some((old, target));
-            self.rules_judgement(&mut sql, collection, &rules, target, pair, None);
+            let old = paired.then_some(OldRow { row: old, flags: None, sent: &plan.columns });
+            self.rules_judgement(&mut sql, collection, &rules, target, old);
             self.close_require(&mut sql, plan.permit.collection(), &plan.answer, target);
             sql.raw(" as ").name(&private(JUDGED));
         }
@@ -443,15 +454,15 @@ impl Context<'_> {
         sql.raw(" else ").column(row, &declared.name).raw(" end");
     }
 
-    /// Some one rule: its `when` held on the old row, its `check` holds on the new one, what it sets stands there.
+    /// Some one rule: its `when` held on the old row, its `check` holds on the new one, what it sets stands
+    /// there, and nothing that another rule has set: two rules are never mixed into a third.
     fn rules_judgement(
         &self,
         sql: &mut Sql,
         collection: &Collection,
         rules: &[WriteRule<'_>],
         row: Alias,
-        pair: Option<(Alias, Alias)>,
-        old_record: Option<(Alias, Alias)>,
+        old: Option<OldRow<'_>>,
     ) {
         sql.raw("(");
         for (at, rule) in rules.iter().enumerate() {
@@ -459,21 +470,23 @@ impl Context<'_> {
                 sql.raw(" or ");
             }
             sql.raw("(true");
-            if let Some((old, _)) = pair {
-                sql.raw(" and ").column(old, &flag(rule));
-            }
-            if let Some((key, _)) = old_record {
+            match old {
+                None => {}
+                Some(OldRow { row, flags: None, .. }) => {
+                    sql.raw(" and ").column(row, &flag(rule));
+                }
                 // The flags came along with the old row, as JSON.
-                sql.raw(" and (")
-                    .column(key, &private(OLD))
-                    .raw(" ->> ")
-                    .bind_text(flag(rule).as_str())
-                    .raw(")::boolean");
+                Some(OldRow { flags: Some(key), .. }) => {
+                    sql.raw(" and (")
+                        .column(key, &private(OLD))
+                        .raw(" ->> ")
+                        .bind_text(flag(rule).as_str())
+                        .raw(")::boolean");
+                }
             }
             if let Some(check) = rule.check {
                 sql.raw(" and (");
-                let old = pair.map(|(old, _)| old).or(old_record.map(|(_, old)| old));
-                let binding = Binding { old, ..self.binding(row) };
+                let binding = Binding { old: old.map(|old| old.row), ..self.binding(row) };
                 check.to_sql(sql, &binding);
                 sql.raw(")");
             }
@@ -481,6 +494,17 @@ impl Context<'_> {
                 let declared = collection.field(*field);
                 sql.raw(" and ").column(row, &declared.name).raw(" is not distinct from ");
                 self.default_value(sql, declared.kind, value);
+            }
+            if let Some(old) = old {
+                let mut foreign: Vec<FieldId> = Vec::new();
+                add_set_fields(&mut foreign, rules);
+                foreign.retain(|field| {
+                    !old.sent.contains(field) && !rule.set.iter().any(|(known, _)| known == field)
+                });
+                for field in foreign {
+                    let name = &collection.field(field).name;
+                    sql.raw(" and ").column(row, name).raw(" is not distinct from ").column(old.row, name);
+                }
             }
             sql.raw(")");
         }
@@ -514,19 +538,20 @@ impl Context<'_> {
         let collection = self.collection(plan.permit.collection());
         let rules = insert_rules(plan, way);
         let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
-            self.rules_judgement(sql, collection, &rules, row, None, None);
+            self.rules_judgement(sql, collection, &rules, row, None);
             return;
         };
         let update_rules = update.permit.write_rules(&update.columns.iter().copied().collect());
         sql.raw("case when ").alias(row).raw(".xmax = 0 then ");
-        self.rules_judgement(sql, collection, &rules, row, None, None);
+        self.rules_judgement(sql, collection, &rules, row, None);
         sql.raw(" else ");
         match pair {
-            None => self.rules_judgement(sql, collection, &update_rules, row, None, None),
+            None => self.rules_judgement(sql, collection, &update_rules, row, None),
             Some((old, target)) => {
                 // A row that came between our look and our write was not judged: the request starts over.
                 sql.raw("basewright.settled((select ");
-                self.rules_judgement(sql, collection, &update_rules, row, Some((old, target)), None);
+                let old_row = OldRow { row: old, flags: None, sent: &update.columns };
+                self.rules_judgement(sql, collection, &update_rules, row, Some(old_row));
                 sql.raw(" is true from ").alias(old).raw(" where ");
                 self.same_row(sql, collection, old, target);
                 sql.raw("))");
@@ -546,20 +571,21 @@ impl Context<'_> {
         let collection = self.collection(plan.permit.collection());
         let rules = insert_rules(plan, way);
         let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
-            self.rules_judgement(sql, collection, &rules, row, None, None);
+            self.rules_judgement(sql, collection, &rules, row, None);
             return;
         };
         let update_rules = update.permit.write_rules(&update.columns.iter().copied().collect());
         let paired = needs_old_row(&update.permit, &update.columns);
         sql.raw("case when ").column(key, &private(INSERTED)).raw(" then ");
-        self.rules_judgement(sql, collection, &rules, row, None, None);
+        self.rules_judgement(sql, collection, &rules, row, None);
         sql.raw(" else ");
         if paired {
             sql.raw("basewright.settled(case when ").column(key, &private(OLD)).raw(" is not null then ");
-            self.rules_judgement(sql, collection, &update_rules, row, None, Some((key, old)));
+            let old_row = OldRow { row: old, flags: Some(key), sent: &update.columns };
+            self.rules_judgement(sql, collection, &update_rules, row, Some(old_row));
             sql.raw(" is true end)");
         } else {
-            self.rules_judgement(sql, collection, &update_rules, row, None, None);
+            self.rules_judgement(sql, collection, &update_rules, row, None);
         }
         sql.raw(" end");
     }
@@ -568,7 +594,8 @@ impl Context<'_> {
         let collection = self.collection(plan.permit.collection());
         let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
         let later = later.filter(|_| needs_old_row(&plan.permit, &plan.columns));
-        self.rules_judgement(sql, collection, &rules, row, None, later);
+        let old = later.map(|(key, row)| OldRow { row, flags: Some(key), sent: &plan.columns });
+        self.rules_judgement(sql, collection, &rules, row, old);
     }
 
     /// The end of `require(`: one wanted row must also be readable; then the message.
@@ -710,15 +737,36 @@ impl Context<'_> {
         conflict: &Conflict,
         (row, body): (Alias, Alias),
     ) {
+        let given = |field: &FieldId| match way.value_of(collection, *field) {
+            // A fresh value: no stored row has it. Nor could an index serve one that is made anew for each row.
+            Some(DefaultValue::UuidV7 | DefaultValue::Now) | None => None,
+            Some(value @ (DefaultValue::Literal(_) | DefaultValue::Attribute(_))) => Some(value),
+        };
+        if conflict.target.iter().any(|field| !plan.columns.contains(field) && given(field).is_none()) {
+            sql.raw("false");
+            return;
+        }
         sql.raw("exists (select 1 from ").alias(body);
         let mut glue = Glue::where_clause();
         for field in &conflict.target {
             glue.put(sql);
-            sql.column(row, &collection.field(*field).name).raw(" = ");
+            let declared = collection.field(*field);
+            sql.column(row, &declared.name).raw(" = ");
+            let flag = plan.defaulted.iter().find(|(known, _)| known == field);
+            if let Some((_, flag)) = flag {
+                sql.raw("case when not coalesce(").column(body, &private(flag)).raw(", false) then ");
+            }
             if plan.columns.contains(field) {
-                self.inserted_value(sql, collection, plan, way, *field, body);
-            } else {
-                self.absent_value(sql, collection, way, *field);
+                sql.column(body, &declared.name);
+            }
+            if let Some(value) = given(field).filter(|_| flag.is_some() || !plan.columns.contains(field)) {
+                if flag.is_some() {
+                    sql.raw(" else ");
+                }
+                self.default_value(sql, declared.kind, value);
+            }
+            if flag.is_some() {
+                sql.raw(" end");
             }
         }
         sql.raw(")");
