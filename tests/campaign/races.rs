@@ -148,6 +148,8 @@ struct Told {
     actor: Actor,
     stamp: String,
     delete: bool,
+    /// What the request's filter asked of the row that it was to change.
+    asked: Option<(&'static str, Value)>,
     status: u16,
     /// The records that the answer holds.
     rows: Vec<Value>,
@@ -246,6 +248,11 @@ fn violations(changes: &[Change], told: &[Told]) -> Vec<String> {
             told
         };
         *happened.entry(&actor.stamp).or_default() += 1;
+        if let Some((field, value)) = &actor.asked
+            && change.old[field] != *value
+        {
+            found.push(format!("the filter asked for {field} = {value}: {change:?}"));
+        }
         if !lawful(change, &actor.actor) {
             found.push(format!("{:?} may not do this: {change:?}", actor.actor));
         }
@@ -284,13 +291,31 @@ impl Player {
         let Answer { status, body, .. } = answer;
         let code = body["code"].as_str().unwrap_or_default().to_owned();
         let rows = body.as_array().cloned().unwrap_or_default();
-        Told { actor: self.actor.clone(), stamp, delete, status, rows, code }
+        Told { actor: self.actor.clone(), stamp, delete, asked: None, status, rows, code }
     }
 
     async fn patch(&self, path: String, mut change: Value) -> Told {
         let stamp = self.stamp();
         change["stamp"] = json!(stamp);
         let answer = self.caller.patch(&format!("{path}&select=id"), "return=representation", change).await;
+        self.told(stamp, false, answer)
+    }
+
+    /// A change of the rows that still hold a value.
+    async fn patch_if(&self, path: String, field: &'static str, value: Value, change: Value) -> Told {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let told = self.patch(format!("{path}&{field}=eq.{text}"), change).await;
+        Told { asked: Some((field, value)), ..told }
+    }
+
+    /// Several records in one request: all or none.
+    async fn upsert_all(&self, collection: &str, keys: &[String], value: i64) -> Told {
+        let stamp = self.stamp();
+        let records: Value =
+            keys.iter().map(|key| json!({ "key": key, "value": value, "stamp": stamp })).collect();
+        let path = format!("{collection}?on_conflict=key&select=id");
+        let merge = "resolution=merge-duplicates,return=representation";
+        let answer = self.caller.post(&path, merge, records).await;
         self.told(stamp, false, answer)
     }
 
@@ -405,7 +430,7 @@ impl Table {
     }
 
     async fn play(&mut self) {
-        let kind = self.dice.below(8);
+        let kind = self.dice.below(10);
         let (ada, bob, eve) =
             (self.ada.actor.id.clone(), self.bob.actor.id.clone(), self.eve.actor.id.clone());
         let (told, contended) = match kind {
@@ -535,6 +560,72 @@ impl Table {
                 assert_eq!(new as i64 + staged, 1, "created more than once: {told:?}");
                 (told, contended)
             }
+            // Compare and swap: of those who saw the same version one wins.
+            7 => {
+                let id = self.row("docs", "author", &format!("'{ada}'")).await;
+                let path = format!("docs?id=eq.{id}");
+                let gate =
+                    self.gate(|| format!("update docs set version = 2, stamp = 'stage' where id = '{id}'"));
+                let one = json!(1);
+                let (told, contended) = Self::race(
+                    &self.stage,
+                    gate,
+                    vec![
+                        Box::pin(self.dan.patch_if(
+                            path.clone(),
+                            "version",
+                            one.clone(),
+                            json!({ "version": 2 }),
+                        )),
+                        Box::pin(self.dan.patch_if(
+                            path.clone(),
+                            "version",
+                            one.clone(),
+                            json!({ "version": 2 }),
+                        )),
+                        Box::pin(self.ada.patch_if(path, "version", one, json!({ "title": "first" }))),
+                    ],
+                )
+                .await;
+                let won = told.iter().filter(|told| told.actor.is("admin") && !told.rows.is_empty()).count();
+                assert!(won <= 1, "{told:?}");
+                (told, contended)
+            }
+            // Many records in one request, some of them given away meanwhile: all of them are written or none.
+            8 => {
+                let collection = if self.dice.one_in(2) { "claims" } else { "pledges" };
+                let keys: Vec<String> = (0..3).map(|_| Uuid::new_v4().to_string()).collect();
+                let mut ids = Vec::new();
+                // The last key is fresh.
+                for key in &keys[..2] {
+                    ids.push(
+                        self.row(collection, "key, value, owner", &format!("'{key}', 1, '{ada}'")).await,
+                    );
+                }
+                let gate = self.gate(|| {
+                    format!(
+                        "update {collection} set owner = '{eve}', stamp = 'stage' where id = '{}'",
+                        ids[1]
+                    )
+                });
+                let rows = format!("{collection}?id=in.({},{})", ids[0], ids[1]);
+                let (told, contended) = Self::race(
+                    &self.stage,
+                    gate,
+                    vec![
+                        Box::pin(self.ada.upsert_all(collection, &keys, 2)),
+                        Box::pin(self.ada.upsert_all(collection, &keys, 3)),
+                        Box::pin(self.bob.upsert_all(collection, &keys, 4)),
+                        Box::pin(self.ada.patch(rows, json!({ "value": 9 }))),
+                    ],
+                )
+                .await;
+                for told in &told[..3] {
+                    assert!(told.rows.len() == if told.status < 300 { 3 } else { 0 }, "{told:?}");
+                }
+                assert!(told[2].rows.is_empty(), "{told:?}");
+                (told, contended)
+            }
             // A condition on the written collection itself: judged by what stands when the statement runs.
             _ => {
                 let parent = self.row("tasks", "locked", "false").await;
@@ -647,6 +738,7 @@ fn the_judge_of_the_races_sees_what_must_not_be() {
         actor: ada.clone(),
         stamp: stamp.to_owned(),
         delete: false,
+        asked: None,
         status,
         rows,
         code: "42501".to_owned(),
@@ -664,4 +756,9 @@ fn the_judge_of_the_races_sees_what_must_not_be() {
     let late = [change(doc("review", "a", "stage"), doc("review", "b", "s1"))];
     assert_eq!(count(&late, &[told("s1", 200, vec![json!({ "id": "1" })])]), 1);
     assert_eq!(count(&[], &[told("s1", 500, vec![])]), 1);
+    let row = vec![json!({ "id": "1" })];
+    let asked =
+        |version: i64| Told { asked: Some(("version", json!(version))), ..told("s1", 200, row.clone()) };
+    assert_eq!(count(&good, &[asked(1)]), 0);
+    assert_eq!(count(&good, &[asked(2)]), 1);
 }

@@ -2,5 +2,5 @@
 
 mod commands;
 mod following;
-mod policy_test;
 mod seed;
+mod policy_test;

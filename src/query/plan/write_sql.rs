@@ -737,15 +737,36 @@ impl Context<'_> {
         conflict: &Conflict,
         (row, body): (Alias, Alias),
     ) {
+        let given = |field: &FieldId| match way.value_of(collection, *field) {
+            // A fresh value: no stored row has it. Nor could an index serve one that is made anew for each row.
+            Some(DefaultValue::UuidV7 | DefaultValue::Now) | None => None,
+            Some(value @ (DefaultValue::Literal(_) | DefaultValue::Attribute(_))) => Some(value),
+        };
+        if conflict.target.iter().any(|field| !plan.columns.contains(field) && given(field).is_none()) {
+            sql.raw("false");
+            return;
+        }
         sql.raw("exists (select 1 from ").alias(body);
         let mut glue = Glue::where_clause();
         for field in &conflict.target {
             glue.put(sql);
-            sql.column(row, &collection.field(*field).name).raw(" = ");
+            let declared = collection.field(*field);
+            sql.column(row, &declared.name).raw(" = ");
+            let flag = plan.defaulted.iter().find(|(known, _)| known == field);
+            if let Some((_, flag)) = flag {
+                sql.raw("case when not coalesce(").column(body, &private(flag)).raw(", false) then ");
+            }
             if plan.columns.contains(field) {
-                self.inserted_value(sql, collection, plan, way, *field, body);
-            } else {
-                self.absent_value(sql, collection, way, *field);
+                sql.column(body, &declared.name);
+            }
+            if let Some(value) = given(field).filter(|_| flag.is_some() || !plan.columns.contains(field)) {
+                if flag.is_some() {
+                    sql.raw(" else ");
+                }
+                self.default_value(sql, declared.kind, value);
+            }
+            if flag.is_some() {
+                sql.raw(" end");
             }
         }
         sql.raw(")");
