@@ -33,12 +33,20 @@ impl Members {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
-    /// The record as a JSON value, for validation.
-    pub fn to_value(&self) -> Json {
-        let member = |(name, value): &(String, Box<RawValue>)| {
-            (name.clone(), serde_json::from_str(value.get()).unwrap_or(Json::Null))
-        };
-        Json::Object(self.0.iter().map(member).collect())
+    /// The record as a JSON value, for validation; `unreadable` are the members that are JSON in form and hold
+    /// what no value can (a number out of all range, half of a surrogate pair). They are not in the value.
+    pub fn to_value(&self) -> (Json, Vec<&str>) {
+        let mut unreadable = Vec::new();
+        let mut members = serde_json::Map::new();
+        for (name, value) in &self.0 {
+            match serde_json::from_str(value.get()) {
+                Ok(value) => {
+                    members.insert(name.clone(), value);
+                }
+                Err(_) => unreadable.push(name.as_str()),
+            }
+        }
+        (Json::Object(members), unreadable)
     }
 }
 
@@ -187,6 +195,16 @@ mod tests {
             payload(&body.records, &["price".to_owned()], &[]),
             r#"[{"price":12345678901234567890.10}]"#
         );
+    }
+
+    #[test]
+    fn what_no_value_can_hold_is_told_apart_from_null() {
+        let body =
+            Body::parse(br#"{"a": 1e400, "b": {"c": "\ud800"}, "d": null, "e": 1}"#, &Limits::default());
+        let body = body.unwrap();
+        let (value, unreadable) = body.records[0].to_value();
+        assert_eq!(value, serde_json::json!({ "d": null, "e": 1 }));
+        assert_eq!(unreadable, ["a", "b"]);
     }
 
     #[test]

@@ -417,6 +417,7 @@ impl Context<'_> {
         const MOST: usize = 100;
         let id = permit.collection();
         let collection = self.collection(id);
+        let known = self.catalog.policies.known_fields(self.principal, id, collection.all_fields());
         let mut faults: Vec<FieldFault> = Vec::new();
         let required = |pointer: String, message: &str| FieldFault {
             pointer,
@@ -425,7 +426,15 @@ impl Context<'_> {
         };
         for (at, record) in body.records.iter().enumerate() {
             let place = if body.single { String::new() } else { format!("/{at}") };
-            let mut value = record.to_value();
+            let (mut value, unreadable) = record.to_value();
+            // Nothing can be said of these by a schema: unjudged, they would pass for null and be stored.
+            for name in unreadable.iter().filter(|name| names.iter().any(|known| known == *name)) {
+                faults.push(FieldFault {
+                    pointer: format!("{place}/{name}"),
+                    code: "kind".to_owned(),
+                    message: "holds a number or a text that is out of range".to_owned(),
+                });
+            }
             if let serde_json::Value::Object(members) = &mut value {
                 members.retain(|name, _| names.iter().any(|known| known == name));
             }
@@ -439,6 +448,7 @@ impl Context<'_> {
                 let defaulted =
                     provided.is_some_and(|(_, defaulted)| defaulted.iter().any(|(known, _)| *known == field));
                 match (value.get(declared.name.as_str()), provided) {
+                    _ if unreadable.iter().any(|name| declared.name == **name) => {}
                     (Some(serde_json::Value::Null), _) => {
                         faults.push(required(pointer(), "must not be null"))
                     }
@@ -451,8 +461,12 @@ impl Context<'_> {
                         } else {
                             declared.default.is_some() || given.contains(field)
                         };
-                        if !filled {
+                        if !filled && (known.contains(field) || permit.covers(field)) {
                             faults.push(required(pointer(), "is required"));
+                        } else if !filled {
+                            // The caller does not know the field: he may not learn its name from here.
+                            let message = "lacks a required field that no rule lets you give";
+                            faults.push(required(place.clone(), message));
                         }
                     }
                 }
