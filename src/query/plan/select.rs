@@ -127,12 +127,39 @@ impl Context<'_> {
         self.rows_that_qualify(sql, node, row, &mut glue);
     }
 
-    /// The relation's two fields are equal and neither is hidden on its row. Written so that indexes serve it.
+    /// The relation's two fields are equal, or a visible record of its junction holds them both, and none of them
+    /// is hidden on its row. Written so that indexes serve it.
     fn joined(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Join<'_>) {
         let relationship = &join.embed.relationship;
         let name = |id, field| &self.collection(id).field(field).name;
-        sql.column(row, name(relationship.target, relationship.foreign)).raw(" = ");
-        sql.column(join.parent_row, name(relationship.source, relationship.local));
+        let (foreign, local) =
+            (name(relationship.target, relationship.foreign), name(relationship.source, relationship.local));
+        match (&relationship.junction, &join.embed.junction) {
+            (Some(junction), Some(permit)) => {
+                let pair = sql.fresh();
+                let id = junction.collection;
+                sql.raw("exists (select 1 from public.")
+                    .name(&self.collection(id).name)
+                    .raw(" as ")
+                    .alias(pair);
+                sql.raw(" where ").column(pair, name(id, junction.far)).raw(" = ").column(row, foreign);
+                sql.raw(" and ").column(pair, name(id, junction.near)).raw(" = ");
+                sql.column(join.parent_row, local);
+                let masks = [junction.near, junction.far].map(|field| permit.mask(field));
+                for condition in permit.when().into_iter().chain(masks.into_iter().flatten()) {
+                    sql.raw(" and ");
+                    self.condition(sql, condition, pair);
+                }
+                sql.raw(")");
+            }
+            // A junction without a permit is no plan of ours: nothing is joined rather than too much.
+            (Some(_), None) => {
+                sql.raw("false");
+            }
+            (None, _) => {
+                sql.column(row, foreign).raw(" = ").column(join.parent_row, local);
+            }
+        }
         for (mask, row) in [
             (node.permit.mask(relationship.foreign), row),
             (join.parent.permit.mask(relationship.local), join.parent_row),
