@@ -347,6 +347,7 @@ struct Table {
     bob: Player,
     eve: Player,
     dan: Player,
+    fay: Player,
     dice: Dice,
     told: Vec<Told>,
     figures: BTreeMap<&'static str, u64>,
@@ -358,6 +359,17 @@ struct Gate {
     commit: bool,
 }
 
+impl Dice {
+    /// Half of the rounds are left to chance. In the others somebody holds the row, so that all requests have
+    /// looked at it when it changes under them.
+    fn gate(&mut self, change: impl FnOnce() -> String) -> Option<Gate> {
+        if self.one_in(2) {
+            return None;
+        }
+        Some(Gate { change: change(), commit: !self.one_in(4) })
+    }
+}
+
 impl Table {
     async fn open(server: &Server, database: &Database, dice: Dice) -> Table {
         Table {
@@ -366,6 +378,7 @@ impl Table {
             bob: Player::new(server, &[]),
             eve: Player::new(server, &["editor"]),
             dan: Player::new(server, &["admin"]),
+            fay: Player::new(server, &["editor"]),
             dice,
             told: Vec::new(),
             figures: BTreeMap::new(),
@@ -382,15 +395,6 @@ impl Table {
             "insert into {collection} ({fields}, stamp) values ({values}, 'stage') returning id::text"
         );
         self.stage.query_one(&sql, &[]).await.unwrap().get(0)
-    }
-
-    /// Half of the rounds are left to chance. In the others somebody holds the row, so that all requests have
-    /// looked at it when it changes under them.
-    fn gate(&mut self, change: impl FnOnce() -> String) -> Option<Gate> {
-        if self.dice.one_in(2) {
-            return None;
-        }
-        Some(Gate { change: change(), commit: !self.dice.one_in(4) })
     }
 
     /// Sends the requests at once.
@@ -438,7 +442,7 @@ impl Table {
             0 => {
                 let id = self.row("singles", "owner", &format!("'{ada}'")).await;
                 let path = format!("singles?id=eq.{id}");
-                let gate = self.gate(|| {
+                let gate = self.dice.gate(|| {
                     format!("update singles set status = 'published', stamp = 'stage' where id = '{id}'")
                 });
                 Self::race(
@@ -458,7 +462,7 @@ impl Table {
                 let id = self.row("docs", "author, status", &format!("'{ada}', '{status}'")).await;
                 let path = format!("docs?id=eq.{id}");
                 let next = if self.dice.one_in(2) { "draft" } else { "published" };
-                let gate = self.gate(|| {
+                let gate = self.dice.gate(|| {
                     format!("update docs set status = '{next}', version = version + 1, stamp = 'stage' where id = '{id}'")
                 });
                 let publish = if self.dice.one_in(2) { "published" } else { "draft" };
@@ -478,6 +482,7 @@ impl Table {
                 let id = self.row("boards", "owner", &format!("'{ada}'")).await;
                 let path = format!("boards?id=eq.{id}");
                 let gate = self
+                    .dice
                     .gate(|| format!("update boards set open = false, stamp = 'stage' where id = '{id}'"));
                 Self::race(
                     &self.stage,
@@ -497,7 +502,7 @@ impl Table {
                 let id = self.row(collection, "key, value, owner", &format!("'{key}', 1, '{ada}'")).await;
                 let path = format!("{collection}?id=eq.{id}");
                 let lock = kind == 5 && self.dice.one_in(2);
-                let gate = self.gate(|| {
+                let gate = self.dice.gate(|| {
                     let locked = if lock { ", locked = true" } else { "" };
                     format!(
                         "update {collection} set owner = '{eve}', stamp = 'stage'{locked} where id = '{id}'"
@@ -519,21 +524,31 @@ impl Table {
                 }
                 Self::race(&self.stage, gate, requests).await
             }
-            // A fresh key: one creates, the others update what is theirs or are refused.
+            // A fresh key: one creates, the others update what is theirs or are refused. One rule speaks for the
+            // callers of the first kind, and several for those of the second.
             6 => {
-                let collection = if self.dice.one_in(2) { "claims" } else { "pledges" };
+                let several = self.dice.one_in(2);
+                let collection = if several { "pledges" } else { "claims" };
+                let (one, other) = if several { (&self.eve, &self.fay) } else { (&self.ada, &self.bob) };
+                let owner = one.actor.id.clone();
                 let key = Uuid::new_v4().to_string();
-                let gate = self.gate(|| {
-                    format!("insert into {collection} (key, value, owner, stamp) values ('{key}', 0, '{ada}', 'stage')")
+                let mut locked = several && self.dice.one_in(2);
+                let gate = self.dice.gate(|| {
+                    let (also, value) = if locked { (", locked", ", true") } else { ("", "") };
+                    format!(
+                        "insert into {collection} (key, value, owner, stamp{also}) \
+                         values ('{key}', 2, '{owner}', 'stage'{value})"
+                    )
                 });
+                locked &= gate.as_ref().is_some_and(|gate| gate.commit);
                 let record = |value: i64| json!({ "key": key, "value": value });
                 let (told, contended) = Self::race(
                     &self.stage,
                     gate,
                     vec![
-                        Box::pin(self.ada.upsert(collection, record(1))),
-                        Box::pin(self.ada.upsert(collection, record(2))),
-                        Box::pin(self.bob.upsert(collection, record(3))),
+                        Box::pin(one.upsert(collection, record(1))),
+                        Box::pin(one.upsert(collection, record(2))),
+                        Box::pin(other.upsert(collection, record(3))),
                     ],
                 )
                 .await;
@@ -543,8 +558,14 @@ impl Table {
                     .await
                     .unwrap()
                     .get(0);
-                for told in &told {
-                    assert_eq!(told.status < 300, told.actor.id == owner, "owner {owner}: {told:?}");
+                if locked {
+                    // It may only grow, whoever asks.
+                    let done: Vec<bool> = told.iter().map(|told| told.status < 300).collect();
+                    assert_eq!(done, [false, false, true], "{told:?}");
+                } else {
+                    for told in &told {
+                        assert_eq!(told.status < 300, told.actor.id == owner, "owner {owner}: {told:?}");
+                    }
                 }
                 let new = told.iter().filter(|told| told.status == 201).count();
                 let staged: i64 = self
@@ -564,8 +585,9 @@ impl Table {
             7 => {
                 let id = self.row("docs", "author", &format!("'{ada}'")).await;
                 let path = format!("docs?id=eq.{id}");
-                let gate =
-                    self.gate(|| format!("update docs set version = 2, stamp = 'stage' where id = '{id}'"));
+                let gate = self
+                    .dice
+                    .gate(|| format!("update docs set version = 2, stamp = 'stage' where id = '{id}'"));
                 let one = json!(1);
                 let (told, contended) = Self::race(
                     &self.stage,
@@ -602,7 +624,7 @@ impl Table {
                         self.row(collection, "key, value, owner", &format!("'{key}', 1, '{ada}'")).await,
                     );
                 }
-                let gate = self.gate(|| {
+                let gate = self.dice.gate(|| {
                     format!(
                         "update {collection} set owner = '{eve}', stamp = 'stage' where id = '{}'",
                         ids[1]
