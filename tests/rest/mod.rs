@@ -1,4 +1,5 @@
 //! `/rest/v1`, from outside.
 
+mod embeds;
 mod security;
 mod writes;
