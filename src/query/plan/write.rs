@@ -369,26 +369,30 @@ fn members(body: &Body, may_differ: bool) -> Result<Vec<String>, Error> {
 impl Context<'_> {
     /// Finds the fields that a body names. A field that the caller can neither read nor write does not exist for him.
     fn written_fields(&self, permit: &Permit, names: &[String]) -> Result<Vec<FieldId>, Error> {
-        let id = permit.collection();
-        let collection = self.collection(id);
-        let known = self.catalog.policies.known_fields(self.principal, id, collection.all_fields());
-        let settable =
-            |field| permit.rules().iter().any(|rule| rule.set.iter().any(|(set, _)| *set == field));
+        let collection = self.collection(permit.collection());
+        let nameable = self.nameable_fields(permit);
         names
             .iter()
             .map(|name| {
-                collection
-                    .field_id(name)
-                    .filter(|field| known.contains(*field) || permit.covers(*field) || settable(*field))
-                    .ok_or_else(|| {
-                        let message = format!(
-                            "Could not find the '{name}' column of '{}' in the schema cache",
-                            collection.name
-                        );
-                        Error::with(Code::UnknownColumn, message)
-                    })
+                collection.field_id(name).filter(|field| nameable.contains(*field)).ok_or_else(|| {
+                    let message = format!(
+                        "Could not find the '{name}' column of '{}' in the schema cache",
+                        collection.name
+                    );
+                    Error::with(Code::UnknownColumn, message)
+                })
             })
             .collect()
+    }
+
+    /// The fields that exist for whoever writes: those that he may read, may write, or that a rule sets for him.
+    fn nameable_fields(&self, permit: &Permit) -> FieldSet {
+        let id = permit.collection();
+        let collection = self.collection(id);
+        let known = self.catalog.policies.known_fields(self.principal, id, collection.all_fields());
+        let set = permit.rules().iter().flat_map(|rule| rule.set.iter().map(|(field, _)| *field)).collect();
+        let covered = collection.field_ids().filter(|field| permit.covers(*field)).collect();
+        known.union(set).union(covered)
     }
 
     /// No one rule covers all the fields of a body.
@@ -417,6 +421,7 @@ impl Context<'_> {
         const MOST: usize = 100;
         let id = permit.collection();
         let collection = self.collection(id);
+        let nameable = self.nameable_fields(permit);
         let mut faults: Vec<FieldFault> = Vec::new();
         let required = |pointer: String, message: &str| FieldFault {
             pointer,
@@ -451,9 +456,18 @@ impl Context<'_> {
                         } else {
                             declared.default.is_some() || given.contains(field)
                         };
-                        if !filled {
-                            faults.push(required(pointer(), "is required"));
+                        if filled {
+                            continue;
                         }
+                        faults.push(if nameable.contains(field) {
+                            required(pointer(), "is required")
+                        } else {
+                            // No rule lets the caller know of it, so it has no name here either.
+                            required(
+                                place.clone(),
+                                "lacks what the collection asks for and you may not write",
+                            )
+                        });
                     }
                 }
             }
