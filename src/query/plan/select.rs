@@ -578,16 +578,21 @@ fn is_equal(node: &NodePlan, field: FieldId) -> bool {
 /// Puts `where` before the first condition and `and` before the others.
 pub(super) struct Glue {
     first: &'static str,
+    then: &'static str,
 }
 
 impl Glue {
     pub(super) fn where_clause() -> Glue {
-        Glue { first: " where " }
+        Glue { first: " where ", then: " and " }
+    }
+
+    pub(super) fn from_clause() -> Glue {
+        Glue { first: " from ", then: ", " }
     }
 
     pub(super) fn put(&mut self, sql: &mut Sql) {
         sql.raw(self.first);
-        self.first = " and ";
+        self.first = self.then;
     }
 }
 

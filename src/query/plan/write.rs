@@ -1,10 +1,11 @@
 //! A write's request → a plan: which rules cover it, what is set, what the body lacks.
 
+use super::given::Given;
 use super::{Context, Cost, NodePlan};
 use crate::error::{Code, Error, FieldFault};
 use crate::model::{Action, Collection, DefaultValue, FieldId, FieldSet};
 use crate::policy::{Decision, Permit};
-use crate::query::body::{Body, payload};
+use crate::query::body::Body;
 use crate::query::preferences::Resolution;
 use crate::query::request::Node;
 
@@ -37,8 +38,7 @@ pub struct InsertPlan {
     pub(crate) defaulted: Vec<(FieldId, String)>,
     /// Never empty; tried one after the other until one is admitted.
     pub(crate) ways: Vec<Way>,
-    /// What the rows must not be left out of: a JSON array of records.
-    pub(crate) records: String,
+    pub(crate) given: Given,
     pub(crate) count: usize,
     pub(crate) conflict: Option<Conflict>,
     pub(crate) answer: Answer,
@@ -79,8 +79,7 @@ pub struct UpdatePlan {
     /// The rows to act on: visible to the caller, and the filter.
     pub(crate) rows: NodePlan,
     pub(crate) columns: Vec<FieldId>,
-    /// One JSON object in an array.
-    pub(crate) record: String,
+    pub(crate) given: Given,
     pub(crate) answer: Answer,
 }
 
@@ -231,13 +230,18 @@ impl InsertPlan {
                 defaulted.iter().find(|(known, _)| known == field).map(|(_, flag)| (at, flag.clone()))
             })
             .collect();
-        let records = payload(&body.records, &names, &flags);
+        let bound = match &body.records[..] {
+            // A conflict's statement speaks of the body's record in several places.
+            [record] if conflict.is_none() => Given::one(declared, &columns, record, &names),
+            _ => None,
+        };
+        let given = bound.unwrap_or_else(|| Given::json(&body.records, &names, &flags));
         let answer = context.answer(&permit, answer)?;
         Ok(InsertPlan {
             columns,
             defaulted,
             ways,
-            records,
+            given,
             count: body.records.len(),
             conflict,
             answer,
@@ -280,11 +284,15 @@ impl UpdatePlan {
         }
         context.judge_bodies(&permit, body, &names, None)?;
         let (rows, represented) = context.rows_to_write(&permit, node, answer.0)?;
-        let record = payload(&body.records, &names, &[]);
+        let bound = body
+            .records
+            .first()
+            .and_then(|record| Given::one(context.collection(permit.collection()), &columns, record, &names));
+        let given = bound.unwrap_or_else(|| Given::json(&body.records, &names, &[]));
         Ok(UpdatePlan {
             rows,
             columns,
-            record,
+            given,
             answer: Answer { node: represented, singular: answer.1, max_affected: None },
             permit,
         })
