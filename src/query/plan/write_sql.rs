@@ -216,9 +216,10 @@ impl Context<'_> {
         if update.is_some() {
             sql.raw(", (").alias(target).raw(".xmax = 0) as ").name(&private(INSERTED));
         }
-        if paired.is_some() && judged_later {
+        if let (Some(_), Some(conflict), true) = (paired, &plan.conflict, judged_later) {
             sql.raw(", (select to_json(").alias(old).raw(") from ").alias(old).raw(" where ");
-            self.same_row(&mut sql, collection, old, target);
+            // By what they conflict in: the write may have changed the primary key.
+            self.equal(&mut sql, collection, &conflict.target, old, target);
             sql.raw(") as ").name(&private(OLD));
         }
         if !judged_later && self.insert_needs_judgement(plan, way) {
@@ -276,7 +277,7 @@ impl Context<'_> {
                     sql.raw("coalesce((select ");
                     self.set_value(sql, collection, *field, &rules, row, Some(old));
                     sql.raw(" from ").alias(old).raw(" where ");
-                    self.same_row(sql, collection, old, row);
+                    self.equal(sql, collection, target, old, row);
                     sql.raw("), ").column(row, &declared.name).raw(")");
                 }
             }
@@ -537,7 +538,7 @@ impl Context<'_> {
     ) {
         let collection = self.collection(plan.permit.collection());
         let rules = insert_rules(plan, way);
-        let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
+        let Some(Conflict { target: key, update: Some(update) }) = plan.conflict.as_ref() else {
             self.rules_judgement(sql, collection, &rules, row, None);
             return;
         };
@@ -553,7 +554,7 @@ impl Context<'_> {
                 let old_row = OldRow { row: old, flags: None, sent: &update.columns };
                 self.rules_judgement(sql, collection, &update_rules, row, Some(old_row));
                 sql.raw(" is true from ").alias(old).raw(" where ");
-                self.same_row(sql, collection, old, target);
+                self.equal(sql, collection, key, old, target);
                 sql.raw("))");
             }
         }
@@ -718,7 +719,12 @@ impl Context<'_> {
 
     /// The primary keys of two aliases are equal.
     fn same_row(&self, sql: &mut Sql, collection: &Collection, one: Alias, other: Alias) {
-        for (at, field) in collection.primary_key.iter().enumerate() {
+        self.equal(sql, collection, &collection.primary_key, one, other);
+    }
+
+    /// These fields of two aliases are equal.
+    fn equal(&self, sql: &mut Sql, collection: &Collection, fields: &[FieldId], one: Alias, other: Alias) {
+        for (at, field) in fields.iter().enumerate() {
             if at > 0 {
                 sql.raw(" and ");
             }
