@@ -13,11 +13,11 @@ fn long() -> bool {
 }
 
 /// The seed of this run's choices.
-fn seed() -> u64 {
+fn seed(campaign: &str) -> u64 {
     let given = std::env::var("BASEWRIGHT_SEED").ok().and_then(|text| text.parse().ok());
     let seed =
         given.unwrap_or_else(|| u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap()));
-    println!("BASEWRIGHT_SEED={seed}");
+    println!("{campaign}: BASEWRIGHT_SEED={seed}");
     seed
 }
 

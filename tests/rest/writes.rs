@@ -58,6 +58,7 @@ const PROJECT: &[(&str, &str)] = &[
         "roles:
   editor: { inherits: [authenticated] }
   admin: { inherits: [editor] }
+  chief: { inherits: [editor] }
 policies:
   notes:
     read: [{ role: authenticated, when: \"owner == auth.id || status == 'published'\" }]
@@ -73,12 +74,14 @@ policies:
       - { role: authenticated, when: \"author == auth.id && status == 'draft'\", fields: [title, status], check: \"status in ['draft', 'review']\" }
       - { role: editor, when: status == 'review', fields: [status, remark], set: { reviewed_by: auth.id }, check: \"status in ['draft', 'published']\" }
       - { role: admin, fields: [status, version], check: version == old.version + 1 }
+      - { role: chief, fields: [status, title] }
     delete: [{ role: admin }]
   claims:
     read: [{ role: authenticated }]
     create:
       - { role: authenticated, fields: [id, key, value], set: { owner: auth.id } }
     update:
+      - { role: chief, when: value != null, fields: [value], check: value > 100 }
       - { role: authenticated, when: owner == auth.id && !locked, fields: [id, value, locked], set: { seen_by: auth.id } }
       - { role: editor, when: locked, fields: [value], check: value > old.value }
   tasks:
@@ -251,6 +254,23 @@ async fn of_several_rules_one_alone_must_admit_the_whole_write() {
     admin.patch(&doc, "", json!({ "status": "draft", "version": 2 })).await.is(204);
     assert_eq!(stored().await["version"], 2);
     assert_eq!(stored().await["reviewed_by"], json!(editor.id), "the admin's rule sets nothing");
+    // A rule whose `check` fails has set nothing in what another admits.
+    let chief = Caller::user(&stage.server, &["chief"]);
+    for (status, reviewer) in [("review", &editor.id), ("published", &chief.id)] {
+        chief.patch(&doc, "", json!({ "status": "review", "title": "Doc" })).await.is(204);
+        chief.patch(&doc, "", json!({ "status": status })).await.is(204);
+        assert_eq!(
+            (&stored().await["status"], &stored().await["reviewed_by"]),
+            (&json!(status), &json!(reviewer))
+        );
+    }
+    let claim = "claims?on_conflict=key&select=value,seen_by";
+    let merge = "resolution=merge-duplicates,return=representation";
+    chief.post("claims", "", json!({ "key": "c", "value": 1 })).await.is(201);
+    for (value, seen) in [(101, Value::Null), (5, json!(chief.id))] {
+        let answer = chief.post(claim, merge, json!({ "key": "c", "value": value })).await.is(200);
+        assert_eq!(answer, json!([{ "value": value, "seen_by": seen }]));
+    }
     // An author who is an editor too: each row by a rule of its own.
     let both = create(&editor, "docs", json!({ "title": "Own" })).await;
     let other = create(&ada, "docs", json!({ "title": "Other" })).await;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::select::{Glue, bind_json};
-use super::write::{Answer, Conflict, ConflictUpdate, Way};
+use super::write::{Answer, Conflict, ConflictUpdate, Way, rules_in_turn};
 use super::{Context, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
 use crate::condition::{Binding, attribute};
 use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name};
@@ -55,8 +55,11 @@ impl WritePlan {
     pub fn statement(&self, context: Context<'_>, way: usize) -> WriteStatement {
         let judged_later = self.looks_at_itself();
         let sql = match self {
-            WritePlan::Insert(plan) => context.insert(plan, &plan.ways[way], judged_later),
-            WritePlan::Update(plan) => context.update(plan, judged_later),
+            WritePlan::Insert(plan) => {
+                let (way, turn) = (way % plan.ways.len(), way / plan.ways.len());
+                context.insert(plan, &plan.ways[way], turn, judged_later)
+            }
+            WritePlan::Update(plan) => context.update(plan, way, judged_later),
             WritePlan::Delete(plan) => context.delete(plan),
         };
         WriteStatement { sql, judged_later }
@@ -70,7 +73,8 @@ impl WritePlan {
         sql.raw("select count(basewright.require(");
         match self {
             WritePlan::Insert(plan) => {
-                context.insert_judgement(&mut sql, plan, &plan.ways[way], row, (key, old));
+                let way = &plan.ways[way % plan.ways.len()];
+                context.insert_judgement(&mut sql, plan, way, row, (key, old));
             }
             WritePlan::Update(plan) => context.update_judgement(&mut sql, plan, row, Some((key, old))),
             WritePlan::Delete(_) => {
@@ -137,7 +141,7 @@ impl WritePlan {
 }
 
 impl Context<'_> {
-    fn insert(&self, plan: &InsertPlan, way: &Way, judged_later: bool) -> Sql {
+    fn insert(&self, plan: &InsertPlan, way: &Way, turn: usize, judged_later: bool) -> Sql {
         let mut sql = Sql::new();
         let id = plan.permit.collection();
         let collection = self.collection(id);
@@ -208,7 +212,8 @@ impl Context<'_> {
                 }
                 Some(update) => {
                     let paired = paired.is_some().then_some(old);
-                    self.on_conflict_update(&mut sql, collection, update, &conflict.target, target, paired);
+                    let rules = rules_in_turn(&update.permit, &update.columns, turn);
+                    self.on_conflict_update(&mut sql, collection, conflict, update, &rules, (target, paired));
                 }
             }
         }
@@ -247,15 +252,15 @@ impl Context<'_> {
         &self,
         sql: &mut Sql,
         collection: &Collection,
+        conflict: &Conflict,
         update: &ConflictUpdate,
-        target: &[FieldId],
-        row: Alias,
-        old: Option<Alias>,
+        rules: &[WriteRule<'_>],
+        (row, old): (Alias, Option<Alias>),
     ) {
         sql.raw(" do update set ");
-        let rules = update.permit.write_rules(&update.columns.iter().copied().collect());
+        let target = &conflict.target;
         let mut fields: Vec<FieldId> = update.columns.clone();
-        add_set_fields(&mut fields, &rules);
+        add_set_fields(&mut fields, rules);
         if fields.is_empty() {
             // Nothing but the key was sent: the record is updated with itself.
             fields.extend_from_slice(target);
@@ -271,11 +276,11 @@ impl Context<'_> {
                 continue;
             }
             match old {
-                None => self.set_value(sql, collection, *field, &rules, row, None),
+                None => self.set_value(sql, collection, *field, rules, row, None),
                 Some(old) => {
                     // Without the old row the judgement will say that the request must start over.
                     sql.raw("coalesce((select ");
-                    self.set_value(sql, collection, *field, &rules, row, Some(old));
+                    self.set_value(sql, collection, *field, rules, row, Some(old));
                     sql.raw(" from ").alias(old).raw(" where ");
                     self.equal(sql, collection, target, old, row);
                     sql.raw("), ").column(row, &declared.name).raw(")");
@@ -309,7 +314,7 @@ impl Context<'_> {
         }
     }
 
-    fn update(&self, plan: &UpdatePlan, judged_later: bool) -> Sql {
+    fn update(&self, plan: &UpdatePlan, turn: usize, judged_later: bool) -> Sql {
         let mut sql = Sql::new();
         let collection = self.collection(plan.permit.collection());
         let (target, body, old, written) = (sql.fresh(), sql.fresh(), sql.fresh(), sql.fresh());
@@ -329,7 +334,7 @@ impl Context<'_> {
             .raw(" as ")
             .alias(target)
             .raw(" set ");
-        let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
+        let rules = rules_in_turn(&plan.permit, &plan.columns, turn);
         self.assignments(&mut sql, collection, &plan.columns, &rules, (target, body, paired.then_some(old)));
         sql.raw(" from json_to_recordset(");
         bind_json(&mut sql, plan.record.clone());
