@@ -381,7 +381,7 @@ fn incarnation(server: &Server) -> Incarnation {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_when_the_server_or_its_postgres_is_killed() {
     let (server_kills, postgres_kills, session_kills) = if long() { (20, 5, 5) } else { (2, 1, 1) };
-    let seed = seed("kills");
+    let seed = seed();
     let mut dice = Dice(seed);
     let folder = Folder::with(PROJECT);
     let data = folder.join("data");

@@ -696,7 +696,7 @@ impl Table {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_write_is_judged_by_a_row_that_is_no_longer_there() {
     let rounds: u64 = if long() { 10_000 } else { 600 };
-    let seed = seed("races");
+    let seed = seed();
     let database = database().await;
     let folder = Folder::with(PROJECT);
     let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
