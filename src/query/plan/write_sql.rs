@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::given::Given;
 use super::select::{Glue, bind_json};
-use super::write::{Answer, Conflict, ConflictUpdate, Way};
+use super::write::{Answer, Conflict, ConflictUpdate, Way, rules_in_turn};
 use super::{Context, Cost, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
 use crate::condition::{Binding, attribute};
 use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name};
@@ -59,8 +59,11 @@ impl WritePlan {
     pub fn statement(&self, context: Context<'_>, way: usize) -> WriteStatement {
         let judged_later = self.looks_at_itself();
         match self {
-            WritePlan::Insert(plan) => context.insert(plan, &plan.ways[way], judged_later),
-            WritePlan::Update(plan) => context.update(plan, judged_later),
+            WritePlan::Insert(plan) => {
+                let (way, turn) = (way % plan.ways.len(), way / plan.ways.len());
+                context.insert(plan, &plan.ways[way], turn, judged_later)
+            }
+            WritePlan::Update(plan) => context.update(plan, way, judged_later),
             WritePlan::Delete(plan) => {
                 let sql = context.delete(plan);
                 WriteStatement { sql, judged_later, a_row_each: false }
@@ -77,7 +80,8 @@ impl WritePlan {
         context.open_require(&mut sql);
         match self {
             WritePlan::Insert(plan) => {
-                context.insert_judgement(&mut sql, plan, &plan.ways[way], row, (key, old));
+                let way = &plan.ways[way % plan.ways.len()];
+                context.insert_judgement(&mut sql, plan, way, row, (key, old));
             }
             WritePlan::Update(plan) => context.update_judgement(&mut sql, plan, row, Some((key, old))),
             WritePlan::Delete(_) => {
@@ -144,11 +148,11 @@ impl WritePlan {
 }
 
 impl Context<'_> {
-    fn insert(&self, plan: &InsertPlan, way: &Way, judged_later: bool) -> WriteStatement {
+    fn insert(&self, plan: &InsertPlan, way: &Way, turn: usize, judged_later: bool) -> WriteStatement {
         match &plan.given {
             Given::Bound(values) => self.insert_one(plan, way, values, judged_later),
             Given::Json(records) => {
-                let sql = self.insert_all(plan, way, records, judged_later);
+                let sql = self.insert_all(plan, way, turn, records, judged_later);
                 WriteStatement { sql, judged_later, a_row_each: false }
             }
         }
@@ -208,7 +212,14 @@ impl Context<'_> {
     }
 
     /// Many records, or what happens to those whose key is taken.
-    fn insert_all(&self, plan: &InsertPlan, way: &Way, records: &str, judged_later: bool) -> Sql {
+    fn insert_all(
+        &self,
+        plan: &InsertPlan,
+        way: &Way,
+        turn: usize,
+        records: &str,
+        judged_later: bool,
+    ) -> Sql {
         let mut sql = Sql::new();
         let id = plan.permit.collection();
         let collection = self.collection(id);
@@ -279,7 +290,8 @@ impl Context<'_> {
                 }
                 Some(update) => {
                     let paired = paired.is_some().then_some(old);
-                    self.on_conflict_update(&mut sql, collection, update, &conflict.target, target, paired);
+                    let rules = rules_in_turn(&update.permit, &update.columns, turn);
+                    self.on_conflict_update(&mut sql, collection, conflict, update, &rules, (target, paired));
                 }
             }
         }
@@ -287,9 +299,10 @@ impl Context<'_> {
         if update.is_some() {
             sql.raw(", (").alias(target).raw(".xmax = 0) as ").name(&private(INSERTED));
         }
-        if paired.is_some() && judged_later {
+        if let (Some(_), Some(conflict), true) = (paired, &plan.conflict, judged_later) {
             sql.raw(", (select to_json(").alias(old).raw(") from ").alias(old).raw(" where ");
-            self.same_row(&mut sql, collection, old, target);
+            // By what they conflict in: the write may have changed the primary key.
+            self.equal(&mut sql, collection, &conflict.target, old, target);
             sql.raw(") as ").name(&private(OLD));
         }
         if !judged_later && self.insert_needs_judgement(plan, way) {
@@ -318,15 +331,15 @@ impl Context<'_> {
         &self,
         sql: &mut Sql,
         collection: &Collection,
+        conflict: &Conflict,
         update: &ConflictUpdate,
-        target: &[FieldId],
-        row: Alias,
-        old: Option<Alias>,
+        rules: &[WriteRule<'_>],
+        (row, old): (Alias, Option<Alias>),
     ) {
         sql.raw(" do update set ");
-        let rules = update.permit.write_rules(&update.columns.iter().copied().collect());
+        let target = &conflict.target;
         let mut fields: Vec<FieldId> = update.columns.clone();
-        add_set_fields(&mut fields, &rules);
+        add_set_fields(&mut fields, rules);
         if fields.is_empty() {
             // Nothing but the key was sent: the record is updated with itself.
             fields.extend_from_slice(target);
@@ -342,13 +355,13 @@ impl Context<'_> {
                 continue;
             }
             match old {
-                None => self.set_value(sql, collection, *field, &rules, row, None),
+                None => self.set_value(sql, collection, *field, rules, row, None),
                 Some(old) => {
                     // Without the old row the judgement will say that the request must start over.
                     sql.raw("coalesce((select ");
-                    self.set_value(sql, collection, *field, &rules, row, Some(old));
+                    self.set_value(sql, collection, *field, rules, row, Some(old));
                     sql.raw(" from ").alias(old).raw(" where ");
-                    self.same_row(sql, collection, old, row);
+                    self.equal(sql, collection, target, old, row);
                     sql.raw("), ").column(row, &declared.name).raw(")");
                 }
             }
@@ -379,7 +392,7 @@ impl Context<'_> {
         }
     }
 
-    fn update(&self, plan: &UpdatePlan, judged_later: bool) -> WriteStatement {
+    fn update(&self, plan: &UpdatePlan, turn: usize, judged_later: bool) -> WriteStatement {
         let mut sql = Sql::new();
         let collection = self.collection(plan.permit.collection());
         let (target, body, old, written) = (sql.fresh(), sql.fresh(), sql.fresh(), sql.fresh());
@@ -402,7 +415,7 @@ impl Context<'_> {
             sql.alias(written).raw(" as (");
         }
         sql.raw("update public.").name(&collection.name).raw(" as ").alias(target).raw(" set ");
-        let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
+        let rules = rules_in_turn(&plan.permit, &plan.columns, turn);
         self.assignments(&mut sql, collection, plan, &rules, (target, body, paired.then_some(old)));
         let mut glue = Glue::from_clause();
         if let Given::Json(record) = &plan.given {
@@ -628,7 +641,7 @@ impl Context<'_> {
     ) {
         let collection = self.collection(plan.permit.collection());
         let rules = insert_rules(plan, way);
-        let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
+        let Some(Conflict { target: key, update: Some(update) }) = plan.conflict.as_ref() else {
             self.rules_judgement(sql, collection, &rules, row, None);
             return;
         };
@@ -644,7 +657,7 @@ impl Context<'_> {
                 let old_row = OldRow { row: old, flags: None, sent: &update.columns };
                 self.rules_judgement(sql, collection, &update_rules, row, Some(old_row));
                 sql.raw(" is true from ").alias(old).raw(" where ");
-                self.same_row(sql, collection, old, target);
+                self.equal(sql, collection, key, old, target);
                 sql.raw("))");
             }
         }
@@ -817,7 +830,12 @@ impl Context<'_> {
 
     /// The primary keys of two aliases are equal.
     fn same_row(&self, sql: &mut Sql, collection: &Collection, one: Alias, other: Alias) {
-        for (at, field) in collection.primary_key.iter().enumerate() {
+        self.equal(sql, collection, &collection.primary_key, one, other);
+    }
+
+    /// These fields of two aliases are equal.
+    fn equal(&self, sql: &mut Sql, collection: &Collection, fields: &[FieldId], one: Alias, other: Alias) {
+        for (at, field) in fields.iter().enumerate() {
             if at > 0 {
                 sql.raw(" and ");
             }
