@@ -36,16 +36,21 @@ impl Members {
     /// The record as a JSON value, for validation. A number beyond every double stands as the largest one: its
     /// kind and its bounds are judged by that, and what is stored are the caller's own digits.
     ///
-    /// # Errors
-    /// PGRST102 for what cannot be judged: half of a surrogate pair, or such a number inside of an array or object.
-    pub fn to_value(&self) -> Result<Json, Error> {
-        let member = |(name, value): &(String, Box<RawValue>)| {
+    /// `unreadable` are the members that are JSON in form and hold what no value can (half of a surrogate pair,
+    /// such a number inside of an array or object). They are not in the value.
+    pub fn to_value(&self) -> (Json, Vec<&str>) {
+        let mut unreadable = Vec::new();
+        let mut members = serde_json::Map::new();
+        for (name, value) in &self.0 {
             let text = value.get();
-            let json = serde_json::from_str(text).or_else(|error| huge(text).ok_or(error));
-            json.map(|json| (name.clone(), json))
-                .map_err(|error| Error::new(Code::Body).details(format!("member {name:?}: {error}")))
-        };
-        self.0.iter().map(member).collect::<Result<_, _>>().map(Json::Object)
+            match serde_json::from_str(text).ok().or_else(|| huge(text)) {
+                Some(value) => {
+                    members.insert(name.clone(), value);
+                }
+                None => unreadable.push(name.as_str()),
+            }
+        }
+        (Json::Object(members), unreadable)
     }
 }
 

@@ -429,16 +429,40 @@ impl<'a> Judge<'a> {
         }
         let holding: Vec<&WriteRule<'_>> =
             rules.iter().filter(|rule| self.holds(rule.when, before)).collect();
-        let Some(first) = holding.first() else {
+        if holding.is_empty() {
             self.blame_when(&permit, before);
             return None;
-        };
+        }
+        // As with a create, what each rule sets is tried by itself.
+        for (at, chosen) in holding.iter().enumerate() {
+            if holding.iter().take(at).any(|earlier| earlier.set == chosen.set) {
+                continue;
+            }
+            if let Some(record) = self.updated(&permit, &holding, chosen, values, (key, old)) {
+                return Some(Outcome::Done(self.seen(&record, |_| true)));
+            }
+        }
+        // Covering rules whose `when` does not hold are reasons too.
+        let reasons = self.reasons_of(&permit, before);
+        self.judgement.reasons.extend(reasons);
+        None
+    }
+
+    /// The record with what was sent and what one rule sets, if one of the rules admits it.
+    fn updated(
+        &mut self,
+        permit: &Permit,
+        holding: &[&WriteRule<'_>],
+        chosen: &WriteRule<'_>,
+        values: &[(FieldId, Value)],
+        (key, old): (&[Value], &Record),
+    ) -> Option<Record> {
         let mut record = old.clone();
         for (field, value) in values {
             put(&mut record, *field, value.clone());
         }
         let mut set = FieldSet::EMPTY;
-        for (field, value) in first.set {
+        for (field, value) in chosen.set {
             if !values.iter().any(|(sent, _)| sent == field) {
                 let value = self.resolved(value, self.collection.field(*field).kind);
                 put(&mut record, *field, value);
@@ -455,13 +479,7 @@ impl<'a> Judge<'a> {
             }
         }
         let scene = Scene { record: &record, old: Some(old), rows: &after };
-        if self.admits(&permit, &holding, &set, scene) {
-            return Some(Outcome::Done(self.seen(&record, |_| true)));
-        }
-        // Covering rules whose `when` does not hold are reasons too.
-        let reasons = self.reasons_of(&permit, before);
-        self.judgement.reasons.extend(reasons);
-        None
+        self.admits(permit, holding, &set, scene).then_some(record)
     }
 
     fn delete(&mut self, key: &[Value]) -> Option<Outcome> {
