@@ -151,6 +151,16 @@ impl Context<'_> {
         self.catalog.collection(id)
     }
 
+    /// The caller may read the collection, but not all of its primary key: a record has no place to point at.
+    pub fn hides_key(&self, collection: CollectionId) -> bool {
+        match self.catalog.policies.decide(self.principal, Action::Read, collection) {
+            Decision::Permit(permit) => {
+                !self.collection(collection).primary_key.iter().all(|field| permit.covers(*field))
+            }
+            Decision::Denied | Decision::Unknown => false,
+        }
+    }
+
     /// A field that this permit shows; a hidden one answers like one that does not exist.
     pub(crate) fn known_field(&self, permit: &Permit, name: &str) -> Result<FieldId, Error> {
         let collection = self.collection(permit.collection());
