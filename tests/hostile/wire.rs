@@ -84,6 +84,11 @@ impl Connection {
         Connection { address: address.to_owned(), stream: None, received: Vec::new() }
     }
 
+    /// The server said with its last answer that it is the last.
+    pub fn is_closed(&self) -> bool {
+        self.stream.is_none()
+    }
+
     /// Sends a request and reads its answer.
     pub async fn ask(&mut self, request: &Request) -> Result<Answer, String> {
         let bytes = request.bytes();
