@@ -1,9 +1,10 @@
 //! Requests whose end can be read in two ways, or that are none: each is refused, and what hides behind it is never
 //! taken for a request of its own.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::wire::Connection;
 use super::{LONGEST, Stage};
@@ -178,8 +179,8 @@ async fn what_can_be_read_in_two_ways_is_refused_and_hides_no_request() {
         let played = join_all(requests.iter().map(|bytes| async {
             let mut connection = Connection::to(stage.server.address());
             // One that waits for more is not at fault: it is told so later, by the time-outs of slow clients.
-            match connection.exchange(bytes, false).await {
-                Ok(answer) if answer.status >= 500 => {
+            match timeout(Duration::from_secs(2), connection.exchange(bytes, false)).await {
+                Ok(Ok(answer)) if answer.status >= 500 => {
                     Some(format!("{}: {}", answer.status, bytes.escape_ascii()))
                 }
                 Ok(_) | Err(_) => None,

@@ -128,7 +128,7 @@ impl Connection {
         let started = Instant::now();
         let (mut reader, mut writer) = stream.split();
         // A server that has heard enough answers and closes before everything is sent.
-        let sent = Cell::new(false);
+        let sent = Cell::new(bytes.is_empty());
         let mut sending = Box::pin(async {
             sent.set(writer.write_all(bytes).await.is_ok());
             std::future::pending::<()>().await;
