@@ -1,5 +1,7 @@
 //! Clients that take their time: hundreds of them hold nobody else up, and none of them is waited for.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -11,6 +13,8 @@ use tokio::time::timeout;
 use super::wire::Connection;
 use super::{LONGEST, MOST_GROWTH, Stage};
 use crate::campaign::long;
+use crate::support::database;
+use crate::support::server::{Folder, NOTES, Start};
 
 /// What is slow about a client.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +64,42 @@ async fn client(stage: &Stage, slow: Slow, mut done: watch::Receiver<bool>) -> R
     read.map_err(|_| format!("{slow:?}: still waited for"))?.map_err(told)?;
     let refused = answer.starts_with(b"HTTP/1.1 408") || answer.starts_with(b"HTTP/1.1 400");
     if refused { Ok(()) } else { Err(format!("{slow:?}: {}", answer.escape_ascii())) }
+}
+
+/// A shell's usual allowance of open files is fewer than the slow clients that the server must bear.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_takes_as_many_open_files_as_it_is_granted() {
+    let (database, folder) = (database().await, Folder::with(NOTES));
+    let start = Start {
+        command: "dev",
+        project: &folder.0,
+        data: &folder.join("data"),
+        database: Some(&database.urls),
+        args: &[],
+        env: &[],
+    };
+    let usual = start.command();
+    let mut narrow = Command::new("sh");
+    narrow
+        .args(["-c", "ulimit -Sn 128 && exec \"$0\" \"$@\""])
+        .arg(usual.get_program())
+        .args(usual.get_args());
+    for (name, value) in usual.get_envs() {
+        match value {
+            Some(value) => narrow.env(name, value),
+            None => narrow.env_remove(name),
+        };
+    }
+    let mut child = narrow.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = lines.map_while(Result::ok).any(|line| line.starts_with("ready "));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(ready);
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let values: Vec<&str> = files.split_whitespace().collect();
+    assert!(values[0] == values[1] && values[0] != "128", "{files}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
