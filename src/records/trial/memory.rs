@@ -429,10 +429,40 @@ impl<'a> Judge<'a> {
         }
         let holding: Vec<&WriteRule<'_>> =
             rules.iter().filter(|rule| self.holds(rule.when, before)).collect();
-        let Some(first) = holding.first() else {
+        if holding.is_empty() {
             self.blame_when(&permit, before);
             return None;
-        };
+        }
+        // The first rule whose `when` holds says what is set; if none admits the record then, each other that
+        // sets something else has its turn.
+        for (at, first) in holding.iter().enumerate() {
+            if holding.iter().take(at).any(|earlier| earlier.set == first.set) {
+                continue;
+            }
+            let reasons = self.judgement.reasons.len();
+            if let Some(record) = self.updated(&permit, &holding, first, (old, key), values) {
+                return Some(Outcome::Done(self.seen(&record, |_| true)));
+            }
+            // Why the later turns fail too would say the same in other words.
+            if at > 0 {
+                self.judgement.reasons.truncate(reasons);
+            }
+        }
+        // Covering rules whose `when` does not hold are reasons too.
+        let reasons = self.reasons_of(&permit, before);
+        self.judgement.reasons.extend(reasons);
+        None
+    }
+
+    /// The record that an update makes where `first` says what is set, if one of the rules admits it.
+    fn updated(
+        &mut self,
+        permit: &Permit,
+        rules: &[&WriteRule<'_>],
+        first: &WriteRule<'_>,
+        (old, key): (&Record, &[Value]),
+        values: &[(FieldId, Value)],
+    ) -> Option<Record> {
         let mut record = old.clone();
         for (field, value) in values {
             put(&mut record, *field, value.clone());
@@ -455,13 +485,7 @@ impl<'a> Judge<'a> {
             }
         }
         let scene = Scene { record: &record, old: Some(old), rows: &after };
-        if self.admits(&permit, &holding, &set, scene) {
-            return Some(Outcome::Done(self.seen(&record, |_| true)));
-        }
-        // Covering rules whose `when` does not hold are reasons too.
-        let reasons = self.reasons_of(&permit, before);
-        self.judgement.reasons.extend(reasons);
-        None
+        self.admits(permit, rules, &set, scene).then_some(record)
     }
 
     fn delete(&mut self, key: &[Value]) -> Option<Outcome> {
