@@ -631,12 +631,15 @@ impl Table {
                     )
                 });
                 let rows = format!("{collection}?id=in.({},{})", ids[0], ids[1]);
+                // Now and then in the other order: each then waits for the other until Postgres undoes one.
+                let again: Vec<String> =
+                    if self.dice.one_in(8) { keys.iter().rev().cloned().collect() } else { keys.clone() };
                 let (told, contended) = Self::race(
                     &self.stage,
                     gate,
                     vec![
                         Box::pin(self.ada.upsert_all(collection, &keys, 2)),
-                        Box::pin(self.ada.upsert_all(collection, &keys, 3)),
+                        Box::pin(self.ada.upsert_all(collection, &again, 3)),
                         Box::pin(self.bob.upsert_all(collection, &keys, 4)),
                         Box::pin(self.ada.patch(rows, json!({ "value": 9 }))),
                     ],

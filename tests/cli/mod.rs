@@ -2,5 +2,5 @@
 
 mod commands;
 mod following;
-mod seed;
 mod policy_test;
+mod seed;

@@ -5,12 +5,14 @@
 //! exists, and nothing else: no value, no count, no name, no error that depends on it.
 
 mod ask;
+mod deeds;
 mod ledger;
 mod oracle;
 mod random;
 mod reads;
 mod site;
 mod world;
+mod writes;
 
 use ledger::Ledger;
 use site::Site;
@@ -36,5 +38,22 @@ async fn every_read_shows_what_the_policy_text_says_and_nothing_else() {
         "matrix_reads",
         &format!("seed={SEED:#x} seconds={:.1}", started.elapsed().as_secs_f32()),
         10_000,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_write_does_what_the_policy_text_says_and_nothing_else() {
+    let site = Site::open().await;
+    let world = world::world();
+    site.fill(&world).await;
+    let ledger = Ledger::default();
+    let started = std::time::Instant::now();
+    let cells = writes::cells(&site.callers(), &world, SEED, if is_long() { 1 } else { 3 });
+    println!("seed={SEED:#x} cells={}", cells.len());
+    writes::walk(&site, &ledger, &world, &cells).await;
+    ledger.close(
+        "matrix_writes",
+        &format!("seed={SEED:#x} seconds={:.1}", started.elapsed().as_secs_f32()),
+        3_000,
     );
 }

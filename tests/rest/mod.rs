@@ -1,4 +1,5 @@
 //! `/rest/v1`, from outside.
 
 mod openapi;
+mod security;
 mod writes;

@@ -99,6 +99,8 @@ pub struct EmbedPlan {
     /// The name that parameters and the answer use.
     pub(crate) key: String,
     pub(crate) relationship: Relationship,
+    /// To read the relationship's junction, if it has one.
+    pub(crate) junction: Option<Permit>,
     /// Parents without a match are dropped.
     pub(crate) inner: bool,
     pub(crate) node: NodePlan,
@@ -171,14 +173,13 @@ impl NodePlan {
 
     /// Every collection whose rows this node looks at through embeds and conditions.
     pub(crate) fn reads(&self, found: &mut std::collections::BTreeSet<CollectionId>) {
-        if let Some(when) = self.permit.when() {
-            found.extend(when.reads());
-        }
-        for rule in self.permit.rules() {
-            found.extend(rule.when.reads());
-        }
+        reads_of(&self.permit, found);
         for embed in &self.embeds {
             found.insert(embed.relationship.target);
+            if let Some(junction) = &embed.junction {
+                found.insert(junction.collection());
+                reads_of(junction, found);
+            }
             embed.node.reads(found);
         }
     }
@@ -193,5 +194,15 @@ impl NodePlan {
             };
             (output.key.as_str(), yields)
         })
+    }
+}
+
+/// Every collection that a permit's conditions look at.
+fn reads_of(permit: &Permit, found: &mut std::collections::BTreeSet<CollectionId>) {
+    if let Some(when) = permit.when() {
+        found.extend(when.reads());
+    }
+    for rule in permit.rules() {
+        found.extend(rule.when.reads());
     }
 }

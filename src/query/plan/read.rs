@@ -1,5 +1,6 @@
 //! A read's syntax → a [`ReadPlan`].
 
+use super::relate::Related;
 use super::{Cast, Column, Context, EmbedPlan, NodePlan, OrderBy, Output, ReadPlan, Source, Yields};
 use crate::error::{Code, Error};
 use crate::model::{Action, Kind, Name, Scalar};
@@ -94,8 +95,8 @@ impl Context<'_> {
                 Error::new(Code::NotSupported).details("Spread embeds are not supported by this version")
             );
         }
-        let (relationship, permit) = self.relate(&plan.permit, embed)?;
-        let node = self.node(permit, &embed.node, depth + 1)?;
+        let Related { relationship, target, junction } = self.relate(&plan.permit, embed)?;
+        let node = self.node(target, &embed.node, depth + 1)?;
         let key = key(embed.key())?;
         if plan.embeds.iter().any(|other| other.key == key) {
             let message = format!("table name \"{key}\" specified more than once");
@@ -105,7 +106,7 @@ impl Context<'_> {
         if !node.outputs.is_empty() {
             plan.outputs.push(Output { key: key.clone(), source: Source::Embed(plan.embeds.len()) });
         }
-        plan.embeds.push(EmbedPlan { key, relationship, inner: embed.inner, node });
+        plan.embeds.push(EmbedPlan { key, relationship, junction, inner: embed.inner, node });
         Ok(())
     }
 

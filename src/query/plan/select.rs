@@ -127,12 +127,39 @@ impl Context<'_> {
         self.rows_that_qualify(sql, node, row, &mut glue);
     }
 
-    /// The relation's two fields are equal and neither is hidden on its row. Written so that indexes serve it.
+    /// The relation's two fields are equal, or a visible record of its junction holds them both, and none of them
+    /// is hidden on its row. Written so that indexes serve it.
     fn joined(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Join<'_>) {
         let relationship = &join.embed.relationship;
         let name = |id, field| &self.collection(id).field(field).name;
-        sql.column(row, name(relationship.target, relationship.foreign)).raw(" = ");
-        sql.column(join.parent_row, name(relationship.source, relationship.local));
+        let (foreign, local) =
+            (name(relationship.target, relationship.foreign), name(relationship.source, relationship.local));
+        match (&relationship.junction, &join.embed.junction) {
+            (Some(junction), Some(permit)) => {
+                let pair = sql.fresh();
+                let id = junction.collection;
+                sql.raw("exists (select 1 from public.")
+                    .name(&self.collection(id).name)
+                    .raw(" as ")
+                    .alias(pair);
+                sql.raw(" where ").column(pair, name(id, junction.far)).raw(" = ").column(row, foreign);
+                sql.raw(" and ").column(pair, name(id, junction.near)).raw(" = ");
+                sql.column(join.parent_row, local);
+                let masks = [junction.near, junction.far].map(|field| permit.mask(field));
+                for condition in permit.when().into_iter().chain(masks.into_iter().flatten()) {
+                    sql.raw(" and ");
+                    self.condition(sql, condition, pair);
+                }
+                sql.raw(")");
+            }
+            // A junction without a permit is no plan of ours: nothing is joined rather than too much.
+            (Some(_), None) => {
+                sql.raw("false");
+            }
+            (None, _) => {
+                sql.column(row, foreign).raw(" = ").column(join.parent_row, local);
+            }
+        }
         for (mask, row) in [
             (node.permit.mask(relationship.foreign), row),
             (join.parent.permit.mask(relationship.local), join.parent_row),
@@ -175,11 +202,22 @@ impl Context<'_> {
         }
     }
 
+    /// Whether a row has related rows. If looking for them can raise, it is done for rows that the caller may
+    /// see: an error would say that some other row leads there.
     fn exists(&self, sql: &mut Sql, join: Join<'_>) {
+        let when = join.parent.permit.when().filter(|_| join.embed.node.is_risky());
+        if let Some(when) = when {
+            sql.raw("case when ");
+            self.condition(sql, when, join.parent_row);
+            sql.raw(" then ");
+        }
         let row = sql.fresh();
         sql.raw("exists (select 1 from ");
         self.rows_from(sql, &join.embed.node, row, Some(join));
         sql.raw(")");
+        if when.is_some() {
+            sql.raw(" end");
+        }
     }
 
     pub(super) fn order(&self, sql: &mut Sql, node: &NodePlan, row: Alias) {
@@ -280,10 +318,9 @@ impl Context<'_> {
                 self.group(sql, node, row, terms, " or ", "false", *negated, positive)
             }
             Predicate::Related { embed, exists } => {
-                if !exists {
-                    sql.raw("not ");
-                }
+                sql.raw(if *exists { "(" } else { "not (" });
                 self.exists(sql, Join { embed: &node.embeds[*embed], parent: node, parent_row: row });
+                sql.raw(")");
             }
             Predicate::Test { column, test, negated } => {
                 let positive = positive && !negated;
@@ -444,7 +481,8 @@ impl Context<'_> {
         let by_key = std::iter::once(&collection.primary_key)
             .chain(&collection.unique)
             .any(|key| key.iter().all(|field| is_equal(node, *field)));
-        if by_key && node.embeds.is_empty() { Cost::Cheap } else { Cost::Unknown }
+        // One row is enough for a pattern to take its time.
+        if by_key && node.embeds.is_empty() && !node.is_risky() { Cost::Cheap } else { Cost::Unknown }
     }
 
     /// A read is cheap by its key, or where the front of an index bounds its rows and already has them in order.

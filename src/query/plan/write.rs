@@ -425,7 +425,7 @@ impl Context<'_> {
         };
         for (at, record) in body.records.iter().enumerate() {
             let place = if body.single { String::new() } else { format!("/{at}") };
-            let mut value = record.to_value();
+            let mut value = record.to_value()?;
             if let serde_json::Value::Object(members) = &mut value {
                 members.retain(|name, _| names.iter().any(|known| known == name));
             }
