@@ -17,7 +17,7 @@ use crate::model::Action;
 use crate::query::body::Body;
 use crate::query::parse::{self, Bounds};
 use crate::query::plan::{Context, DeletePlan, InsertOptions, InsertPlan, ReadPlan, UpdatePlan, WritePlan};
-use crate::query::preferences::{Count, Preferences, Return};
+use crate::query::preferences::{Preferences, Return};
 use crate::query::request::Node;
 use crate::read::{self, Database};
 use crate::records::{self, Written};
@@ -41,7 +41,7 @@ pub(super) async fn read(
     let plan = ReadPlan::new(context, &collection, &node)?;
     let worker = worker(&request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
-    let page = read::page(database, context, &plan, asked.preferences.count.is_some()).await?;
+    let page = read::page(database, context, &plan, asked.preferences.count).await?;
     let offset = plan.node.offset();
     let status = match answer::page_status(&page, offset) {
         Ok(status) => status,
@@ -210,11 +210,6 @@ impl Asked {
         headers::schema(request)?;
         let media = headers::media(request)?;
         let preferences = headers::preferences(request)?;
-        if let Some(count @ (Count::Planned | Count::Estimated)) = preferences.count {
-            let name = if count == Count::Planned { "planned" } else { "estimated" };
-            return Err(Error::new(Code::NotSupported)
-                .details(format!("count={name} is not supported by this version")));
-        }
         let parameters = parse::parameters(request.query_string())?;
         let bounds = Bounds {
             embed_depth: limits.embed_depth,
