@@ -1,4 +1,6 @@
 //! `/rest/v1`, from outside.
 
+mod answers;
 mod embeds;
+mod put;
 mod writes;

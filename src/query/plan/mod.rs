@@ -4,6 +4,7 @@
 //! whoever reads these types knows what a request can be.
 
 mod operand;
+mod put;
 mod read;
 mod relate;
 mod select;
