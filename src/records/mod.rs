@@ -45,7 +45,7 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
             Cost::Unknown => database.pool.query(&statement.sql).await,
         };
         match outcome {
-            Ok(rows) => return Ok(written(plan, rows)),
+            Ok(rows) => return Ok(written(plan, &statement, rows)),
             // The transaction was undone because another one came between: starting over is safe.
             Err(error) if attempt < ATTEMPTS && matches!(error.sqlstate(), Some("40001" | "40P01")) => {
                 attempt += 1;
@@ -69,9 +69,21 @@ async fn judged(
     statement: &WriteStatement,
 ) -> Result<Vec<Row>, DbError> {
     let transaction = database.pool.begin().await?;
-    let rows = within(&transaction, context, plan, way, statement).await?;
-    transaction.commit().await?;
-    Ok(rows)
+    match within(&transaction, context, plan, way, statement).await {
+        Ok(rows) => {
+            transaction.commit().await?;
+            Ok(rows)
+        }
+        Err(refusal) => {
+            // A refusal is an everyday thing and need not cost the connection; without one there is nothing to undo.
+            if !refusal.is_unavailable()
+                && let Err(error) = transaction.rollback().await
+            {
+                tracing::debug!(%error, "a refused write was undone by the end of its connection");
+            }
+            Err(refusal)
+        }
+    }
 }
 
 /// Runs a write inside a transaction that somebody else began and will end.
@@ -87,7 +99,7 @@ pub async fn write_within(tx: &Tx, context: Context<'_>, plan: &WritePlan) -> Re
         tx.batch("savepoint way").await.map_err(DbError::into_error)?;
         let statement = plan.statement(context, way);
         match within(tx, context, plan, way, &statement).await {
-            Ok(rows) => return Ok(written(plan, rows)),
+            Ok(rows) => return Ok(written(plan, &statement, rows)),
             Err(error) if way + 1 < plan.ways() && error.sqlstate() == Some("42501") => {
                 tx.batch("rollback to savepoint way").await.map_err(DbError::into_error)?;
                 way += 1;
@@ -109,14 +121,17 @@ async fn within(
         return Ok(written);
     }
     let keys = written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned();
-    tx.query(&plan.judge(context, way, keys.clone())).await?;
-    tx.query(&plan.read_back(context, keys)).await
+    let (judge, read) = (plan.judge(context, way, keys.clone()), plan.read_back(context, keys));
+    // Sent together. After a refusal the reading fails too, which says nothing new.
+    let (judged, rows) = futures_util::future::join(tx.query(&judge), tx.query(&read)).await;
+    judged.and(rows)
 }
 
-fn written(plan: &WritePlan, rows: Vec<Row>) -> Written {
+fn written(plan: &WritePlan, statement: &WriteStatement, rows: Vec<Row>) -> Written {
     let number =
         |row: &Row, column| row.integer(column).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
     match plan.represented() {
+        None if statement.a_row_each => Written { affected: rows.len() as u64, ..Written::default() },
         None => {
             let affected = rows.first().map_or(0, |row| number(row, 0));
             let inserted = plan.merges().then(|| rows.first().map_or(0, |row| number(row, 1)));

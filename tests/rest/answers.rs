@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio_postgres::SimpleQueryMessage;
 
 use crate::support::caller::{Answer, Caller};
 use crate::support::server::{Folder, Server};
@@ -180,8 +181,12 @@ async fn estimates_come_from_the_planner_and_tell_of_nothing_unseen() {
         .unwrap();
     let anonymous = stage.anonymous();
     let explained = async |sql: &str| {
-        let row = owner.query_one(&format!("explain (format json) {sql}"), &[]).await.unwrap();
-        let plan: Value = row.get(0);
+        let answered = owner.simple_query(&format!("explain (format json) {sql}")).await.unwrap();
+        let plan = answered.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let plan: Value = serde_json::from_str(plan.unwrap()).unwrap();
         plan[0]["Plan"]["Plan Rows"].as_u64()
     };
     // Everything is seen: the planner's own figure, which is right for the whole and made up for a filter.

@@ -2,5 +2,7 @@
 
 mod answers;
 mod embeds;
+mod openapi;
 mod put;
+mod security;
 mod writes;

@@ -3,6 +3,7 @@
 //! A plan is a plain value. It cannot be built without a [`Permit`] for each collection it touches, and
 //! whoever reads these types knows what a request can be.
 
+mod given;
 mod operand;
 mod put;
 mod read;

@@ -278,11 +278,22 @@ impl Context<'_> {
         sql.raw(") as ").alias(inner).raw(")");
     }
 
+    /// Whether a row has related rows. If looking for them can raise, it is done for rows that the caller may
+    /// see: an error would say that some other row leads there.
     fn exists(&self, sql: &mut Sql, join: Join<'_>) {
+        let when = join.parent.permit.when().filter(|_| join.embed.node.is_risky());
+        if let Some(when) = when {
+            sql.raw("case when ");
+            self.condition(sql, when, join.parent_row);
+            sql.raw(" then ");
+        }
         let row = sql.fresh();
         sql.raw("exists (select 1 from ");
         self.rows_from(sql, &join.embed.node, row, Some(join));
         sql.raw(")");
+        if when.is_some() {
+            sql.raw(" end");
+        }
     }
 
     pub(super) fn order(&self, sql: &mut Sql, node: &NodePlan, row: Alias) {
@@ -383,10 +394,9 @@ impl Context<'_> {
                 self.group(sql, node, row, terms, " or ", "false", *negated, positive)
             }
             Predicate::Related { embed, exists } => {
-                if !exists {
-                    sql.raw("not ");
-                }
+                sql.raw(if *exists { "(" } else { "not (" });
                 self.exists(sql, Join { embed: &node.embeds[*embed], parent: node, parent_row: row });
+                sql.raw(")");
             }
             Predicate::Test { column, test, negated } => {
                 let positive = positive && !negated;
@@ -547,7 +557,8 @@ impl Context<'_> {
         let by_key = std::iter::once(&collection.primary_key)
             .chain(&collection.unique)
             .any(|key| key.iter().all(|field| is_equal(node, *field)));
-        if by_key && node.embeds.is_empty() { Cost::Cheap } else { Cost::Unknown }
+        // One row is enough for a pattern to take its time.
+        if by_key && node.embeds.is_empty() && !node.is_risky() { Cost::Cheap } else { Cost::Unknown }
     }
 
     /// A read is cheap by its key, or where the front of an index bounds its rows and already has them in order.
@@ -604,16 +615,21 @@ fn is_equal(node: &NodePlan, field: FieldId) -> bool {
 /// Puts `where` before the first condition and `and` before the others.
 pub(super) struct Glue {
     first: &'static str,
+    then: &'static str,
 }
 
 impl Glue {
     pub(super) fn where_clause() -> Glue {
-        Glue { first: " where " }
+        Glue { first: " where ", then: " and " }
+    }
+
+    pub(super) fn from_clause() -> Glue {
+        Glue { first: " from ", then: ", " }
     }
 
     pub(super) fn put(&mut self, sql: &mut Sql) {
         sql.raw(self.first);
-        self.first = " and ";
+        self.first = self.then;
     }
 }
 
