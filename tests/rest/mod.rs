@@ -1,6 +1,8 @@
 //! `/rest/v1`, from outside.
 
+mod answers;
 mod embeds;
 mod openapi;
+mod put;
 mod security;
 mod writes;

@@ -1,4 +1,4 @@
-//! GET, HEAD, POST, PATCH, DELETE and OPTIONS on `/rest/v1/{collection}`.
+//! GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS on `/rest/v1/{collection}`.
 
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use crate::model::Action;
 use crate::query::body::Body;
 use crate::query::parse::{self, Bounds};
 use crate::query::plan::{Context, DeletePlan, InsertOptions, InsertPlan, ReadPlan, UpdatePlan, WritePlan};
-use crate::query::preferences::{Count, Preferences, Return};
+use crate::query::preferences::{Preferences, Return};
 use crate::query::request::Node;
 use crate::read::{self, Database};
 use crate::records::{self, Written};
@@ -41,7 +41,7 @@ pub(super) async fn read(
     let plan = ReadPlan::new(context, &collection, &node)?;
     let worker = worker(&request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
-    let page = read::page(database, context, &plan, asked.preferences.count.is_some()).await?;
+    let page = read::page(database, context, &plan, asked.preferences.count).await?;
     let offset = plan.node.offset();
     let status = match answer::page_status(&page, offset) {
         Ok(status) => status,
@@ -90,7 +90,7 @@ pub(super) async fn create(
         &collection,
         &body,
         &options,
-        (node, asked.media == Media::Object),
+        (node, asked.media.singular()),
     )?);
     let worker = worker(&request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
@@ -121,6 +121,42 @@ pub(super) async fn create(
     }
 }
 
+/// `PUT`: one whole record under its key.
+pub(super) async fn put(
+    request: HttpRequest,
+    caller: Caller,
+    app: web::Data<App>,
+    collection: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Failure> {
+    let catalog = app.catalog()?;
+    let context = Context { catalog: &catalog, principal: &caller.0 };
+    let asked = Asked::of(&request, &catalog.limits)?;
+    context.permit(&collection, Action::Create)?;
+    let body = asked.body(&request, payload, &catalog.limits).await?;
+    let answer = (asked.represented(), asked.media.singular());
+    let options = asked.insert_options()?;
+    let plan =
+        WritePlan::Insert(InsertPlan::put(context, &collection, &asked.node, &body, &options, answer)?);
+    let worker = worker(&request)?;
+    let database = Database { lanes: worker.lanes(), pool: app.pool() };
+    let written = records::write(database, context, &plan).await?;
+    asked.count_is_right(&written)?;
+    let status = match (written.inserted, plan.represented()) {
+        (Some(inserted), _) if inserted > 0 => StatusCode::CREATED,
+        (Some(_) | None, Some(_)) => StatusCode::OK,
+        (Some(_) | None, None) => StatusCode::NO_CONTENT,
+    };
+    let mut response = answer::start(status, &asked.preferences);
+    match plan.represented() {
+        Some(node) => {
+            let bytes = answer::body(node, &written.rows, asked.media)?;
+            Ok(response.insert_header((header::CONTENT_TYPE, asked.media.content_type())).body(bytes))
+        }
+        None => Ok(response.finish()),
+    }
+}
+
 /// `PATCH`: the records that the filter names.
 pub(super) async fn update(
     request: HttpRequest,
@@ -135,7 +171,7 @@ pub(super) async fn update(
     context.permit(&collection, Action::Update)?;
     let body = asked.body(&request, payload, &catalog.limits).await?;
     let options = InsertOptions { columns: asked.columns.clone(), ..InsertOptions::default() };
-    let answer = (asked.represented(), asked.media == Media::Object);
+    let answer = (asked.represented(), asked.media.singular());
     let plan =
         WritePlan::Update(UpdatePlan::new(context, &collection, &asked.node, &body, &options, answer)?);
     changed(&request, &app, context, plan, &asked, true).await
@@ -151,7 +187,7 @@ pub(super) async fn delete(
     let catalog = app.catalog()?;
     let context = Context { catalog: &catalog, principal: &caller.0 };
     let asked = Asked::of(&request, &catalog.limits)?;
-    let answer = (asked.represented(), asked.media == Media::Object);
+    let answer = (asked.represented(), asked.media.singular());
     let plan = WritePlan::Delete(DeletePlan::new(context, &collection, &asked.node, answer)?);
     changed(&request, &app, context, plan, &asked, false).await
 }
@@ -187,16 +223,13 @@ async fn changed(
 /// `OPTIONS` that is no preflight: what may be done here, whoever asks.
 pub(super) async fn options() -> HttpResponse {
     HttpResponse::Ok()
-        .insert_header((header::ALLOW, "OPTIONS,GET,HEAD,POST,PATCH,DELETE"))
+        .insert_header((header::ALLOW, "OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"))
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .finish()
 }
 
-/// Methods of the dialect that are not built, and those that are none of it.
+/// Methods that are none of the dialect's.
 pub(super) async fn other(request: HttpRequest) -> Result<HttpResponse, Failure> {
-    if *request.method() == Method::PUT {
-        return Err(Failure(Error::new(Code::NotSupported).details("PUT is not supported by this version")));
-    }
     Err(Failure(Error::with(Code::Method, format!("Unsupported HTTP method: {}", request.method()))))
 }
 
@@ -214,11 +247,6 @@ impl Asked {
         headers::schema(request)?;
         let media = headers::media(request)?;
         let preferences = headers::preferences(request)?;
-        if let Some(count @ (Count::Planned | Count::Estimated)) = preferences.count {
-            let name = if count == Count::Planned { "planned" } else { "estimated" };
-            return Err(Error::new(Code::NotSupported)
-                .details(format!("count={name} is not supported by this version")));
-        }
         let parameters = parse::parameters(request.query_string())?;
         let bounds = Bounds {
             embed_depth: limits.embed_depth,
@@ -252,7 +280,7 @@ impl Asked {
     /// One record was asked for, so one must have been written: more than one were not written at all.
     fn count_is_right(&self, written: &Written) -> Result<(), Error> {
         match usize::try_from(written.affected) {
-            Ok(found) if self.media == Media::Object && found != 1 => Err(answer::not_singular(found)),
+            Ok(found) if self.media.singular() && found != 1 => Err(answer::not_singular(found)),
             Ok(_) | Err(_) => Ok(()),
         }
     }

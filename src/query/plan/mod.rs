@@ -5,6 +5,7 @@
 
 mod given;
 mod operand;
+mod put;
 mod read;
 mod relate;
 mod select;
