@@ -1,3 +1,4 @@
 //! `/rest/v1`, from outside.
 
+mod forms;
 mod writes;
