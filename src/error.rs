@@ -39,8 +39,6 @@ pub enum Code {
     /// More rows would be affected than `max-affected` allows.
     MaxAffected,
     Path,
-    /// The root of the REST dialect, which describes nothing yet.
-    Root,
     /// Part of the dialect that is not built.
     NotSupported,
     NoRelationship,
@@ -93,7 +91,6 @@ impl Code {
             Code::AggregatesOff => ("PGRST123", 400, "Use of aggregate functions is not allowed"),
             Code::MaxAffected => ("PGRST124", 400, "Query result exceeds max-affected preference constraint"),
             Code::Path => ("PGRST125", 404, "Invalid path specified in request URL"),
-            Code::Root => ("PGRST126", 404, "Root endpoint metadata is disabled"),
             Code::NotSupported => ("PGRST127", 400, "Feature not implemented"),
             Code::NoRelationship => ("PGRST200", 400, "Could not find a relationship"),
             Code::AmbiguousRelationship => ("PGRST201", 300, "More than one relationship was found"),

@@ -144,30 +144,17 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_command_on_the_blogs_page_answers_what_the_page_says() {
-    let libraries = libraries();
-    let page =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/blog/README.md")).unwrap();
-    let mut shown = shown(&page);
-    let database = database().await;
-    let checkout = Checkout::start("examples/blog", &database.urls);
-    // What a page starts in another terminal is started here; what it says then is compared all the same.
-    let first = shown.remove(0);
-    assert_eq!(first.command, "cargo run -- dev examples/blog");
-    let banner = format!("{}\nready {}", checkout.server.banner.join("\n"), checkout.server.url);
-    assert!(fits(&banner.replace(&checkout.server.url, ADDRESS), &first.answer), "{banner}");
-    // What it installs was installed, in the same version, by the set-up of the tests.
-    let project = checkout.folder.join("examples/blog");
-    symlink(libraries.join("node_modules"), project.join("node_modules")).unwrap();
-    let version = |manifest: &Path| -> serde_json::Value {
-        let manifest: serde_json::Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
-        manifest["dependencies"]["@supabase/supabase-js"].clone()
-    };
-    assert_eq!(version(&project.join("package.json")), version(&libraries.join("package.json")));
+/// The repository, as the tests were built from it.
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs the commands of a page and compares what they answer with what the page says. Returns how many there were.
+fn compare(page: &str, shown: &[Shown], checkout: &Checkout) -> usize {
     let commands: Vec<String> = shown
         .iter()
         .map(|one| match one.command.as_str() {
+            // What it installs was installed, in the same version, by the set-up of the tests.
             install if install.starts_with("npm install ") => "true".to_owned(),
             command => command.to_owned(),
         })
@@ -176,12 +163,79 @@ async fn every_command_on_the_blogs_page_answers_what_the_page_says() {
     for (shown, answer) in shown.iter().zip(&answers) {
         assert!(
             fits(answer, &shown.answer),
-            "examples/blog/README.md:{}: $ {}\nanswers\n{answer}\nand the page says\n{}",
+            "{page}:{}: $ {}\nanswers\n{answer}\nand the page says\n{}",
             shown.line,
             shown.command,
             shown.answer
         );
     }
-    assert!(shown.len() >= 20, "some commands were not found: {}", shown.len());
-    println!("PASS examples {} commands of the blog's page", shown.len() + 1);
+    shown.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_on_the_blogs_page_answers_what_the_page_says() {
+    let libraries = libraries();
+    let page = fs::read_to_string(repository().join("examples/blog/README.md")).unwrap();
+    let mut shown = shown(&page);
+    let database = database().await;
+    let checkout = Checkout::start("examples/blog", &database.urls);
+    // What a page starts in another terminal is started here; what it says then is compared all the same.
+    let first = shown.remove(0);
+    assert_eq!(first.command, "cargo run -- dev examples/blog");
+    let banner = format!("{}\nready {}", checkout.server.banner.join("\n"), checkout.server.url);
+    assert!(fits(&banner.replace(&checkout.server.url, ADDRESS), &first.answer), "{banner}");
+    let project = checkout.folder.join("examples/blog");
+    symlink(libraries.join("node_modules"), project.join("node_modules")).unwrap();
+    let version = |manifest: &Path| -> serde_json::Value {
+        let manifest: serde_json::Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
+        manifest["dependencies"]["@supabase/supabase-js"].clone()
+    };
+    assert_eq!(version(&project.join("package.json")), version(&libraries.join("package.json")));
+    let compared = compare("examples/blog/README.md", &shown, &checkout);
+    assert!(compared >= 25, "some commands were not found: {compared}");
+    println!("PASS examples {compared} commands of the blog's page");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_page_shows_requests_that_work() {
+    let page = fs::read_to_string(repository().join("README.md")).unwrap();
+    let database = database().await;
+    let checkout = Checkout::start("examples/blog", &database.urls);
+    let compared = compare("README.md", &shown(&page), &checkout);
+    assert_eq!(compared, 7);
+}
+
+#[test]
+fn the_first_page_shows_a_project_that_holds_its_own_tests() {
+    let page = fs::read_to_string(repository().join("README.md")).unwrap();
+    let project = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = Folder::with(&[("basewright.yaml", project)]);
+    let output = basewright().args(["policy", "test", "--memory-only"]).arg(&folder.0).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("3 cases passed"), "{said}");
+}
+
+#[test]
+fn the_first_page_names_every_command_and_every_variable() {
+    let page = fs::read_to_string(repository().join("README.md")).unwrap();
+    let help = |words: &[&str]| {
+        let output = basewright().args(words).arg("--help").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let overview = help(&[]);
+    let commands = overview.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    for line in commands.lines().filter(|line| !line.trim().is_empty()) {
+        let command = line.split_whitespace().next().unwrap();
+        assert!(command == "help" || page.contains(&format!("`basewright {command} ")), "{command}");
+    }
+    for command in ["dev", "serve"] {
+        let help = help(&[command]);
+        let named = help.split("[env: ").skip(1).filter_map(|rest| rest.split('=').next());
+        let named: Vec<&str> = named.collect();
+        assert!(named.len() >= 8, "{help}");
+        for variable in named {
+            assert!(page.contains(&format!("`{variable}`")), "{variable} of {command}");
+        }
+    }
 }

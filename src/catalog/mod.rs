@@ -11,7 +11,7 @@ use crate::model::{Collection, CollectionId, Collections};
 use crate::policy::{Policies, PolicyFault, Role, Rule};
 
 pub use limits::Limits;
-pub use relationship::{Cardinality, Relationship};
+pub use relationship::{Cardinality, Junction, Relationship};
 pub use validator::{Validator, ValidatorFault};
 
 /// One version of a project, compiled.

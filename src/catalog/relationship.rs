@@ -11,6 +11,8 @@ pub enum Cardinality {
     OneToMany,
     /// Their relation field refers to our key and is unique: an object or null.
     OneToOne,
+    /// A junction refers to both: an array.
+    ManyToMany,
 }
 
 impl Cardinality {
@@ -20,13 +22,14 @@ impl Cardinality {
             Cardinality::ManyToOne => "many-to-one",
             Cardinality::OneToMany => "one-to-many",
             Cardinality::OneToOne => "one-to-one",
+            Cardinality::ManyToMany => "many-to-many",
         }
     }
 
     pub fn to_one(self) -> bool {
         match self {
             Cardinality::ManyToOne | Cardinality::OneToOne => true,
-            Cardinality::OneToMany => false,
+            Cardinality::OneToMany | Cardinality::ManyToMany => false,
         }
     }
 }
@@ -37,23 +40,40 @@ pub struct Relationship {
     pub cardinality: Cardinality,
     /// The collection that embeds.
     pub source: CollectionId,
-    /// Its field: `local = foreign` joins the two.
+    /// Its field: `local = foreign` joins the two, unless a junction stands between them.
     pub local: FieldId,
     /// The collection that is embedded.
     pub target: CollectionId,
     pub foreign: FieldId,
-    /// The foreign key's name.
+    /// The foreign key's name; with a junction, of its key that refers to the target.
     pub constraint: Name,
     /// The name by which the target of the foreign key knows the referring records.
     pub inverse: Name,
+    /// What stands between the two: there if and only if it is many-to-many.
+    pub junction: Option<Junction>,
+}
+
+/// A collection whose primary key includes a relation to either side: each of its records joins one pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Junction {
+    pub collection: CollectionId,
+    /// Its field that holds the source's `local`.
+    pub near: FieldId,
+    /// Its field that holds the target's `foreign`.
+    pub far: FieldId,
+    /// The name of the foreign key behind `near`; the other one's is the relationship's own.
+    pub near_constraint: Name,
 }
 
 impl Relationship {
-    /// The collection and the field that hold the foreign key.
+    /// The collection and the field that hold the foreign key; with a junction, the one that refers to the target.
     pub fn referring(&self) -> (CollectionId, FieldId) {
-        match self.cardinality {
-            Cardinality::ManyToOne => (self.source, self.local),
-            Cardinality::OneToMany | Cardinality::OneToOne => (self.target, self.foreign),
+        match (&self.junction, self.cardinality) {
+            (Some(junction), _) => (junction.collection, junction.far),
+            (None, Cardinality::ManyToOne) => (self.source, self.local),
+            (None, Cardinality::OneToMany | Cardinality::OneToOne | Cardinality::ManyToMany) => {
+                (self.target, self.foreign)
+            }
         }
     }
 }
@@ -77,6 +97,7 @@ pub(super) fn of(collections: &Collections) -> Vec<Vec<Relationship>> {
                 foreign: key,
                 constraint: constraint.clone(),
                 inverse: inverse.clone(),
+                junction: None,
             });
         }
     }
@@ -95,8 +116,37 @@ pub(super) fn of(collections: &Collections) -> Vec<Vec<Relationship>> {
             }
         })
         .collect();
-    for inverse in inverses {
+    let through = through_junctions(collections, &by_source);
+    for inverse in inverses.into_iter().chain(through) {
         by_source[usize::from(inverse.source.0)].push(inverse);
     }
     by_source
+}
+
+/// The many-to-many relationships: every two relations of a collection that are part of its primary key, both ways.
+fn through_junctions(collections: &Collections, own: &[Vec<Relationship>]) -> Vec<Relationship> {
+    let mut found = Vec::new();
+    for ((id, collection), relations) in collections.iter().zip(own) {
+        let keyed = || relations.iter().filter(|relation| collection.primary_key.contains(&relation.local));
+        for near in keyed() {
+            for far in keyed().filter(|far| far.local != near.local) {
+                found.push(Relationship {
+                    cardinality: Cardinality::ManyToMany,
+                    source: near.target,
+                    local: near.foreign,
+                    target: far.target,
+                    foreign: far.foreign,
+                    constraint: far.constraint.clone(),
+                    inverse: far.inverse.clone(),
+                    junction: Some(Junction {
+                        collection: id,
+                        near: near.local,
+                        far: far.local,
+                        near_constraint: near.constraint.clone(),
+                    }),
+                });
+            }
+        }
+    }
+    found
 }

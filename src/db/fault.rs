@@ -169,6 +169,8 @@ fn refused(report: &Report) -> Error {
         "23505" => Error::with(code, "a record with this value exists already"),
         "23514" => Error::with(code, "a value is outside what is allowed"),
         "23P01" => Error::with(code, "the record conflicts with another one"),
+        // Too long for an index, too many columns: Postgres would name indexes, and by them fields.
+        _ if state.starts_with("54") => Error::with(code, "the request goes beyond a limit of the database"),
         "57014" => Error::with(code, "the request asked for too much work and was cancelled"),
         "55P03" | "40001" | "40P01" => {
             Error::with(code, "the request met another one at work on the same records; try again")
@@ -176,7 +178,7 @@ fn refused(report: &Report) -> Error {
         }
         _ => match state.get(..2).unwrap_or_default() {
             // What the caller sent does not fit: Postgres' own sentence, which speaks of the caller's input.
-            "21" | "22" | "42" | "0A" | "54" | "P0" | "BW" => Error::with(code, report.message.clone()),
+            "21" | "22" | "42" | "0A" | "P0" | "BW" => Error::with(code, report.message.clone()),
             // The rest speaks of the server or may speak of rows.
             _ => Error::new(code),
         },
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn values_of_rows_never_reach_the_answer() {
-        for state in ["23505", "23503", "23514", "23502", "XX000", "58030"] {
+        for state in ["23505", "23503", "23514", "23502", "54000", "XX000", "58030"] {
             let error = reported(state).into_error();
             let told = format!("{} {:?} {:?}", error.message, error.details, error.hint);
             assert!(!told.contains("secret@example.org") && !told.contains("message of"), "{state}: {told}");

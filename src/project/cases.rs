@@ -1,5 +1,9 @@
 //! Reads `tests:`: names looked up, values of their fields' kinds, and every case one that can fail.
 
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
 use super::fault::{At, Faults, listed};
 use super::gather::Definition;
 use super::generate::Generator;
@@ -49,7 +53,9 @@ impl Words<'_> {
         };
         let file = faults.path(at.file).to_owned();
         let given = self.complete(rows, faults)?;
-        Some(Tests { file, given, cases })
+        let mut names = HashMap::new();
+        name_uuids(node, &mut names);
+        Some(Tests { file, given, cases, names })
     }
 
     fn given(&self, node: &Node, rows: &mut Rows, faults: &mut Faults<'_>) {
@@ -411,6 +417,21 @@ impl Words<'_> {
 
 pub(super) fn ungenerated(field: &Field, at: At, faults: &mut Faults<'_>) {
     faults.add(at, format!("no value for the required field `{}` can be made up: write one", field.name));
+}
+
+/// Collects the words that may stand for uuids: `ada`, and the `p1` of `posts/p1`.
+fn name_uuids(node: &Node, names: &mut HashMap<Uuid, String>) {
+    match &node.tree {
+        Tree::Scalar(text, _) => {
+            let text = text.rsplit(['/', ':']).next().unwrap_or_default();
+            for word in text.split([',', '+']).map(str::trim).filter(|word| !word.is_empty()) {
+                names.insert(named_uuid(word), word.to_owned());
+            }
+        }
+        Tree::List(items) => items.iter().for_each(|item| name_uuids(item, names)),
+        Tree::Map(entries) => entries.iter().for_each(|(_, value)| name_uuids(value, names)),
+        Tree::Bad => {}
+    }
 }
 
 /// A scalar as written, for titles.

@@ -15,6 +15,8 @@
 //! A caller is `anon`, `service` or `user:NAME`, and `user:NAME+ROLE+ROLE` with granted roles. A record is
 //! `COLLECTION/KEY`, and `COLLECTION/KEY,KEY` where the key is several fields.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use crate::model::{Action, Collection, CollectionId, FieldId, Name, Principal, Record, Value};
@@ -34,6 +36,8 @@ pub struct Tests {
     pub file: String,
     pub given: Given,
     pub cases: Vec<Case>,
+    /// What the file calls the uuids that its bare names stand for. A text that is no name may be among them.
+    pub names: HashMap<Uuid, String>,
 }
 
 /// What stands in the database before each case. A case's writes are not seen by the next.

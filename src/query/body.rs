@@ -33,12 +33,28 @@ impl Members {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
-    /// The record as a JSON value, for validation.
-    pub fn to_value(&self) -> Json {
+    /// The record as a JSON value, for validation. A number beyond every double stands as the largest one: its
+    /// kind and its bounds are judged by that, and what is stored are the caller's own digits.
+    ///
+    /// # Errors
+    /// PGRST102 for what cannot be judged: half of a surrogate pair, or such a number inside of an array or object.
+    pub fn to_value(&self) -> Result<Json, Error> {
         let member = |(name, value): &(String, Box<RawValue>)| {
-            (name.clone(), serde_json::from_str(value.get()).unwrap_or(Json::Null))
+            let text = value.get();
+            let json = serde_json::from_str(text).or_else(|error| huge(text).ok_or(error));
+            json.map(|json| (name.clone(), json))
+                .map_err(|error| Error::new(Code::Body).details(format!("member {name:?}: {error}")))
         };
-        Json::Object(self.0.iter().map(member).collect())
+        self.0.iter().map(member).collect::<Result<_, _>>().map(Json::Object)
+    }
+}
+
+/// What stands for a number that is too large for the parser. The text is one JSON token, and was refused.
+fn huge(text: &str) -> Option<Json> {
+    match text.as_bytes().first()? {
+        b'-' => Some(Json::from(f64::MIN)),
+        b'0'..=b'9' => Some(Json::from(f64::MAX)),
+        _ => None,
     }
 }
 
@@ -203,6 +219,27 @@ mod tests {
         }
         assert!(refusal(&format!("{}1{}", "[".repeat(70), "]".repeat(70))).contains("nested deeper"));
         assert!(Body::parse(b"{\"a\": \"\xff\"}", &Limits::default()).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_refused_and_never_taken_for_null() {
+        let read =
+            |text: &str| Body::parse(text.as_bytes(), &Limits::default()).unwrap().records[0].to_value();
+        for text in [
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\udc00x"}"#,
+            r#"{"a":["\ud800"]}"#,
+            r#"{"a":{"b":1e400}}"#,
+            r#"{"a":[-1e400]}"#,
+        ] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.code, Code::Body, "{text}");
+        }
+        // A decimal may be larger than a double: it is a number all the same, and larger than every bound.
+        assert_eq!(
+            read(r#"{"a":1e400,"b":-1e400}"#).unwrap(),
+            serde_json::json!({ "a": f64::MAX, "b": f64::MIN })
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! question of syntax.
 
 pub mod body;
+pub mod openapi;
 pub mod parse;
 pub mod plan;
 pub mod preferences;

@@ -69,9 +69,21 @@ async fn judged(
     statement: &WriteStatement,
 ) -> Result<Vec<Row>, DbError> {
     let transaction = database.pool.begin().await?;
-    let rows = within(&transaction, context, plan, way, statement).await?;
-    transaction.commit().await?;
-    Ok(rows)
+    match within(&transaction, context, plan, way, statement).await {
+        Ok(rows) => {
+            transaction.commit().await?;
+            Ok(rows)
+        }
+        Err(refusal) => {
+            // A refusal is an everyday thing and need not cost the connection; without one there is nothing to undo.
+            if !refusal.is_unavailable()
+                && let Err(error) = transaction.rollback().await
+            {
+                tracing::debug!(%error, "a refused write was undone by the end of its connection");
+            }
+            Err(refusal)
+        }
+    }
 }
 
 /// Runs a write inside a transaction that somebody else began and will end.
@@ -109,8 +121,10 @@ async fn within(
         return Ok(written);
     }
     let keys = written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned();
-    tx.query(&plan.judge(context, way, keys.clone())).await?;
-    tx.query(&plan.read_back(context, keys)).await
+    let (judge, read) = (plan.judge(context, way, keys.clone()), plan.read_back(context, keys));
+    // Sent together. After a refusal the reading fails too, which says nothing new.
+    let (judged, rows) = futures_util::future::join(tx.query(&judge), tx.query(&read)).await;
+    judged.and(rows)
 }
 
 fn written(plan: &WritePlan, statement: &WriteStatement, rows: Vec<Row>) -> Written {

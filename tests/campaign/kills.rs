@@ -1,4 +1,4 @@
-//! The server and its Postgres are killed, again and again, while clients write.
+//! The server, its Postgres and single sessions of it are killed, again and again, while clients write.
 //!
 //! Every client keeps a ledger: what it sent, and what it was told. No request is sent twice. At the end each
 //! acknowledged write must be there once, as it was sent; a request without an answer must have been done as a
@@ -350,6 +350,22 @@ fn postmaster(data: &Path) -> Option<i32> {
     std::fs::read_to_string(data.join("postgres/postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()
 }
 
+/// A process of Postgres that serves one session of the server.
+fn session(postmaster: i32, dice: &mut Dice) -> Option<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).ok()?;
+    let serves = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains("basewright_runtime"))
+    };
+    let all: Vec<i32> =
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(serves).collect();
+    (!all.is_empty()).then(|| all[dice.below(all.len() as u64) as usize])
+}
+
+fn kill(pid: i32) {
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
 async fn start(project: PathBuf, data: PathBuf) -> Server {
     let run = move || {
         Start { command: "dev", project: &project, data: &data, database: None, args: &[], env: &[] }.run()
@@ -364,7 +380,7 @@ fn incarnation(server: &Server) -> Incarnation {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_when_the_server_or_its_postgres_is_killed() {
-    let (server_kills, postgres_kills) = if long() { (20, 5) } else { (2, 1) };
+    let (server_kills, postgres_kills, session_kills) = if long() { (20, 5, 5) } else { (2, 1, 1) };
     let seed = seed();
     let mut dice = Dice(seed);
     let folder = Folder::with(PROJECT);
@@ -407,34 +423,48 @@ async fn no_acknowledged_write_is_lost_when_the_server_or_its_postgres_is_killed
     // From the kill to the moment when all is well again.
     let mut outages: Vec<(Instant, Instant)> = Vec::new();
     let (mut slowest_server, mut slowest_postgres) = (Duration::ZERO, Duration::ZERO);
-    let (mut servers, mut postgreses) = (server_kills, postgres_kills);
-    while servers + postgreses > 0 {
+    let (mut servers, mut postgreses, mut sessions) = (server_kills, postgres_kills, session_kills);
+    while servers + postgreses + sessions > 0 {
         more(100 + dice.below(150)).await;
         let killed = Instant::now();
-        if dice.below(servers + postgreses) < servers {
+        let choice = dice.below(servers + postgreses + sessions);
+        if choice < servers {
             servers -= 1;
             server.signal(Signal::KILL);
             server.ended(Duration::from_secs(10));
             // Started again by the same command, at once: what the killed one left behind is the new one's business.
             server = start(folder.0.clone(), data.clone()).await;
-            let took = killed.elapsed();
-            slowest_server = slowest_server.max(took);
-            assert!(took < READY_WITHIN, "ready after {took:?}\n{}", server.log());
+            slowest_server = slowest_server.max(killed.elapsed());
             tell.send_replace(incarnation(&server));
         } else {
-            postgreses -= 1;
-            let pid = postmaster(&data).unwrap();
-            kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-            let ready = server.at("/health/ready");
+            let main = postmaster(&data).unwrap();
+            let whole = choice < servers + postgreses;
+            let victim = if whole { main } else { session(main, &mut dice).unwrap() };
+            if whole {
+                postgreses -= 1;
+            } else {
+                sessions -= 1;
+            }
+            kill(victim);
+            // The same process of the server must find its way back.
+            let (ready, secret) = (server.at("/health/ready"), Caller::secret(&server));
             eventually("the same server is ready again", Duration::from_secs(60), || async {
-                let another = postmaster(&data).is_some_and(|now| now != pid);
-                (another && reqwest::get(&ready).await.ok()?.status() == 200).then_some(())
+                let gone = if whole {
+                    postmaster(&data).is_some_and(|now| now != victim)
+                } else {
+                    !Path::new("/proc").join(victim.to_string()).exists()
+                };
+                if !gone || reqwest::get(&ready).await.ok()?.status() != 200 {
+                    return None;
+                }
+                let probe = json!({ "mark": format!("probe-{}", Uuid::new_v4()), "payload": "x" });
+                (secret.post("entries", "", probe).await.status == 201).then_some(())
             })
             .await;
-            let took = killed.elapsed();
-            slowest_postgres = slowest_postgres.max(took);
-            assert!(took < READY_WITHIN, "ready after {took:?}\n{}", server.log());
+            slowest_postgres = slowest_postgres.max(killed.elapsed());
         }
+        let took = killed.elapsed();
+        assert!(took < READY_WITHIN, "ready after {took:?}\n{}", server.log());
         outages.push((killed, Instant::now()));
     }
     more(200).await;
@@ -483,7 +513,7 @@ async fn no_acknowledged_write_is_lost_when_the_server_or_its_postgres_is_killed
         .join(" ");
     let verdict = if faults.is_empty() { "PASS" } else { "FAIL" };
     println!(
-        "{verdict} kills server={server_kills} postgres={postgres_kills} {counts} refused={refused} records={marks} \
+        "{verdict} kills server={server_kills} postgres={postgres_kills} sessions={session_kills} {counts} refused={refused} records={marks} \
          ready_after_ms={}/{} slowest_ms={} faults={}",
         slowest_server.as_millis(),
         slowest_postgres.as_millis(),

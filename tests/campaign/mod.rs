@@ -8,25 +8,25 @@ mod kills;
 mod races;
 
 /// The long form is asked for.
-fn long() -> bool {
+pub fn long() -> bool {
     std::env::var("BASEWRIGHT_LONG").is_ok_and(|value| value == "1")
 }
 
 /// The seed of this run's choices.
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let given = std::env::var("BASEWRIGHT_SEED").ok().and_then(|text| text.parse().ok());
     let seed =
         given.unwrap_or_else(|| u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap()));
-    println!("BASEWRIGHT_SEED={seed}");
+    println!("BASEWRIGHT_SEED={seed} {}", std::thread::current().name().unwrap_or_default());
     seed
 }
 
 /// SplitMix64: a seed gives the same choices everywhere.
 #[derive(Clone, Debug)]
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -35,11 +35,16 @@ impl Dice {
     }
 
     /// Below `n`.
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
+    }
+
+    pub fn pick<T: Copy>(&mut self, list: &[T]) -> T {
+        let place = self.below(list.len() as u64);
+        list[usize::try_from(place).unwrap()]
     }
 }

@@ -148,6 +148,8 @@ struct Told {
     actor: Actor,
     stamp: String,
     delete: bool,
+    /// What the request's filter asked of the row that it was to change.
+    asked: Option<(&'static str, Value)>,
     status: u16,
     /// The records that the answer holds.
     rows: Vec<Value>,
@@ -246,6 +248,11 @@ fn violations(changes: &[Change], told: &[Told]) -> Vec<String> {
             told
         };
         *happened.entry(&actor.stamp).or_default() += 1;
+        if let Some((field, value)) = &actor.asked
+            && change.old[field] != *value
+        {
+            found.push(format!("the filter asked for {field} = {value}: {change:?}"));
+        }
         if !lawful(change, &actor.actor) {
             found.push(format!("{:?} may not do this: {change:?}", actor.actor));
         }
@@ -284,13 +291,31 @@ impl Player {
         let Answer { status, body, .. } = answer;
         let code = body["code"].as_str().unwrap_or_default().to_owned();
         let rows = body.as_array().cloned().unwrap_or_default();
-        Told { actor: self.actor.clone(), stamp, delete, status, rows, code }
+        Told { actor: self.actor.clone(), stamp, delete, asked: None, status, rows, code }
     }
 
     async fn patch(&self, path: String, mut change: Value) -> Told {
         let stamp = self.stamp();
         change["stamp"] = json!(stamp);
         let answer = self.caller.patch(&format!("{path}&select=id"), "return=representation", change).await;
+        self.told(stamp, false, answer)
+    }
+
+    /// A change of the rows that still hold a value.
+    async fn patch_if(&self, path: String, field: &'static str, value: Value, change: Value) -> Told {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let told = self.patch(format!("{path}&{field}=eq.{text}"), change).await;
+        Told { asked: Some((field, value)), ..told }
+    }
+
+    /// Several records in one request: all or none.
+    async fn upsert_all(&self, collection: &str, keys: &[String], value: i64) -> Told {
+        let stamp = self.stamp();
+        let records: Value =
+            keys.iter().map(|key| json!({ "key": key, "value": value, "stamp": stamp })).collect();
+        let path = format!("{collection}?on_conflict=key&select=id");
+        let merge = "resolution=merge-duplicates,return=representation";
+        let answer = self.caller.post(&path, merge, records).await;
         self.told(stamp, false, answer)
     }
 
@@ -322,6 +347,7 @@ struct Table {
     bob: Player,
     eve: Player,
     dan: Player,
+    fay: Player,
     dice: Dice,
     told: Vec<Told>,
     figures: BTreeMap<&'static str, u64>,
@@ -333,6 +359,17 @@ struct Gate {
     commit: bool,
 }
 
+impl Dice {
+    /// Half of the rounds are left to chance. In the others somebody holds the row, so that all requests have
+    /// looked at it when it changes under them.
+    fn gate(&mut self, change: impl FnOnce() -> String) -> Option<Gate> {
+        if self.one_in(2) {
+            return None;
+        }
+        Some(Gate { change: change(), commit: !self.one_in(4) })
+    }
+}
+
 impl Table {
     async fn open(server: &Server, database: &Database, dice: Dice) -> Table {
         Table {
@@ -341,6 +378,7 @@ impl Table {
             bob: Player::new(server, &[]),
             eve: Player::new(server, &["editor"]),
             dan: Player::new(server, &["admin"]),
+            fay: Player::new(server, &["editor"]),
             dice,
             told: Vec::new(),
             figures: BTreeMap::new(),
@@ -357,15 +395,6 @@ impl Table {
             "insert into {collection} ({fields}, stamp) values ({values}, 'stage') returning id::text"
         );
         self.stage.query_one(&sql, &[]).await.unwrap().get(0)
-    }
-
-    /// Half of the rounds are left to chance. In the others somebody holds the row, so that all requests have
-    /// looked at it when it changes under them.
-    fn gate(&mut self, change: impl FnOnce() -> String) -> Option<Gate> {
-        if self.dice.one_in(2) {
-            return None;
-        }
-        Some(Gate { change: change(), commit: !self.dice.one_in(4) })
     }
 
     /// Sends the requests at once.
@@ -405,7 +434,7 @@ impl Table {
     }
 
     async fn play(&mut self) {
-        let kind = self.dice.below(8);
+        let kind = self.dice.below(10);
         let (ada, bob, eve) =
             (self.ada.actor.id.clone(), self.bob.actor.id.clone(), self.eve.actor.id.clone());
         let (told, contended) = match kind {
@@ -413,7 +442,7 @@ impl Table {
             0 => {
                 let id = self.row("singles", "owner", &format!("'{ada}'")).await;
                 let path = format!("singles?id=eq.{id}");
-                let gate = self.gate(|| {
+                let gate = self.dice.gate(|| {
                     format!("update singles set status = 'published', stamp = 'stage' where id = '{id}'")
                 });
                 Self::race(
@@ -433,7 +462,7 @@ impl Table {
                 let id = self.row("docs", "author, status", &format!("'{ada}', '{status}'")).await;
                 let path = format!("docs?id=eq.{id}");
                 let next = if self.dice.one_in(2) { "draft" } else { "published" };
-                let gate = self.gate(|| {
+                let gate = self.dice.gate(|| {
                     format!("update docs set status = '{next}', version = version + 1, stamp = 'stage' where id = '{id}'")
                 });
                 let publish = if self.dice.one_in(2) { "published" } else { "draft" };
@@ -453,6 +482,7 @@ impl Table {
                 let id = self.row("boards", "owner", &format!("'{ada}'")).await;
                 let path = format!("boards?id=eq.{id}");
                 let gate = self
+                    .dice
                     .gate(|| format!("update boards set open = false, stamp = 'stage' where id = '{id}'"));
                 Self::race(
                     &self.stage,
@@ -472,7 +502,7 @@ impl Table {
                 let id = self.row(collection, "key, value, owner", &format!("'{key}', 1, '{ada}'")).await;
                 let path = format!("{collection}?id=eq.{id}");
                 let lock = kind == 5 && self.dice.one_in(2);
-                let gate = self.gate(|| {
+                let gate = self.dice.gate(|| {
                     let locked = if lock { ", locked = true" } else { "" };
                     format!(
                         "update {collection} set owner = '{eve}', stamp = 'stage'{locked} where id = '{id}'"
@@ -494,21 +524,31 @@ impl Table {
                 }
                 Self::race(&self.stage, gate, requests).await
             }
-            // A fresh key: one creates, the others update what is theirs or are refused.
+            // A fresh key: one creates, the others update what is theirs or are refused. One rule speaks for the
+            // callers of the first kind, and several for those of the second.
             6 => {
-                let collection = if self.dice.one_in(2) { "claims" } else { "pledges" };
+                let several = self.dice.one_in(2);
+                let collection = if several { "pledges" } else { "claims" };
+                let (one, other) = if several { (&self.eve, &self.fay) } else { (&self.ada, &self.bob) };
+                let owner = one.actor.id.clone();
                 let key = Uuid::new_v4().to_string();
-                let gate = self.gate(|| {
-                    format!("insert into {collection} (key, value, owner, stamp) values ('{key}', 0, '{ada}', 'stage')")
+                let mut locked = several && self.dice.one_in(2);
+                let gate = self.dice.gate(|| {
+                    let (also, value) = if locked { (", locked", ", true") } else { ("", "") };
+                    format!(
+                        "insert into {collection} (key, value, owner, stamp{also}) \
+                         values ('{key}', 2, '{owner}', 'stage'{value})"
+                    )
                 });
+                locked &= gate.as_ref().is_some_and(|gate| gate.commit);
                 let record = |value: i64| json!({ "key": key, "value": value });
                 let (told, contended) = Self::race(
                     &self.stage,
                     gate,
                     vec![
-                        Box::pin(self.ada.upsert(collection, record(1))),
-                        Box::pin(self.ada.upsert(collection, record(2))),
-                        Box::pin(self.bob.upsert(collection, record(3))),
+                        Box::pin(one.upsert(collection, record(1))),
+                        Box::pin(one.upsert(collection, record(2))),
+                        Box::pin(other.upsert(collection, record(3))),
                     ],
                 )
                 .await;
@@ -518,8 +558,14 @@ impl Table {
                     .await
                     .unwrap()
                     .get(0);
-                for told in &told {
-                    assert_eq!(told.status < 300, told.actor.id == owner, "owner {owner}: {told:?}");
+                if locked {
+                    // It may only grow, whoever asks.
+                    let done: Vec<bool> = told.iter().map(|told| told.status < 300).collect();
+                    assert_eq!(done, [false, false, true], "{told:?}");
+                } else {
+                    for told in &told {
+                        assert_eq!(told.status < 300, told.actor.id == owner, "owner {owner}: {told:?}");
+                    }
                 }
                 let new = told.iter().filter(|told| told.status == 201).count();
                 let staged: i64 = self
@@ -533,6 +579,76 @@ impl Table {
                     .unwrap()
                     .get(0);
                 assert_eq!(new as i64 + staged, 1, "created more than once: {told:?}");
+                (told, contended)
+            }
+            // Compare and swap: of those who saw the same version one wins.
+            7 => {
+                let id = self.row("docs", "author", &format!("'{ada}'")).await;
+                let path = format!("docs?id=eq.{id}");
+                let gate = self
+                    .dice
+                    .gate(|| format!("update docs set version = 2, stamp = 'stage' where id = '{id}'"));
+                let one = json!(1);
+                let (told, contended) = Self::race(
+                    &self.stage,
+                    gate,
+                    vec![
+                        Box::pin(self.dan.patch_if(
+                            path.clone(),
+                            "version",
+                            one.clone(),
+                            json!({ "version": 2 }),
+                        )),
+                        Box::pin(self.dan.patch_if(
+                            path.clone(),
+                            "version",
+                            one.clone(),
+                            json!({ "version": 2 }),
+                        )),
+                        Box::pin(self.ada.patch_if(path, "version", one, json!({ "title": "first" }))),
+                    ],
+                )
+                .await;
+                let won = told.iter().filter(|told| told.actor.is("admin") && !told.rows.is_empty()).count();
+                assert!(won <= 1, "{told:?}");
+                (told, contended)
+            }
+            // Many records in one request, some of them given away meanwhile: all of them are written or none.
+            8 => {
+                let collection = if self.dice.one_in(2) { "claims" } else { "pledges" };
+                let keys: Vec<String> = (0..3).map(|_| Uuid::new_v4().to_string()).collect();
+                let mut ids = Vec::new();
+                // The last key is fresh.
+                for key in &keys[..2] {
+                    ids.push(
+                        self.row(collection, "key, value, owner", &format!("'{key}', 1, '{ada}'")).await,
+                    );
+                }
+                let gate = self.dice.gate(|| {
+                    format!(
+                        "update {collection} set owner = '{eve}', stamp = 'stage' where id = '{}'",
+                        ids[1]
+                    )
+                });
+                let rows = format!("{collection}?id=in.({},{})", ids[0], ids[1]);
+                // Now and then in the other order: each then waits for the other until Postgres undoes one.
+                let again: Vec<String> =
+                    if self.dice.one_in(8) { keys.iter().rev().cloned().collect() } else { keys.clone() };
+                let (told, contended) = Self::race(
+                    &self.stage,
+                    gate,
+                    vec![
+                        Box::pin(self.ada.upsert_all(collection, &keys, 2)),
+                        Box::pin(self.ada.upsert_all(collection, &again, 3)),
+                        Box::pin(self.bob.upsert_all(collection, &keys, 4)),
+                        Box::pin(self.ada.patch(rows, json!({ "value": 9 }))),
+                    ],
+                )
+                .await;
+                for told in &told[..3] {
+                    assert!(told.rows.len() == if told.status < 300 { 3 } else { 0 }, "{told:?}");
+                }
+                assert!(told[2].rows.is_empty(), "{told:?}");
                 (told, contended)
             }
             // A condition on the written collection itself: judged by what stands when the statement runs.
@@ -647,6 +763,7 @@ fn the_judge_of_the_races_sees_what_must_not_be() {
         actor: ada.clone(),
         stamp: stamp.to_owned(),
         delete: false,
+        asked: None,
         status,
         rows,
         code: "42501".to_owned(),
@@ -664,4 +781,9 @@ fn the_judge_of_the_races_sees_what_must_not_be() {
     let late = [change(doc("review", "a", "stage"), doc("review", "b", "s1"))];
     assert_eq!(count(&late, &[told("s1", 200, vec![json!({ "id": "1" })])]), 1);
     assert_eq!(count(&[], &[told("s1", 500, vec![])]), 1);
+    let row = vec![json!({ "id": "1" })];
+    let asked =
+        |version: i64| Told { asked: Some(("version", json!(version))), ..told("s1", 200, row.clone()) };
+    assert_eq!(count(&good, &[asked(1)]), 0);
+    assert_eq!(count(&good, &[asked(2)]), 1);
 }

@@ -2,4 +2,5 @@
 
 mod commands;
 mod following;
+mod policy_test;
 mod seed;

@@ -324,6 +324,11 @@ describe('embeds', () => {
 })
 
 describe('writes', () => {
+  /** The answer to a body that is sent as it stands. */
+  const raw = async (body) => {
+    const headers = { apikey: keys.anon, Authorization: `Bearer ${tokens.ada}`, 'Content-Type': 'application/json' }
+    return (await counted(`${url}/rest/v1/loans`, { method: 'POST', headers, body })).json()
+  }
   const mine = (columns = 'item, copies, state') => ada.from('loans').select(columns).order('item')
 
   test('insert without select answers nothing', async () => {
@@ -353,12 +358,14 @@ describe('writes', () => {
   test('all faults of a body at once', async () => {
     const answer = await ada.from('loans').insert({ item: 'x', copies: 12, state: 'lost', note: 7 })
     assert.deepEqual([answer.status, answer.error.code], [400, 'validation_failed'])
-    const response = await counted(`${url}/rest/v1/loans`, {
-      method: 'POST', headers: { apikey: keys.anon, Authorization: `Bearer ${tokens.ada}`, 'Content-Type': 'application/json' },
-      body: JSON.stringify({ item: 'x', copies: 12, state: 'lost', note: 7 }),
-    })
-    const { fields } = await response.json()
+    const { fields } = await raw(JSON.stringify({ item: 'x', copies: 12, state: 'lost', note: 7 }))
     assert.deepEqual(fields.map((fault) => fault.pointer).sort(), ['/copies', '/item', '/note', '/state'])
+  })
+  test('what no client writes is judged too', async () => {
+    const { fields } = await raw('{"item": "globe", "copies": 1e400, "note": -1e400}')
+    assert.deepEqual(fields.map((fault) => [fault.pointer, fault.code]).sort(), [['/copies', 'max'], ['/note', 'kind']])
+    assert.equal((await raw('{"item": "globe", "note": "\\ud800"}')).code, 'PGRST102')
+    assert.deepEqual(await rows(mine().eq('item', 'globe')), [])
   })
   test('a column that does not exist, and one that is decided', async () => {
     await fails(ada.from('loans').insert({ item: 'pen', colour: 'red' }), 400, 'PGRST204')

@@ -16,10 +16,6 @@ impl Ledger {
         }
     }
 
-    pub(super) fn cells(&self) -> usize {
-        self.0.lock().unwrap().0
-    }
-
     /// Prints the figures.
     ///
     /// # Panics

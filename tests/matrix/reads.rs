@@ -11,7 +11,7 @@ use super::ledger::Ledger;
 use super::oracle::{Action, Door, Role};
 use super::random::Random;
 use super::site::{Answer, Caller, Request, Site};
-use super::world::{Field, Kind, Row, Table, World, tables};
+use super::world::{Field, Kind, Table, World, tables};
 
 /// How many requests are under way at once.
 pub(super) const AT_ONCE: usize = 8;
@@ -697,9 +697,4 @@ pub(super) fn range(first: usize, rows: usize, total: Option<usize>) -> String {
         0 => format!("*/{total}"),
         rows => format!("{first}-{}/{total}", first + rows - 1),
     }
-}
-
-/// Rows as an answer's body.
-pub(super) fn body(rows: &[Row]) -> Value {
-    rows.iter().cloned().map(Value::Object).collect()
 }

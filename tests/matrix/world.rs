@@ -216,7 +216,7 @@ pub(super) const ADA: usize = 6;
 pub(super) const ZOE: usize = 7;
 
 /// The records as they are at first. Ana leads the first team, where Mia is and Eve was; Zoe leads the second,
-/// where Eve is; nobody is in the third. Sid has nothing.
+/// where Eve is; Edd leads the third, where nobody is. Sid has nothing.
 pub(super) fn world() -> World {
     let mut world = World(BTreeMap::new());
     let mut add = |table: &'static str, rows: Vec<Value>| {
@@ -289,7 +289,7 @@ pub(super) fn world() -> World {
         vec![
             json!({ "name": "amber", "lead": person(ANA), "budget": 100 }),
             json!({ "name": "blue", "lead": person(ZOE), "budget": 200 }),
-            json!({ "name": "cyan", "lead": null, "budget": 300 }),
+            json!({ "name": "cyan", "lead": person(EDD), "budget": 300 }),
         ],
     );
     let member = |place: usize, who: usize, grade: i64| json!({ "team": team(place), "person": person(who), "grade": grade });

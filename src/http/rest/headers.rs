@@ -24,6 +24,7 @@ impl Media {
     }
 }
 
+const OPENAPI: &str = "application/openapi+json; charset=utf-8";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 fn values<'r>(request: &'r HttpRequest, name: &'r HeaderName) -> impl Iterator<Item = &'r str> {
@@ -76,6 +77,30 @@ pub(super) fn media(request: &HttpRequest) -> Result<Media, Error> {
         )),
         None => Ok(Media::Array),
     }
+}
+
+/// The first media type of `Accept` in which the root is described.
+///
+/// # Errors
+/// PGRST107 (406) if none is.
+pub(super) fn description(request: &HttpRequest) -> Result<&'static str, Error> {
+    let mut refused = Vec::new();
+    for range in values(request, &header::ACCEPT).flat_map(|value| value.split(',')) {
+        let essence = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "" => {}
+            "*/*" | "application/*" | "application/openapi+json" => return Ok(OPENAPI),
+            "application/json" => return Ok("application/json; charset=utf-8"),
+            other => refused.push(other.to_owned()),
+        }
+    }
+    if refused.is_empty() {
+        return Ok(OPENAPI);
+    }
+    Err(Error::with(
+        Code::MediaType,
+        format!("None of these media types are available: {}", refused.join(", ")),
+    ))
 }
 
 /// Bodies are JSON, which is also what no `Content-Type` means.

@@ -3,15 +3,22 @@
 mod answer;
 mod collection;
 mod headers;
+mod root;
 
 use actix_web::{HttpResponse, web};
 
 use crate::error::{Code, Error};
 use crate::http::reply::Failure;
+use crate::http::routes::no_such_method;
 
 /// The routes of this dialect, relative to `/rest/v1`.
 pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource(["", "/"]).default_service(web::to(root)));
+    cfg.service(
+        web::resource(["", "/"])
+            .route(web::get().to(root::describe))
+            .route(web::head().to(root::describe))
+            .default_service(web::to(no_such_method)),
+    );
     cfg.service(web::resource("/rpc/{function}").default_service(web::to(function)));
     cfg.service(
         web::resource("/{collection}")
@@ -23,11 +30,6 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
             .route(web::method(actix_web::http::Method::OPTIONS).to(collection::options))
             .default_service(web::to(collection::other)),
     );
-}
-
-/// The description of what a caller may see.
-async fn root() -> Result<HttpResponse, Failure> {
-    Err(Failure(Error::new(Code::Root)))
 }
 
 /// Calls of declared functions.

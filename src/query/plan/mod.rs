@@ -62,6 +62,8 @@ pub(crate) enum Source {
     Column(Column),
     /// An index into the node's embeds.
     Embed(usize),
+    /// A member of a spread embed, hoisted: an index into the node's embeds, and one into that embed's outputs.
+    Spread(usize, usize),
     /// `rel(count)`: how many rows the embed has.
     Count,
 }
@@ -100,6 +102,8 @@ pub struct EmbedPlan {
     /// The name that parameters and the answer use.
     pub(crate) key: String,
     pub(crate) relationship: Relationship,
+    /// To read the relationship's junction, if it has one.
+    pub(crate) junction: Option<Permit>,
     /// Parents without a match are dropped.
     pub(crate) inner: bool,
     pub(crate) node: NodePlan,
@@ -172,27 +176,51 @@ impl NodePlan {
 
     /// Every collection whose rows this node looks at through embeds and conditions.
     pub(crate) fn reads(&self, found: &mut std::collections::BTreeSet<CollectionId>) {
-        if let Some(when) = self.permit.when() {
-            found.extend(when.reads());
-        }
-        for rule in self.permit.rules() {
-            found.extend(rule.when.reads());
-        }
+        reads_of(&self.permit, found);
         for embed in &self.embeds {
             found.insert(embed.relationship.target);
+            if let Some(junction) = &embed.junction {
+                found.insert(junction.collection());
+                reads_of(junction, found);
+            }
             embed.node.reads(found);
         }
     }
 
     /// The keys and encodings of the answered objects, in order.
     pub fn columns(&self) -> impl Iterator<Item = (&str, Yields)> {
-        self.outputs.iter().map(|output| {
-            let yields = match &output.source {
-                Source::Column(column) => column.yields,
-                Source::Embed(_) => Yields::Json,
-                Source::Count => Yields::Kind(Kind::BIGINT),
-            };
-            (output.key.as_str(), yields)
-        })
+        self.outputs.iter().map(|output| (output.key.as_str(), self.yields(output)))
+    }
+
+    /// It answers with how many rows there are, and not with the rows.
+    pub(crate) fn counts(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output.source, Source::Count))
+    }
+
+    /// How an output's bytes become JSON.
+    fn yields(&self, output: &Output) -> Yields {
+        match &output.source {
+            Source::Column(column) => column.yields,
+            Source::Embed(_) => Yields::Json,
+            Source::Count => Yields::Kind(Kind::BIGINT),
+            Source::Spread(embed, place) => {
+                let embed = &self.embeds[*embed];
+                if embed.relationship.cardinality.to_one() {
+                    embed.node.yields(&embed.node.outputs[*place])
+                } else {
+                    Yields::Json
+                }
+            }
+        }
+    }
+}
+
+/// Every collection that a permit's conditions look at.
+fn reads_of(permit: &Permit, found: &mut std::collections::BTreeSet<CollectionId>) {
+    if let Some(when) = permit.when() {
+        found.extend(when.reads());
+    }
+    for rule in permit.rules() {
+        found.extend(rule.when.reads());
     }
 }

@@ -61,6 +61,27 @@ pub(crate) enum Operand {
     },
 }
 
+impl Predicate {
+    /// Some test in it can raise or be slow depending on a row's content, of this node's rows or of an embed's.
+    pub(super) fn is_risky(&self, node: &NodePlan) -> bool {
+        match self {
+            Predicate::And { terms, .. } | Predicate::Or { terms, .. } => {
+                terms.iter().any(|term| term.is_risky(node))
+            }
+            Predicate::Test { column, test, .. } => test.is_risky(column),
+            Predicate::Related { embed, .. } => node.embeds[*embed].node.is_risky(),
+        }
+    }
+}
+
+impl NodePlan {
+    /// Whether rows of this node match may raise or be slow depending on their content.
+    pub(super) fn is_risky(&self) -> bool {
+        self.filter.iter().any(|predicate| predicate.is_risky(self))
+            || self.embeds.iter().any(|embed| embed.inner && embed.node.is_risky())
+    }
+}
+
 impl Test {
     /// It can raise or be slow depending on a row's content, so it must not meet a row the caller may not see.
     pub(crate) fn is_risky(&self, column: &Column) -> bool {

@@ -9,49 +9,96 @@ use crate::model::{Action, CollectionId, FieldId};
 use crate::policy::{Decision, Permit};
 use crate::query::request::Embed;
 
+/// The relationship that an embed means, and what it takes to follow it.
+pub(super) struct Related {
+    pub(super) relationship: Relationship,
+    /// To read the target.
+    pub(super) target: Permit,
+    /// To read the junction, if there is one.
+    pub(super) junction: Option<Permit>,
+}
+
+/// One relationship as the caller meets it.
+enum Way {
+    /// He may follow it: target and junction.
+    Open(Permit, Option<Permit>),
+    /// He knows of it, but may not read this collection.
+    Closed(CollectionId),
+    /// As if it did not exist.
+    None,
+}
+
 impl Context<'_> {
-    /// Finds the one relationship from `source`'s collection that `embed` names, and the permit to read its target.
+    /// Finds the one relationship from `source`'s collection that `embed` names, and the permits to follow it.
     ///
-    /// Relationships whose fields, at either end, the caller does not know, or to a collection that no rule of
-    /// his speaks of, do not exist for him.
+    /// Relationships whose fields, at either end or in a junction, the caller does not know, or to a collection
+    /// that no rule of his speaks of, do not exist for him.
     ///
     /// # Errors
     /// PGRST200 for none, PGRST201 (300) for several, 42501 where the target is known but not readable.
-    pub(super) fn relate(&self, source: &Permit, embed: &Embed) -> Result<(Relationship, Permit), Error> {
-        let mut found: Vec<(&Relationship, Option<Permit>)> = Vec::new();
+    pub(super) fn relate(&self, source: &Permit, embed: &Embed) -> Result<Related, Error> {
+        let mut found: Vec<(&Relationship, Result<(Permit, Option<Permit>), CollectionId>)> = Vec::new();
         for relationship in self.catalog.relationships(source.collection()) {
-            if !self.is_named(relationship, embed) {
+            if !source.covers(relationship.local) || !self.is_named(relationship, embed) {
                 continue;
             }
-            let reads_local = source.covers(relationship.local);
-            match self.catalog.policies.decide(self.principal, Action::Read, relationship.target) {
-                Decision::Unknown => {}
-                Decision::Denied => {
-                    let knows = match relationship.cardinality {
-                        Cardinality::ManyToOne => true,
-                        Cardinality::OneToMany | Cardinality::OneToOne => {
-                            self.may_write(relationship.target, relationship.foreign)
-                        }
-                    };
-                    if reads_local && knows {
-                        found.push((relationship, None));
-                    }
-                }
-                // Both ends: whoever sees which records meet knows what stands in the field that they meet by.
-                Decision::Permit(permit) => {
-                    if reads_local && permit.covers(relationship.foreign) {
-                        found.push((relationship, Some(permit)));
-                    }
-                }
+            match self.way(relationship) {
+                Way::Open(target, junction) => found.push((relationship, Ok((target, junction)))),
+                Way::Closed(collection) => found.push((relationship, Err(collection))),
+                Way::None => {}
             }
         }
         match found.len() {
             0 => Err(self.no_relationship(source, embed)),
             1 => match found.remove(0) {
-                (relationship, Some(permit)) => Ok((relationship.clone(), permit)),
-                (relationship, None) => Err(self.denied(relationship.target)),
+                (relationship, Ok((target, junction))) => {
+                    Ok(Related { relationship: relationship.clone(), target, junction })
+                }
+                (_, Err(collection)) => Err(self.denied(collection)),
             },
             _ => Err(self.ambiguous(source, embed, found.iter().map(|(relationship, _)| *relationship))),
+        }
+    }
+
+    /// What the caller may do with a relationship whose near end he knows.
+    fn way(&self, relationship: &Relationship) -> Way {
+        let decide = |collection| self.catalog.policies.decide(self.principal, Action::Read, collection);
+        let junction = match &relationship.junction {
+            None => None,
+            Some(junction) => match decide(junction.collection) {
+                Decision::Unknown => return Way::None,
+                Decision::Denied => {
+                    let knows = [junction.near, junction.far]
+                        .into_iter()
+                        .all(|field| self.may_write(junction.collection, field));
+                    let target_is_known = !matches!(decide(relationship.target), Decision::Unknown);
+                    return if knows && target_is_known {
+                        Way::Closed(junction.collection)
+                    } else {
+                        Way::None
+                    };
+                }
+                // Whoever sees the pairs knows what both of their fields hold.
+                Decision::Permit(permit) if permit.covers(junction.near) && permit.covers(junction.far) => {
+                    Some(permit)
+                }
+                Decision::Permit(_) => return Way::None,
+            },
+        };
+        match decide(relationship.target) {
+            Decision::Unknown => Way::None,
+            Decision::Denied => {
+                let knows = match relationship.cardinality {
+                    Cardinality::ManyToOne | Cardinality::ManyToMany => true,
+                    Cardinality::OneToMany | Cardinality::OneToOne => {
+                        self.may_write(relationship.target, relationship.foreign)
+                    }
+                };
+                if knows { Way::Closed(relationship.target) } else { Way::None }
+            }
+            // Both ends: whoever sees which records meet knows what stands in the field that they meet by.
+            Decision::Permit(target) if target.covers(relationship.foreign) => Way::Open(target, junction),
+            Decision::Permit(_) => Way::None,
         }
     }
 
@@ -80,10 +127,19 @@ impl Context<'_> {
             Cardinality::OneToMany | Cardinality::OneToOne => {
                 relationship.inverse == *target || *target_name == *target
             }
+            Cardinality::ManyToMany => *target_name == *target,
         };
         let by_constraint = relationship.constraint == *target
+            && relationship.junction.is_none()
             && (!to_itself || relationship.cardinality == Cardinality::ManyToOne);
         let hinted = embed.hint.as_deref().is_none_or(|hint| {
+            if let Some(junction) = &relationship.junction {
+                // Two ways may lead through one junction, as between people who follow each other: then its
+                // relation to the target says which is meant.
+                return self.collection(junction.collection).name == *hint
+                    || *field_name == *hint
+                    || relationship.constraint == *hint;
+            }
             let own_field = match relationship.cardinality {
                 // In a self reference the field's name means the parent.
                 Cardinality::OneToMany | Cardinality::OneToOne if to_itself => false,
@@ -127,21 +183,43 @@ impl Context<'_> {
         let details: Vec<_> = found
             .clone()
             .map(|relationship| {
-                json!({
-                    "cardinality": relationship.cardinality.as_str(),
-                    "embedding": format!("{from} with {}", self.collection(relationship.target).name),
-                    "relationship": format!(
+                let means = match &relationship.junction {
+                    None => format!(
                         "{} using {} and {}",
                         relationship.constraint,
                         column(relationship.source, relationship.local),
                         column(relationship.target, relationship.foreign),
                     ),
+                    Some(junction) => {
+                        let collection = self.collection(junction.collection);
+                        format!(
+                            "{} using {}({}) and {}({})",
+                            collection.name,
+                            junction.near_constraint,
+                            collection.field(junction.near).name,
+                            relationship.constraint,
+                            collection.field(junction.far).name,
+                        )
+                    }
+                };
+                json!({
+                    "cardinality": relationship.cardinality.as_str(),
+                    "embedding": format!("{from} with {}", self.collection(relationship.target).name),
+                    "relationship": means,
                 })
             })
             .collect();
+        let through = |relationship: &Relationship| relationship.junction.as_ref().map(|j| j.collection);
         let spellings: Vec<String> = found
+            .clone()
             .map(|relationship| {
-                format!("'{}!{}'", self.collection(relationship.target).name, relationship.constraint)
+                let alone =
+                    found.clone().filter(|other| through(other) == through(relationship)).count() == 1;
+                let hint = match &relationship.junction {
+                    Some(junction) if alone => &self.collection(junction.collection).name,
+                    Some(_) | None => &relationship.constraint,
+                };
+                format!("'{}!{hint}'", self.collection(relationship.target).name)
             })
             .collect();
         Error::with(

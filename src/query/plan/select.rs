@@ -3,7 +3,9 @@
 //! Every node's rows are `visible and filter`, embeds included. A test that could raise or be slow on a row
 //! stands behind the visibility condition; plain comparisons stay plain, so that indexes serve them.
 
-use super::{Column, Context, EmbedPlan, NodePlan, Operand, OrderBy, Predicate, ReadPlan, Source, Test};
+use super::{
+    Column, Context, EmbedPlan, NodePlan, Operand, OrderBy, Output, Predicate, ReadPlan, Source, Test,
+};
 use crate::condition::{Binding, Condition, Reach, Row};
 use crate::model::{FieldId, Kind, Name};
 use crate::query::request::{Comparison, FullText, Is, Step};
@@ -81,10 +83,14 @@ impl Context<'_> {
         self.outputs(sql, node, row);
         sql.raw(" from ");
         self.rows_from(sql, node, row, join);
-        if node.outputs.iter().any(|output| matches!(output.source, Source::Count)) {
+        if node.counts() {
             return;
         }
         self.order(sql, node, row);
+        self.window(sql, node);
+    }
+
+    fn window(&self, sql: &mut Sql, node: &NodePlan) {
         sql.raw(" limit ").bind(Kind::BIGINT, Some(node.limit.to_string()));
         if node.offset > 0 {
             sql.raw(" offset ").bind(Kind::BIGINT, Some(node.offset.to_string()));
@@ -100,18 +106,22 @@ impl Context<'_> {
             if at > 0 {
                 sql.raw(", ");
             }
-            match &output.source {
-                Source::Column(column) => self.column_value(sql, node, row, column),
-                Source::Embed(place) => {
-                    self.embedded(sql, Join { embed: &node.embeds[*place], parent: node, parent_row: row });
-                }
-                Source::Count => {
-                    sql.raw("count(*)");
-                }
-            }
+            self.output(sql, node, row, output);
             // The key was checked to be a name when the plan was made.
             if let Ok(name) = Name::new(&output.key) {
                 sql.raw(" as ").name(&name);
+            }
+        }
+    }
+
+    fn output(&self, sql: &mut Sql, node: &NodePlan, row: Alias, output: &Output) {
+        let join = |embed| Join { embed, parent: node, parent_row: row };
+        match &output.source {
+            Source::Column(column) => self.column_value(sql, node, row, column),
+            Source::Embed(place) => self.embedded(sql, join(&node.embeds[*place])),
+            Source::Spread(embed, place) => self.hoisted(sql, join(&node.embeds[*embed]), *place),
+            Source::Count => {
+                sql.raw("count(*)");
             }
         }
     }
@@ -127,12 +137,39 @@ impl Context<'_> {
         self.rows_that_qualify(sql, node, row, &mut glue);
     }
 
-    /// The relation's two fields are equal and neither is hidden on its row. Written so that indexes serve it.
+    /// The relation's two fields are equal, or a visible record of its junction holds them both, and none of them
+    /// is hidden on its row. Written so that indexes serve it.
     fn joined(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Join<'_>) {
         let relationship = &join.embed.relationship;
         let name = |id, field| &self.collection(id).field(field).name;
-        sql.column(row, name(relationship.target, relationship.foreign)).raw(" = ");
-        sql.column(join.parent_row, name(relationship.source, relationship.local));
+        let (foreign, local) =
+            (name(relationship.target, relationship.foreign), name(relationship.source, relationship.local));
+        match (&relationship.junction, &join.embed.junction) {
+            (Some(junction), Some(permit)) => {
+                let pair = sql.fresh();
+                let id = junction.collection;
+                sql.raw("exists (select 1 from public.")
+                    .name(&self.collection(id).name)
+                    .raw(" as ")
+                    .alias(pair);
+                sql.raw(" where ").column(pair, name(id, junction.far)).raw(" = ").column(row, foreign);
+                sql.raw(" and ").column(pair, name(id, junction.near)).raw(" = ");
+                sql.column(join.parent_row, local);
+                let masks = [junction.near, junction.far].map(|field| permit.mask(field));
+                for condition in permit.when().into_iter().chain(masks.into_iter().flatten()) {
+                    sql.raw(" and ");
+                    self.condition(sql, condition, pair);
+                }
+                sql.raw(")");
+            }
+            // A junction without a permit is no plan of ours: nothing is joined rather than too much.
+            (Some(_), None) => {
+                sql.raw("false");
+            }
+            (None, _) => {
+                sql.column(row, foreign).raw(" = ").column(join.parent_row, local);
+            }
+        }
         for (mask, row) in [
             (node.permit.mask(relationship.foreign), row),
             (join.parent.permit.mask(relationship.local), join.parent_row),
@@ -175,11 +212,51 @@ impl Context<'_> {
         }
     }
 
+    /// One member of a spread embed: the related record's own value, or of many records an array.
+    ///
+    /// It stands in the select list, so that Postgres works it out for the page's rows alone. The arrays of one
+    /// spread come from queries of their own; they agree because the rows' place in the table ends every order.
+    /// (The key would do as well, but its order is nothing that whoever may not see it should learn.)
+    fn hoisted(&self, sql: &mut Sql, join: Join<'_>, place: usize) {
+        let node = &join.embed.node;
+        let Some(output) = node.outputs.get(place) else { return };
+        let row = sql.fresh();
+        if join.embed.relationship.cardinality.to_one() {
+            sql.raw("(select ");
+            self.output(sql, node, row, output);
+            sql.raw(" from ");
+            self.rows_from(sql, node, row, Some(join));
+            self.window(sql, node);
+            sql.raw(")");
+            return;
+        }
+        let inner = sql.fresh();
+        sql.raw("(select coalesce(json_agg(").alias(inner).raw(".value), '[]'::json) from (select ");
+        self.output(sql, node, row, output);
+        sql.raw(" as value from ");
+        self.rows_from(sql, node, row, Some(join));
+        self.order(sql, node, row);
+        sql.raw(if node.order.is_empty() { " order by " } else { ", " }).alias(row).raw(".ctid");
+        self.window(sql, node);
+        sql.raw(") as ").alias(inner).raw(")");
+    }
+
+    /// Whether a row has related rows. If looking for them can raise, it is done for rows that the caller may
+    /// see: an error would say that some other row leads there.
     fn exists(&self, sql: &mut Sql, join: Join<'_>) {
+        let when = join.parent.permit.when().filter(|_| join.embed.node.is_risky());
+        if let Some(when) = when {
+            sql.raw("case when ");
+            self.condition(sql, when, join.parent_row);
+            sql.raw(" then ");
+        }
         let row = sql.fresh();
         sql.raw("exists (select 1 from ");
         self.rows_from(sql, &join.embed.node, row, Some(join));
         sql.raw(")");
+        if when.is_some() {
+            sql.raw(" end");
+        }
     }
 
     pub(super) fn order(&self, sql: &mut Sql, node: &NodePlan, row: Alias) {
@@ -280,10 +357,9 @@ impl Context<'_> {
                 self.group(sql, node, row, terms, " or ", "false", *negated, positive)
             }
             Predicate::Related { embed, exists } => {
-                if !exists {
-                    sql.raw("not ");
-                }
+                sql.raw(if *exists { "(" } else { "not (" });
                 self.exists(sql, Join { embed: &node.embeds[*embed], parent: node, parent_row: row });
+                sql.raw(")");
             }
             Predicate::Test { column, test, negated } => {
                 let positive = positive && !negated;
@@ -444,7 +520,8 @@ impl Context<'_> {
         let by_key = std::iter::once(&collection.primary_key)
             .chain(&collection.unique)
             .any(|key| key.iter().all(|field| is_equal(node, *field)));
-        if by_key && node.embeds.is_empty() { Cost::Cheap } else { Cost::Unknown }
+        // One row is enough for a pattern to take its time.
+        if by_key && node.embeds.is_empty() && !node.is_risky() { Cost::Cheap } else { Cost::Unknown }
     }
 
     /// A read is cheap by its key, or where the front of an index bounds its rows and already has them in order.

@@ -4,7 +4,7 @@ use super::given::Given;
 use super::{Context, Cost, NodePlan};
 use crate::error::{Code, Error, FieldFault};
 use crate::model::{Action, Collection, DefaultValue, FieldId, FieldSet};
-use crate::policy::{Decision, Permit};
+use crate::policy::{Decision, Permit, WriteRule};
 use crate::query::body::Body;
 use crate::query::preferences::Resolution;
 use crate::query::request::Node;
@@ -147,12 +147,16 @@ impl WritePlan {
         }
     }
 
-    /// How many statements there are to try: an insert under rules that set different values has one for each.
-    /// The next one is tried when a policy refused the one before.
+    /// How many statements there are to try, the next one when a policy refused the one before. Rules that set
+    /// different values make different records of the same request, and each of them has its turn.
     pub fn ways(&self) -> usize {
         match self {
-            WritePlan::Insert(plan) => plan.ways.len(),
-            WritePlan::Update(_) | WritePlan::Delete(_) => 1,
+            WritePlan::Insert(plan) => {
+                let update = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref());
+                plan.ways.len() * update.map_or(1, |update| turns(&update.permit, &update.columns))
+            }
+            WritePlan::Update(plan) => turns(&plan.permit, &plan.columns),
+            WritePlan::Delete(_) => 1,
         }
     }
 
@@ -336,6 +340,39 @@ impl Way {
     }
 }
 
+/// The rules of an update that writes these columns, each with the number of its group: those that set the same.
+fn grouped<'a>(permit: &'a Permit, columns: &[FieldId]) -> Vec<(usize, WriteRule<'a>)> {
+    let mut sets: Vec<&[(FieldId, DefaultValue)]> = Vec::new();
+    let rules = permit.write_rules(&columns.iter().copied().collect());
+    rules
+        .into_iter()
+        .map(|rule| {
+            let place = sets.iter().position(|set| *set == rule.set).unwrap_or_else(|| {
+                sets.push(rule.set);
+                sets.len() - 1
+            });
+            (place, rule)
+        })
+        .collect()
+}
+
+/// How many orders of its rules an update that writes these columns has to try.
+fn turns(permit: &Permit, columns: &[FieldId]) -> usize {
+    match grouped(permit, columns).iter().map(|(group, _)| group + 1).max() {
+        None | Some(0 | 1) => 1,
+        Some(groups) => groups + 1,
+    }
+}
+
+/// The rules of an update that writes these columns: in declared order, and in later turns those of one group
+/// before the others. Of several rules whose `when` holds, the first says what is set.
+pub(super) fn rules_in_turn<'a>(permit: &'a Permit, columns: &[FieldId], turn: usize) -> Vec<WriteRule<'a>> {
+    let (mut first, others): (Vec<_>, Vec<_>) =
+        grouped(permit, columns).into_iter().partition(|(group, _)| turn == 0 || group + 1 == turn);
+    first.extend(others);
+    first.into_iter().map(|(_, rule)| rule).collect()
+}
+
 /// The ways of an insert that writes these fields, in the order of their first rules.
 fn ways(collection: &Collection, permit: &Permit, written: &FieldSet) -> Vec<Way> {
     let mut ways: Vec<Way> = Vec::new();
@@ -377,26 +414,30 @@ fn members(body: &Body, may_differ: bool) -> Result<Vec<String>, Error> {
 impl Context<'_> {
     /// Finds the fields that a body names. A field that the caller can neither read nor write does not exist for him.
     fn written_fields(&self, permit: &Permit, names: &[String]) -> Result<Vec<FieldId>, Error> {
-        let id = permit.collection();
-        let collection = self.collection(id);
-        let known = self.catalog.policies.known_fields(self.principal, id, collection.all_fields());
-        let settable =
-            |field| permit.rules().iter().any(|rule| rule.set.iter().any(|(set, _)| *set == field));
+        let collection = self.collection(permit.collection());
+        let nameable = self.nameable_fields(permit);
         names
             .iter()
             .map(|name| {
-                collection
-                    .field_id(name)
-                    .filter(|field| known.contains(*field) || permit.covers(*field) || settable(*field))
-                    .ok_or_else(|| {
-                        let message = format!(
-                            "Could not find the '{name}' column of '{}' in the schema cache",
-                            collection.name
-                        );
-                        Error::with(Code::UnknownColumn, message)
-                    })
+                collection.field_id(name).filter(|field| nameable.contains(*field)).ok_or_else(|| {
+                    let message = format!(
+                        "Could not find the '{name}' column of '{}' in the schema cache",
+                        collection.name
+                    );
+                    Error::with(Code::UnknownColumn, message)
+                })
             })
             .collect()
+    }
+
+    /// The fields that exist for whoever writes: those that he may read, may write, or that a rule sets for him.
+    fn nameable_fields(&self, permit: &Permit) -> FieldSet {
+        let id = permit.collection();
+        let collection = self.collection(id);
+        let known = self.catalog.policies.known_fields(self.principal, id, collection.all_fields());
+        let set = permit.rules().iter().flat_map(|rule| rule.set.iter().map(|(field, _)| *field)).collect();
+        let covered = collection.field_ids().filter(|field| permit.covers(*field)).collect();
+        known.union(set).union(covered)
     }
 
     /// No one rule covers all the fields of a body.
@@ -425,6 +466,7 @@ impl Context<'_> {
         const MOST: usize = 100;
         let id = permit.collection();
         let collection = self.collection(id);
+        let nameable = self.nameable_fields(permit);
         let mut faults: Vec<FieldFault> = Vec::new();
         let required = |pointer: String, message: &str| FieldFault {
             pointer,
@@ -433,7 +475,7 @@ impl Context<'_> {
         };
         for (at, record) in body.records.iter().enumerate() {
             let place = if body.single { String::new() } else { format!("/{at}") };
-            let mut value = record.to_value();
+            let mut value = record.to_value()?;
             if let serde_json::Value::Object(members) = &mut value {
                 members.retain(|name, _| names.iter().any(|known| known == name));
             }
@@ -459,9 +501,18 @@ impl Context<'_> {
                         } else {
                             declared.default.is_some() || given.contains(field)
                         };
-                        if !filled {
-                            faults.push(required(pointer(), "is required"));
+                        if filled {
+                            continue;
                         }
+                        faults.push(if nameable.contains(field) {
+                            required(pointer(), "is required")
+                        } else {
+                            // No rule lets the caller know of it, so it has no name here either.
+                            required(
+                                place.clone(),
+                                "lacks what the collection asks for and you may not write",
+                            )
+                        });
                     }
                 }
             }

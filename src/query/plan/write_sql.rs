@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::given::Given;
 use super::select::{Glue, bind_json};
-use super::write::{Answer, Conflict, ConflictUpdate, Way};
+use super::write::{Answer, Conflict, ConflictUpdate, Way, rules_in_turn};
 use super::{Context, Cost, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
 use crate::condition::{Binding, attribute};
 use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name};
@@ -34,6 +34,17 @@ const INSERTED: &str = "?inserted";
 const OLD: &str = "?old";
 const JUDGED: &str = "?judged";
 
+/// Where the row before the write stands.
+#[derive(Clone, Copy)]
+struct OldRow<'a> {
+    /// Its columns.
+    row: Alias,
+    /// Where the flags of the rules are kept, as JSON; `None` is beside its columns.
+    flags: Option<Alias>,
+    /// The columns that the caller sends.
+    sent: &'a [FieldId],
+}
+
 fn private(text: &str) -> Name {
     // These are short constants of ours.
     Name::joined(&[text])
@@ -48,8 +59,11 @@ impl WritePlan {
     pub fn statement(&self, context: Context<'_>, way: usize) -> WriteStatement {
         let judged_later = self.looks_at_itself();
         match self {
-            WritePlan::Insert(plan) => context.insert(plan, &plan.ways[way], judged_later),
-            WritePlan::Update(plan) => context.update(plan, judged_later),
+            WritePlan::Insert(plan) => {
+                let (way, turn) = (way % plan.ways.len(), way / plan.ways.len());
+                context.insert(plan, &plan.ways[way], turn, judged_later)
+            }
+            WritePlan::Update(plan) => context.update(plan, way, judged_later),
             WritePlan::Delete(plan) => {
                 let sql = context.delete(plan);
                 WriteStatement { sql, judged_later, a_row_each: false }
@@ -66,7 +80,8 @@ impl WritePlan {
         context.open_require(&mut sql);
         match self {
             WritePlan::Insert(plan) => {
-                context.insert_judgement(&mut sql, plan, &plan.ways[way], row, (key, old));
+                let way = &plan.ways[way % plan.ways.len()];
+                context.insert_judgement(&mut sql, plan, way, row, (key, old));
             }
             WritePlan::Update(plan) => context.update_judgement(&mut sql, plan, row, Some((key, old))),
             WritePlan::Delete(_) => {
@@ -133,11 +148,11 @@ impl WritePlan {
 }
 
 impl Context<'_> {
-    fn insert(&self, plan: &InsertPlan, way: &Way, judged_later: bool) -> WriteStatement {
+    fn insert(&self, plan: &InsertPlan, way: &Way, turn: usize, judged_later: bool) -> WriteStatement {
         match &plan.given {
             Given::Bound(values) => self.insert_one(plan, way, values, judged_later),
             Given::Json(records) => {
-                let sql = self.insert_all(plan, way, records, judged_later);
+                let sql = self.insert_all(plan, way, turn, records, judged_later);
                 WriteStatement { sql, judged_later, a_row_each: false }
             }
         }
@@ -197,7 +212,14 @@ impl Context<'_> {
     }
 
     /// Many records, or what happens to those whose key is taken.
-    fn insert_all(&self, plan: &InsertPlan, way: &Way, records: &str, judged_later: bool) -> Sql {
+    fn insert_all(
+        &self,
+        plan: &InsertPlan,
+        way: &Way,
+        turn: usize,
+        records: &str,
+        judged_later: bool,
+    ) -> Sql {
         let mut sql = Sql::new();
         let id = plan.permit.collection();
         let collection = self.collection(id);
@@ -268,7 +290,8 @@ impl Context<'_> {
                 }
                 Some(update) => {
                     let paired = paired.is_some().then_some(old);
-                    self.on_conflict_update(&mut sql, collection, update, &conflict.target, target, paired);
+                    let rules = rules_in_turn(&update.permit, &update.columns, turn);
+                    self.on_conflict_update(&mut sql, collection, conflict, update, &rules, (target, paired));
                 }
             }
         }
@@ -276,9 +299,10 @@ impl Context<'_> {
         if update.is_some() {
             sql.raw(", (").alias(target).raw(".xmax = 0) as ").name(&private(INSERTED));
         }
-        if paired.is_some() && judged_later {
+        if let (Some(_), Some(conflict), true) = (paired, &plan.conflict, judged_later) {
             sql.raw(", (select to_json(").alias(old).raw(") from ").alias(old).raw(" where ");
-            self.same_row(&mut sql, collection, old, target);
+            // By what they conflict in: the write may have changed the primary key.
+            self.equal(&mut sql, collection, &conflict.target, old, target);
             sql.raw(") as ").name(&private(OLD));
         }
         if !judged_later && self.insert_needs_judgement(plan, way) {
@@ -307,15 +331,15 @@ impl Context<'_> {
         &self,
         sql: &mut Sql,
         collection: &Collection,
+        conflict: &Conflict,
         update: &ConflictUpdate,
-        target: &[FieldId],
-        row: Alias,
-        old: Option<Alias>,
+        rules: &[WriteRule<'_>],
+        (row, old): (Alias, Option<Alias>),
     ) {
         sql.raw(" do update set ");
-        let rules = update.permit.write_rules(&update.columns.iter().copied().collect());
+        let target = &conflict.target;
         let mut fields: Vec<FieldId> = update.columns.clone();
-        add_set_fields(&mut fields, &rules);
+        add_set_fields(&mut fields, rules);
         if fields.is_empty() {
             // Nothing but the key was sent: the record is updated with itself.
             fields.extend_from_slice(target);
@@ -331,13 +355,13 @@ impl Context<'_> {
                 continue;
             }
             match old {
-                None => self.set_value(sql, collection, *field, &rules, row, None),
+                None => self.set_value(sql, collection, *field, rules, row, None),
                 Some(old) => {
                     // Without the old row the judgement will say that the request must start over.
                     sql.raw("coalesce((select ");
-                    self.set_value(sql, collection, *field, &rules, row, Some(old));
+                    self.set_value(sql, collection, *field, rules, row, Some(old));
                     sql.raw(" from ").alias(old).raw(" where ");
-                    self.same_row(sql, collection, old, row);
+                    self.equal(sql, collection, target, old, row);
                     sql.raw("), ").column(row, &declared.name).raw(")");
                 }
             }
@@ -368,7 +392,7 @@ impl Context<'_> {
         }
     }
 
-    fn update(&self, plan: &UpdatePlan, judged_later: bool) -> WriteStatement {
+    fn update(&self, plan: &UpdatePlan, turn: usize, judged_later: bool) -> WriteStatement {
         let mut sql = Sql::new();
         let collection = self.collection(plan.permit.collection());
         let (target, body, old, written) = (sql.fresh(), sql.fresh(), sql.fresh(), sql.fresh());
@@ -391,7 +415,7 @@ impl Context<'_> {
             sql.alias(written).raw(" as (");
         }
         sql.raw("update public.").name(&collection.name).raw(" as ").alias(target).raw(" set ");
-        let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
+        let rules = rules_in_turn(&plan.permit, &plan.columns, turn);
         self.assignments(&mut sql, collection, plan, &rules, (target, body, paired.then_some(old)));
         let mut glue = Glue::from_clause();
         if let Given::Json(record) = &plan.given {
@@ -426,8 +450,8 @@ impl Context<'_> {
                 sql.raw(", ");
             }
             self.open_require(&mut sql);
-            let pair = paired.then_some((old, target));
-            self.rules_judgement(&mut sql, collection, &rules, target, pair, None);
+            let old = paired.then_some(OldRow { row: old, flags: None, sent: &plan.columns });
+            self.rules_judgement(&mut sql, collection, &rules, target, old);
             self.close_require(&mut sql, plan.permit.collection(), &plan.answer, target);
             sql.raw(" as ").name(&private(JUDGED));
         }
@@ -534,15 +558,15 @@ impl Context<'_> {
         sql.raw(" else ").column(row, &declared.name).raw(" end");
     }
 
-    /// Some one rule: its `when` held on the old row, its `check` holds on the new one, what it sets stands there.
+    /// Some one rule: its `when` held on the old row, its `check` holds on the new one, what it sets stands
+    /// there, and nothing that another rule has set: two rules are never mixed into a third.
     fn rules_judgement(
         &self,
         sql: &mut Sql,
         collection: &Collection,
         rules: &[WriteRule<'_>],
         row: Alias,
-        pair: Option<(Alias, Alias)>,
-        old_record: Option<(Alias, Alias)>,
+        old: Option<OldRow<'_>>,
     ) {
         sql.raw("(");
         for (at, rule) in rules.iter().enumerate() {
@@ -550,21 +574,23 @@ impl Context<'_> {
                 sql.raw(" or ");
             }
             sql.raw("(true");
-            if let Some((old, _)) = pair {
-                sql.raw(" and ").column(old, &flag(rule));
-            }
-            if let Some((key, _)) = old_record {
+            match old {
+                None => {}
+                Some(OldRow { row, flags: None, .. }) => {
+                    sql.raw(" and ").column(row, &flag(rule));
+                }
                 // The flags came along with the old row, as JSON.
-                sql.raw(" and (")
-                    .column(key, &private(OLD))
-                    .raw(" ->> ")
-                    .bind_text(flag(rule).as_str())
-                    .raw(")::boolean");
+                Some(OldRow { flags: Some(key), .. }) => {
+                    sql.raw(" and (")
+                        .column(key, &private(OLD))
+                        .raw(" ->> ")
+                        .bind_text(flag(rule).as_str())
+                        .raw(")::boolean");
+                }
             }
             if let Some(check) = rule.check {
                 sql.raw(" and (");
-                let old = pair.map(|(old, _)| old).or(old_record.map(|(_, old)| old));
-                let binding = Binding { old, ..self.binding(row) };
+                let binding = Binding { old: old.map(|old| old.row), ..self.binding(row) };
                 check.to_sql(sql, &binding);
                 sql.raw(")");
             }
@@ -572,6 +598,17 @@ impl Context<'_> {
                 let declared = collection.field(*field);
                 sql.raw(" and ").column(row, &declared.name).raw(" is not distinct from ");
                 self.default_value(sql, declared.kind, value);
+            }
+            if let Some(old) = old {
+                let mut foreign: Vec<FieldId> = Vec::new();
+                add_set_fields(&mut foreign, rules);
+                foreign.retain(|field| {
+                    !old.sent.contains(field) && !rule.set.iter().any(|(known, _)| known == field)
+                });
+                for field in foreign {
+                    let name = &collection.field(field).name;
+                    sql.raw(" and ").column(row, name).raw(" is not distinct from ").column(old.row, name);
+                }
             }
             sql.raw(")");
         }
@@ -604,22 +641,23 @@ impl Context<'_> {
     ) {
         let collection = self.collection(plan.permit.collection());
         let rules = insert_rules(plan, way);
-        let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
-            self.rules_judgement(sql, collection, &rules, row, None, None);
+        let Some(Conflict { target: key, update: Some(update) }) = plan.conflict.as_ref() else {
+            self.rules_judgement(sql, collection, &rules, row, None);
             return;
         };
         let update_rules = update.permit.write_rules(&update.columns.iter().copied().collect());
         sql.raw("case when ").alias(row).raw(".xmax = 0 then ");
-        self.rules_judgement(sql, collection, &rules, row, None, None);
+        self.rules_judgement(sql, collection, &rules, row, None);
         sql.raw(" else ");
         match pair {
-            None => self.rules_judgement(sql, collection, &update_rules, row, None, None),
+            None => self.rules_judgement(sql, collection, &update_rules, row, None),
             Some((old, target)) => {
                 // A row that came between our look and our write was not judged: the request starts over.
                 sql.raw("basewright.settled((select ");
-                self.rules_judgement(sql, collection, &update_rules, row, Some((old, target)), None);
+                let old_row = OldRow { row: old, flags: None, sent: &update.columns };
+                self.rules_judgement(sql, collection, &update_rules, row, Some(old_row));
                 sql.raw(" is true from ").alias(old).raw(" where ");
-                self.same_row(sql, collection, old, target);
+                self.equal(sql, collection, key, old, target);
                 sql.raw("))");
             }
         }
@@ -637,20 +675,21 @@ impl Context<'_> {
         let collection = self.collection(plan.permit.collection());
         let rules = insert_rules(plan, way);
         let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
-            self.rules_judgement(sql, collection, &rules, row, None, None);
+            self.rules_judgement(sql, collection, &rules, row, None);
             return;
         };
         let update_rules = update.permit.write_rules(&update.columns.iter().copied().collect());
         let paired = needs_old_row(&update.permit, &update.columns);
         sql.raw("case when ").column(key, &private(INSERTED)).raw(" then ");
-        self.rules_judgement(sql, collection, &rules, row, None, None);
+        self.rules_judgement(sql, collection, &rules, row, None);
         sql.raw(" else ");
         if paired {
             sql.raw("basewright.settled(case when ").column(key, &private(OLD)).raw(" is not null then ");
-            self.rules_judgement(sql, collection, &update_rules, row, None, Some((key, old)));
+            let old_row = OldRow { row: old, flags: Some(key), sent: &update.columns };
+            self.rules_judgement(sql, collection, &update_rules, row, Some(old_row));
             sql.raw(" is true end)");
         } else {
-            self.rules_judgement(sql, collection, &update_rules, row, None, None);
+            self.rules_judgement(sql, collection, &update_rules, row, None);
         }
         sql.raw(" end");
     }
@@ -659,7 +698,8 @@ impl Context<'_> {
         let collection = self.collection(plan.permit.collection());
         let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
         let later = later.filter(|_| needs_old_row(&plan.permit, &plan.columns));
-        self.rules_judgement(sql, collection, &rules, row, None, later);
+        let old = later.map(|(key, row)| OldRow { row, flags: Some(key), sent: &plan.columns });
+        self.rules_judgement(sql, collection, &rules, row, old);
     }
 
     /// A judgement begins here and ends with [`Self::close_require`] or [`Self::refusal`]. The function that
@@ -790,7 +830,12 @@ impl Context<'_> {
 
     /// The primary keys of two aliases are equal.
     fn same_row(&self, sql: &mut Sql, collection: &Collection, one: Alias, other: Alias) {
-        for (at, field) in collection.primary_key.iter().enumerate() {
+        self.equal(sql, collection, &collection.primary_key, one, other);
+    }
+
+    /// These fields of two aliases are equal.
+    fn equal(&self, sql: &mut Sql, collection: &Collection, fields: &[FieldId], one: Alias, other: Alias) {
+        for (at, field) in fields.iter().enumerate() {
             if at > 0 {
                 sql.raw(" and ");
             }
@@ -809,15 +854,36 @@ impl Context<'_> {
         conflict: &Conflict,
         (row, body): (Alias, Alias),
     ) {
+        let given = |field: &FieldId| match way.value_of(collection, *field) {
+            // A fresh value: no stored row has it. Nor could an index serve one that is made anew for each row.
+            Some(DefaultValue::UuidV7 | DefaultValue::Now) | None => None,
+            Some(value @ (DefaultValue::Literal(_) | DefaultValue::Attribute(_))) => Some(value),
+        };
+        if conflict.target.iter().any(|field| !plan.columns.contains(field) && given(field).is_none()) {
+            sql.raw("false");
+            return;
+        }
         sql.raw("exists (select 1 from ").alias(body);
         let mut glue = Glue::where_clause();
         for field in &conflict.target {
             glue.put(sql);
-            sql.column(row, &collection.field(*field).name).raw(" = ");
+            let declared = collection.field(*field);
+            sql.column(row, &declared.name).raw(" = ");
+            let flag = plan.defaulted.iter().find(|(known, _)| known == field);
+            if let Some((_, flag)) = flag {
+                sql.raw("case when not coalesce(").column(body, &private(flag)).raw(", false) then ");
+            }
             if plan.columns.contains(field) {
-                self.inserted_value(sql, collection, plan, way, *field, body);
-            } else {
-                self.absent_value(sql, collection, way, *field);
+                sql.column(body, &declared.name);
+            }
+            if let Some(value) = given(field).filter(|_| flag.is_some() || !plan.columns.contains(field)) {
+                if flag.is_some() {
+                    sql.raw(" else ");
+                }
+                self.default_value(sql, declared.kind, value);
+            }
+            if flag.is_some() {
+                sql.raw(" end");
             }
         }
         sql.raw(")");

@@ -328,14 +328,12 @@ impl<'a> Judge<'a> {
                     reason.failed.push(format!("sets `{}` to {expected}", declared.name));
                 }
             }
-            let own = permit.rules().get(rule.place).map_or(FieldSet::EMPTY, |declared| {
-                declared.fields.union(declared.set.iter().map(|(field, _)| *field).collect())
-            });
-            for field in set.iter().filter(|field| !own.contains(*field)) {
-                // Two rules are never mixed: what another one has set is a write that this one does not cover.
+            for field in set.iter().filter(|field| !rule.set.iter().any(|(known, _)| known == field)) {
+                // Two rules are never mixed: what another one has set must not stand in what this one admits.
                 if scene.old.is_none_or(|old| !equal(old.get(field), scene.record.get(field))) {
                     reason.distance += 1;
-                    reason.failed.push(format!("does not cover `{}`", self.collection.field(field).name));
+                    let name = &self.collection.field(field).name;
+                    reason.failed.push(format!("does not set `{name}`, which another rule has set"));
                 }
             }
             if reason.distance == 0 {

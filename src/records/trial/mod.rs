@@ -14,7 +14,8 @@ use std::collections::HashSet;
 use crate::catalog::Catalog;
 use crate::condition::{self, Rows};
 use crate::db::{DbError, Pool};
-use crate::model::{CollectionId, FieldId, FieldSet, Value};
+use crate::model::{Action, CollectionId, FieldId, FieldSet, Value};
+use crate::policy::{Decision, WriteRule};
 use crate::project::tests::{Act, Case, Expect, Tests};
 
 use memory::Judgement;
@@ -272,13 +273,16 @@ fn equal(one: &Value, other: &Value) -> bool {
 fn sent(catalog: &Catalog, case: &Case) -> Vec<(FieldId, Value)> {
     let Act::Create { collection, values, filled } = &case.act else { return Vec::new() };
     let principal = case.caller.principal();
-    let decision = catalog.policies.decide(&principal, crate::model::Action::Create, *collection);
-    let crate::policy::Decision::Permit(permit) = decision else { return values.clone() };
+    let decision = catalog.policies.decide(&principal, Action::Create, *collection);
+    let Decision::Permit(permit) = decision else { return values.clone() };
     let written: FieldSet = values.iter().map(|(field, _)| *field).collect();
     let rules = permit.write_rules(&written);
-    let set =
-        |field: FieldId| rules.first().is_some_and(|rule| rule.set.iter().any(|(known, _)| *known == field));
-    let more: Vec<(FieldId, Value)> = filled.iter().filter(|(field, _)| !set(*field)).cloned().collect();
+    // What is open under the rule that leaves the least open.
+    let open = |rule: &WriteRule<'_>| -> Vec<(FieldId, Value)> {
+        let set = |field: FieldId| rule.set.iter().any(|(known, _)| *known == field);
+        filled.iter().filter(|(field, _)| !set(*field)).cloned().collect()
+    };
+    let more = rules.iter().map(open).min_by_key(Vec::len).unwrap_or_default();
     let whole: FieldSet = written.union(more.iter().map(|(field, _)| *field).collect());
     // A rule that lets nobody give a required field admits nothing; then the request must say so itself.
     if permit.write_rules(&whole).is_empty() {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::condition::{Explanation, Part};
 use crate::model::{Name, Value};
-use crate::project::tests::{Tests, named_uuid};
+use crate::project::tests::Tests;
 
 /// What the uuids of a file's tests are called there.
 #[derive(Clone, Debug, Default)]
@@ -14,16 +14,7 @@ pub(super) struct Names(HashMap<Uuid, String>);
 
 impl Names {
     pub(super) fn of(tests: &Tests) -> Names {
-        let mut names: HashMap<Uuid, String> =
-            tests.given.users.iter().map(|user| (user.id, user.name.clone())).collect();
-        // A record is named where a case asks for it: `update posts/p1`.
-        for case in &tests.cases {
-            let Some((_, key)) = case.title.rsplit_once('/') else { continue };
-            for word in key.split(',').map(str::trim) {
-                names.entry(named_uuid(word)).or_insert_with(|| word.to_owned());
-            }
-        }
-        Names(names)
+        Names(tests.names.clone())
     }
 
     /// A value as the tests' author would write it.

@@ -1,0 +1,266 @@
+//! What a caller may do, as an OpenAPI 3.1 document: data from the catalog and the policies, no HTTP.
+//!
+//! It says what requests would answer and nothing else: a collection that no rule of the caller speaks of, a
+//! field that no rule shows him or lets him write, and whatever is named after one, are not in it. An
+//! operation is in it if a request of that method can be admitted at all: changing and removing records takes
+//! the right to read them too.
+
+mod parameters;
+mod responses;
+mod schema;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::plan::{Context, ReadPlan};
+use super::request::{Embed, Item, Node};
+use crate::catalog::{Catalog, Relationship};
+use crate::model::{Action, Collection, CollectionId, FieldId};
+use crate::policy::{Decision, Permit};
+
+/// Where the paths of the document start.
+const SERVER: &str = "/rest/v1";
+
+/// The document for one caller.
+pub fn document(context: Context<'_>) -> Json {
+    let mut parts = Parts::default();
+    for id in context.catalog.collections.ids() {
+        if let Some(view) = View::of(context, id) {
+            view.describe(&mut parts);
+        }
+    }
+    parts.paths.insert("/".to_owned(), json!({ "get": responses::root() }));
+    parts.schemas.insert("Error".to_owned(), schema::error());
+    parts.parameters.extend(parameters::common(&context.catalog.limits));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Basewright",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "What the caller of this document may do. Another caller may see another document.",
+        },
+        "servers": [{ "url": SERVER }],
+        "security": [{ "apikey": [] }, { "apikey": [], "bearer": [] }],
+        "tags": parts.tags,
+        "paths": parts.paths,
+        "components": {
+            "schemas": parts.schemas,
+            "parameters": parts.parameters,
+            "responses": responses::common(),
+            "headers": responses::headers(),
+            "securitySchemes": {
+                "apikey": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "apikey",
+                    "description": "The publishable key of the project, or on servers the secret one.",
+                },
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "The token of whoever is signed in.",
+                },
+            },
+        },
+    })
+}
+
+/// The growing document.
+#[derive(Default)]
+struct Parts {
+    tags: Vec<Json>,
+    paths: Map<String, Json>,
+    schemas: Map<String, Json>,
+    parameters: Map<String, Json>,
+}
+
+/// One collection as the caller sees it.
+struct View<'a> {
+    catalog: &'a Catalog,
+    id: CollectionId,
+    collection: &'a Collection,
+    read: Option<Permit>,
+    create: Option<Permit>,
+    /// Only beside `read`: who may not read a record cannot name it in a request.
+    update: Option<Permit>,
+    delete: Option<Permit>,
+    /// How others are embedded by it: those that lead to one record by our field, and the rest.
+    embeds: Vec<Embeds>,
+}
+
+/// One way from a collection to another that the caller may go.
+struct Embeds {
+    /// Our field that holds the other's key; none where theirs holds ours.
+    by: Option<FieldId>,
+    /// As `select` says it.
+    name: String,
+    target: String,
+    to_one: bool,
+}
+
+impl<'a> View<'a> {
+    /// None where no rule of the caller speaks of the collection.
+    fn of(context: Context<'a>, id: CollectionId) -> Option<View<'a>> {
+        let decide = |action| match context.catalog.policies.decide(context.principal, action, id) {
+            Decision::Permit(permit) => Some(Some(permit)),
+            Decision::Denied => Some(None),
+            Decision::Unknown => None,
+        };
+        let read = decide(Action::Read)?;
+        let create = decide(Action::Create)?;
+        let update = decide(Action::Update)?.filter(|_| read.is_some());
+        let delete = decide(Action::Delete)?.filter(|_| read.is_some());
+        let embeds = read.as_ref().map(|read| embeds(context, read)).unwrap_or_default();
+        let collection = context.catalog.collection(id);
+        Some(View { catalog: context.catalog, id, collection, read, create, update, delete, embeds })
+    }
+
+    fn name(&self) -> &str {
+        self.collection.name.as_str()
+    }
+
+    fn describe(&self, parts: &mut Parts) {
+        let name = self.name();
+        parts.tags.push(json!({ "name": name }));
+        if let Some(read) = &self.read {
+            parts.schemas.insert(name.to_owned(), self.record(read));
+            for field in self.collection.field_ids().filter(|field| read.covers(*field)) {
+                let field = self.collection.field(field);
+                let (key, parameter) = parameters::filter(name, field);
+                parts.parameters.insert(key, parameter);
+            }
+        }
+        if let Some(create) = &self.create {
+            parts.schemas.insert(format!("{name}.create"), self.written(create));
+        }
+        if let Some(update) = &self.update {
+            parts.schemas.insert(format!("{name}.update"), self.written(update));
+        }
+        parts.paths.insert(format!("/{name}"), self.path());
+    }
+
+    /// The path item: an operation for each method by which something can be done.
+    fn path(&self) -> Json {
+        let mut path = Map::new();
+        if let Some(read) = &self.read {
+            path.insert("get".to_owned(), self.reading(read, true));
+            path.insert("head".to_owned(), self.reading(read, false));
+        }
+        if self.create.is_some() {
+            path.insert("post".to_owned(), self.creating());
+        }
+        if let (Some(read), Some(_)) = (&self.read, &self.update) {
+            path.insert("patch".to_owned(), self.updating(read));
+        }
+        if let (Some(read), Some(_)) = (&self.read, &self.delete) {
+            path.insert("delete".to_owned(), self.deleting(read));
+        }
+        Json::Object(path)
+    }
+
+    fn operation(&self, verb: &str, summary: String, parameters: Vec<Json>, responses: Json) -> Json {
+        json!({
+            "operationId": format!("{}.{verb}", self.name()),
+            "tags": [self.name()],
+            "summary": summary,
+            "parameters": parameters,
+            "responses": responses,
+        })
+    }
+
+    fn filters(&self, read: &Permit) -> Vec<Json> {
+        let known = self.collection.field_ids().filter(|field| read.covers(*field));
+        let named = known.map(|field| parameters::filter_key(self.name(), self.collection.field(field)));
+        named.chain(["and", "or"].map(str::to_owned)).map(|key| parameters::reference(&key)).collect()
+    }
+
+    fn reading(&self, read: &Permit, body: bool) -> Json {
+        let name = self.name();
+        let mut parameters = self.filters(read);
+        let more = ["select", "order", "limit", "offset", "prefer.read"];
+        parameters.extend(more.map(parameters::reference));
+        if body {
+            parameters.push(parameters::reference("range"));
+            let summary = format!("Reads records of {name}");
+            return self.operation("read", summary, parameters, responses::rows(name));
+        }
+        let summary = format!("Answers as reading records of {name} does, without the records");
+        self.operation("head", summary, parameters, responses::head())
+    }
+
+    fn creating(&self) -> Json {
+        let name = self.name();
+        let mut parameters = ["columns", "on_conflict"].map(parameters::reference).to_vec();
+        let read = self.read.is_some();
+        if read {
+            parameters.push(parameters::reference("select"));
+        }
+        let merges = self.update.is_some();
+        parameters.push(parameters::prefer_create(read, merges));
+        let responses = responses::created(read.then_some(name), merges);
+        let mut operation =
+            self.operation("create", format!("Makes records of {name}"), parameters, responses);
+        let one = schema::reference(&format!("{name}.create"));
+        let many = json!({ "type": "array", "items": one });
+        operation["requestBody"] = body(json!({ "oneOf": [one, many] }));
+        operation
+    }
+
+    fn updating(&self, read: &Permit) -> Json {
+        let name = self.name();
+        let mut parameters = self.filters(read);
+        parameters.extend(["select", "columns", "prefer.change"].map(parameters::reference));
+        let summary = format!("Changes the records of {name} that the filters name");
+        let mut operation = self.operation("update", summary, parameters, responses::changed(name));
+        operation["requestBody"] = body(schema::reference(&format!("{name}.update")));
+        operation
+    }
+
+    fn deleting(&self, read: &Permit) -> Json {
+        let name = self.name();
+        let mut parameters = self.filters(read);
+        parameters.extend(["select", "prefer.change"].map(parameters::reference));
+        let summary = format!("Removes the records of {name} that the filters name");
+        self.operation("delete", summary, parameters, responses::changed(name))
+    }
+}
+
+fn body(schema: Json) -> Json {
+    json!({ "required": true, "content": { "application/json": { "schema": schema } } })
+}
+
+/// What requests can embed, by the name that means it. The plan of a read is asked, so that whatever hides a
+/// relationship there (an unknown field, a collection that may not be read, a name that means several) hides
+/// it here.
+fn embeds(context: Context<'_>, read: &Permit) -> Vec<Embeds> {
+    let source = read.collection();
+    let meant = |name: &str, relationship: &Relationship| {
+        let embed = Embed {
+            alias: None,
+            target: name.to_owned(),
+            hint: None,
+            inner: false,
+            spread: false,
+            node: Node::default(),
+        };
+        let node = Node { select: vec![Item::Embed(embed)], ..Node::default() };
+        let plan = ReadPlan::new(context, context.catalog.collection(source).name.as_str(), &node);
+        plan.is_ok_and(|plan| plan.node.embeds.iter().any(|embed| embed.relationship == *relationship))
+    };
+    let mut found = Vec::new();
+    for relationship in context.catalog.relationships(source) {
+        let ours = relationship.referring() == (source, relationship.local);
+        let target = &context.catalog.collection(relationship.target).name;
+        let field = &context.catalog.collection(source).field(relationship.local).name;
+        let names = [if ours { field } else { &relationship.inverse }, target];
+        if let Some(name) = names.into_iter().find(|name| meant(name.as_str(), relationship)) {
+            found.push(Embeds {
+                by: ours.then_some(relationship.local),
+                name: name.to_string(),
+                target: target.to_string(),
+                to_one: relationship.cardinality.to_one(),
+            });
+        }
+    }
+    found
+}

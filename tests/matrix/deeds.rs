@@ -1,0 +1,424 @@
+//! What a write does, as the policy text says: the answer and the records afterwards.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::ask::{Ask, Sight};
+use super::oracle::{Action, Door, Rule, Who};
+use super::world::{Row, Table, World, tables};
+
+/// A key that the database makes up.
+pub(super) const MADE_UP: &str = "?";
+
+#[derive(Clone, Debug)]
+pub(super) enum Deed {
+    Insert { rows: Vec<Row>, on_conflict: Option<Conflict> },
+    Update { filter: Ask, body: Row },
+    Delete { filter: Ask },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Conflict {
+    Merge,
+    Ignore,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Wanted {
+    Nothing,
+    Representation,
+    /// As one object.
+    Object,
+}
+
+/// What must come back, and what must stand in the tables then.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) status: u16,
+    /// Of a refusal.
+    pub(super) code: &'static str,
+    /// Where several things are wrong with the records of one request, what it may be refused for as well.
+    pub(super) or: Vec<Refusal>,
+    /// The representation.
+    pub(super) rows: Vec<Row>,
+    pub(super) affected: usize,
+    pub(super) after: World,
+}
+
+/// Status and code.
+pub(super) type Refusal = (u16, &'static str);
+
+pub(super) struct Judge<'a> {
+    pub(super) who: &'a Who,
+    pub(super) world: &'a World,
+    pub(super) table: &'a Table,
+}
+
+impl Judge<'_> {
+    pub(super) fn outcome(&self, deed: &Deed, wanted: Wanted) -> Outcome {
+        let judged = match deed {
+            Deed::Insert { rows, on_conflict } => self.insert(rows, *on_conflict, wanted),
+            Deed::Update { filter, body } => self.update(filter, body, wanted),
+            Deed::Delete { filter } => self.delete(filter, wanted),
+        };
+        judged.unwrap_or_else(|(status, code)| Outcome {
+            status,
+            code,
+            or: self.also(deed, wanted),
+            rows: Vec::new(),
+            affected: 0,
+            after: self.world.clone(),
+        })
+    }
+
+    /// Which of two records' faults is met first is nobody's business.
+    fn also(&self, deed: &Deed, wanted: Wanted) -> Vec<Refusal> {
+        let (rows, on_conflict) = match deed {
+            Deed::Insert { rows, on_conflict } => (rows, on_conflict),
+            Deed::Delete { .. } if wanted == Wanted::Object => return vec![(406, "PGRST116")],
+            Deed::Update { .. } | Deed::Delete { .. } => return Vec::new(),
+        };
+        if rows.len() < 2 {
+            return Vec::new();
+        }
+        let one = |row: &Row| Deed::Insert { rows: vec![row.clone()], on_conflict: *on_conflict };
+        let mut also: Vec<Refusal> = rows
+            .iter()
+            .map(|row| self.outcome(&one(row), Wanted::Nothing))
+            .filter(|outcome| outcome.status >= 300)
+            .map(|outcome| (outcome.status, outcome.code))
+            .collect();
+        if wanted == Wanted::Object {
+            also.push((406, "PGRST116"));
+        }
+        also
+    }
+
+    fn denied(&self) -> Refusal {
+        (self.who.refusal(), "42501")
+    }
+
+    fn rules(&self, action: Action) -> Result<Vec<Rule>, Refusal> {
+        match self.who.door(action, self.table.name) {
+            Door::Missing => Err((404, "PGRST205")),
+            Door::Shut => Err(self.denied()),
+            Door::Open(rules) => Ok(rules),
+        }
+    }
+
+    fn needs_to_read(&self) -> Result<(), Refusal> {
+        self.rules(Action::Read).map(|_| ()).map_err(|_| self.denied())
+    }
+
+    fn covers(&self, rule: &Rule, names: &BTreeSet<&str>) -> bool {
+        let set = rule.set(&self.who.id).map(|(field, _)| field);
+        names.iter().all(|name| rule.covers(name) || set == Some(*name))
+    }
+
+    /// The members of a body must exist for the caller.
+    fn known(&self, action: Action, names: &BTreeSet<&str>) -> Result<(), Refusal> {
+        let may_name = self.who.may_name(action, self.table);
+        if names.iter().all(|name| may_name.contains(name)) { Ok(()) } else { Err((400, "PGRST204")) }
+    }
+
+    /// No value that the collection's schema does not have.
+    fn valid(&self, rows: &[Row]) -> Result<(), Refusal> {
+        let fine = |row: &Row| {
+            row.iter().all(|(name, value)| {
+                let field = self.table.field(name).unwrap();
+                !(field.required && value.is_null())
+                    && !(self.table.name == "docs"
+                        && name == "status"
+                        && !["draft", "final", "locked"].iter().any(|status| value == status))
+            })
+        };
+        if rows.iter().all(fine) { Ok(()) } else { Err((400, "validation_failed")) }
+    }
+
+    fn sight<'b>(&'b self, world: &'b World, tables: &'b [Table]) -> Sight<'b> {
+        Sight { who: self.who, world, tables }
+    }
+
+    fn unique(&self, world: &World, row: &Row) -> Result<(), Refusal> {
+        let others = || world.rows(self.table.name).iter().filter(|other| other["id"] != row["id"]);
+        let mut keys: Vec<Vec<&str>> = Vec::new();
+        keys.extend(
+            self.table
+                .fields
+                .iter()
+                .filter(|field| field.unique && field.name != "id")
+                .map(|field| vec![field.name]),
+        );
+        if self.table.name == "members" {
+            keys.push(vec!["team", "person"]);
+        }
+        let taken = |key: &Vec<&str>| {
+            others()
+                .any(|other| key.iter().all(|field| !row[*field].is_null() && row[*field] == other[*field]))
+        };
+        if keys.iter().any(taken) { Err((409, "23505")) } else { Ok(()) }
+    }
+
+    fn refers(&self, world: &World, row: &Row) -> Result<(), Refusal> {
+        let leads_somewhere = self.table.fields.iter().all(|field| match field.to {
+            Some((target, _)) => row[field.name].is_null() || world.find(target, &row[field.name]).is_some(),
+            None => true,
+        });
+        if leads_somewhere { Ok(()) } else { Err((409, "23503")) }
+    }
+
+    fn put(&self, world: &mut World, row: Row) {
+        let rows = world.0.get_mut(self.table.name).unwrap();
+        match rows.iter_mut().find(|known| known["id"] == row["id"] && row["id"] != MADE_UP) {
+            Some(known) => *known = row,
+            None => rows.push(row),
+        }
+    }
+
+    fn visible(&self, world: &World, rows: &[Row]) -> Vec<Row> {
+        rows.iter().filter_map(|row| self.who.sees(world, self.table, row)).collect()
+    }
+
+    /// The answer's status and rows; one object is one record, and one that the caller may read.
+    fn answered(
+        &self,
+        after: World,
+        seen: Vec<Row>,
+        affected: usize,
+        wanted: Wanted,
+        (quiet, told): (u16, u16),
+    ) -> Result<Outcome, Refusal> {
+        if wanted == Wanted::Object {
+            match (affected, seen.len()) {
+                (1, 1) => {}
+                (1, _) => return Err(self.denied()),
+                _ => return Err((406, "PGRST116")),
+            }
+        }
+        let represented = wanted != Wanted::Nothing;
+        Ok(Outcome {
+            status: if represented { told } else { quiet },
+            code: "",
+            or: Vec::new(),
+            rows: if represented { seen } else { Vec::new() },
+            affected,
+            after,
+        })
+    }
+
+    fn insert(&self, rows: &[Row], conflict: Option<Conflict>, wanted: Wanted) -> Result<Outcome, Refusal> {
+        let rules = self.rules(Action::Create)?;
+        let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
+        self.known(Action::Create, &names)?;
+        let covering: Vec<&Rule> = rules.iter().filter(|rule| self.covers(rule, &names)).collect();
+        if covering.is_empty() {
+            return Err(self.denied());
+        }
+        self.valid(rows)?;
+        let given = |field: &str| {
+            names.contains(field)
+                || covering.iter().any(|rule| rule.set(&self.who.id).is_some_and(|(set, _)| set == field))
+        };
+        if self
+            .table
+            .fields
+            .iter()
+            .any(|field| field.required && field.default.is_empty() && !given(field.name))
+        {
+            return Err((400, "validation_failed"));
+        }
+        let mut update = None;
+        if let Some(conflict) = conflict {
+            self.rules(Action::Read)?;
+            if conflict == Conflict::Merge {
+                let rules = self.rules(Action::Update)?;
+                let names: BTreeSet<&str> = names.iter().copied().filter(|name| *name != "id").collect();
+                if !rules.iter().any(|rule| self.covers(rule, &names)) {
+                    return Err(self.denied());
+                }
+                update = Some((rules, names));
+            }
+        }
+        if wanted != Wanted::Nothing {
+            self.needs_to_read()?;
+        }
+        // The first rule that covers the body and admits all of its records says what is set.
+        let mut refusal = self.denied();
+        for rule in &covering {
+            match self.insert_by(rule, &covering, rows, conflict, update.as_ref()) {
+                Ok((after, written, inserted)) => {
+                    let seen = self.visible(&after, &written);
+                    let merged = conflict == Some(Conflict::Merge) && inserted == 0 && !written.is_empty();
+                    let status = if merged { 200 } else { 201 };
+                    return self.answered(after, seen, written.len(), wanted, (status, status));
+                }
+                Err(other) => refusal = other,
+            }
+            if refusal != self.denied() {
+                break;
+            }
+        }
+        Err(refusal)
+    }
+
+    fn insert_by(
+        &self,
+        rule: &Rule,
+        covering: &[&Rule],
+        rows: &[Row],
+        conflict: Option<Conflict>,
+        update: Option<&(Vec<Rule>, BTreeSet<&str>)>,
+    ) -> Result<(World, Vec<Row>, usize), Refusal> {
+        let mut after = self.world.clone();
+        let mut written = Vec::new();
+        let mut judged = Vec::new();
+        let mut inserted = 0;
+        for body in rows {
+            let stored = body.get("id").and_then(|id| self.world.find(self.table.name, id)).cloned();
+            match (stored, conflict) {
+                (Some(_), Some(Conflict::Ignore)) => {}
+                (Some(_), None) => return Err((409, "23505")),
+                (Some(old), Some(Conflict::Merge)) => {
+                    let (rules, names) = update.unwrap();
+                    if self.who.sees(self.world, self.table, &old).is_none()
+                        || !rules.iter().any(|rule| self.who.admits(rule, self.world, &old))
+                    {
+                        return Err(self.denied());
+                    }
+                    let mut new = old.clone();
+                    let setting = rules.iter().find(|rule| self.covers(rule, names));
+                    if let Some((field, value)) = setting.and_then(|rule| rule.set(&self.who.id)) {
+                        new.insert(field.to_owned(), value);
+                    }
+                    new.extend(body.clone());
+                    self.unique(&after, &new)?;
+                    self.put(&mut after, new.clone());
+                    written.push(new.clone());
+                    judged.push((new, Some(old)));
+                }
+                (None, _) => {
+                    let mut new = self.fresh(body, rule);
+                    if let Some(id) = body.get("id") {
+                        new.insert("id".to_owned(), id.clone());
+                    }
+                    self.unique(&after, &new)?;
+                    self.put(&mut after, new.clone());
+                    written.push(new.clone());
+                    inserted += 1;
+                    judged.push((new, None));
+                }
+            }
+        }
+        for (new, old) in &judged {
+            let admitted = match (old, update) {
+                (Some(old), Some((rules, names))) => rules.iter().any(|rule| {
+                    self.covers(rule, names)
+                        && self.who.admits(rule, self.world, old)
+                        && self.who.accepts(rule, &after, new, Some(old))
+                }),
+                _ => covering.iter().any(|rule| self.who.accepts(rule, &after, new, None)),
+            };
+            if !admitted {
+                return Err(self.denied());
+            }
+        }
+        for row in &written {
+            self.refers(&after, row)?;
+        }
+        Ok((after, written, inserted))
+    }
+
+    /// A record of defaults, of what the rule sets and of what the body says.
+    fn fresh(&self, body: &Row, rule: &Rule) -> Row {
+        let mut row: Row = self
+            .table
+            .fields
+            .iter()
+            .map(|field| (field.name.to_owned(), serde_json::from_str(field.default).unwrap_or(Value::Null)))
+            .collect();
+        row.insert("id".to_owned(), json!(MADE_UP));
+        if let Some((field, value)) = rule.set(&self.who.id) {
+            row.insert(field.to_owned(), value);
+        }
+        row.extend(body.clone());
+        row
+    }
+
+    /// The records that the caller sees, that his filter names and that some rule of the action speaks of.
+    fn met(&self, filter: &Ask, rules: &[Rule]) -> Vec<Row> {
+        let tables = tables();
+        let sight = self.sight(self.world, &tables);
+        let stored = self.world.rows(self.table.name).iter();
+        let meets = |row: &&Row| {
+            let seen = self.who.sees(self.world, self.table, row);
+            seen.is_some_and(|seen| !sight.qualify(filter, vec![seen]).is_empty())
+                && rules.iter().any(|rule| self.who.admits(rule, self.world, row))
+        };
+        stored.filter(meets).cloned().collect()
+    }
+
+    fn update(&self, filter: &Ask, body: &Row, wanted: Wanted) -> Result<Outcome, Refusal> {
+        let rules = self.rules(Action::Update)?;
+        let names: BTreeSet<&str> = body.keys().map(String::as_str).collect();
+        self.known(Action::Update, &names)?;
+        let covering: Vec<&Rule> = rules.iter().filter(|rule| self.covers(rule, &names)).collect();
+        if covering.is_empty() {
+            return Err(self.denied());
+        }
+        self.valid(std::slice::from_ref(body))?;
+        self.needs_to_read()?;
+        let mut after = self.world.clone();
+        let mut written = Vec::new();
+        for old in if names.is_empty() { Vec::new() } else { self.met(filter, &rules) } {
+            let mut new = old.clone();
+            let setting = covering.iter().find(|rule| self.who.admits(rule, self.world, &old));
+            if let Some((field, value)) = setting.and_then(|rule| rule.set(&self.who.id)) {
+                new.insert(field.to_owned(), value);
+            }
+            new.extend(body.clone());
+            self.unique(&after, &new)?;
+            self.put(&mut after, new.clone());
+            written.push((old, new));
+        }
+        for (old, new) in &written {
+            let by_one = covering.iter().any(|rule| {
+                self.who.admits(rule, self.world, old) && self.who.accepts(rule, &after, new, Some(old))
+            });
+            if !by_one {
+                return Err(self.denied());
+            }
+        }
+        let written: Vec<Row> = written.into_iter().map(|(_, new)| new).collect();
+        for row in &written {
+            self.refers(&after, row)?;
+        }
+        let seen = self.visible(&after, &written);
+        self.answered(after, seen, written.len(), wanted, (204, 200))
+    }
+
+    fn delete(&self, filter: &Ask, wanted: Wanted) -> Result<Outcome, Refusal> {
+        let rules = self.rules(Action::Delete)?;
+        self.needs_to_read()?;
+        let gone = self.met(filter, &rules);
+        let seen = self.visible(self.world, &gone);
+        let mut after = self.world.clone();
+        let is_gone = |row: &Row| gone.iter().any(|other| other["id"] == row["id"]);
+        after.0.get_mut(self.table.name).unwrap().retain(|row| !is_gone(row));
+        for table in tables() {
+            for field in table
+                .fields
+                .iter()
+                .filter(|field| field.to.is_some_and(|(target, _)| target == self.table.name))
+            {
+                let refers = |row: &Row| gone.iter().any(|other| other["id"] == row[field.name]);
+                if table.name == "remarks" && field.name == "doc" {
+                    after.0.get_mut(table.name).unwrap().retain(|row| !refers(row));
+                } else if after.rows(table.name).iter().any(refers) {
+                    return Err((409, "23503"));
+                }
+            }
+        }
+        self.answered(after, seen, gone.len(), wanted, (204, 200))
+    }
+}
