@@ -2,6 +2,7 @@
 
 mod answers;
 mod embeds;
+mod forms;
 mod openapi;
 mod put;
 mod security;
