@@ -67,7 +67,7 @@ impl DbError {
     pub(super) fn from_reading(e: &tokio_postgres::Error) -> DbError {
         if let Some(report) = e.as_db_error() {
             let kind = Kind::Server(Box::new(Report {
-                sqlstate: report.code().code().to_owned(),
+                sqlstate: same_in_every_version(report.code().code()).to_owned(),
                 message: report.message().to_owned(),
                 detail: report.detail().map(str::to_owned),
                 hint: report.hint().map(str::to_owned),
@@ -164,6 +164,15 @@ impl DbError {
 fn answer_too_large() -> Error {
     Error::new(Code::AnswerTooLarge)
         .hint("Ask for fewer records: give `limit`, and `rel.limit` for embedded ones")
+}
+
+/// PostgreSQL 18 gives `on delete restrict` a code of its own (23001); to 17 it is 23503, as other broken references
+/// are, and that is what clients know.
+fn same_in_every_version(sqlstate: &str) -> &str {
+    match sqlstate {
+        "23001" => "23503",
+        other => other,
+    }
 }
 
 fn refused(report: &Report) -> Error {
@@ -269,6 +278,13 @@ mod tests {
         check(DbError::busy(), "PGRST003", 504);
         check(DbError::unreachable("no"), "PGRST001", 503);
         check(DbError::driver("no"), "internal", 500);
+    }
+
+    #[test]
+    fn a_record_that_is_still_referenced_has_the_same_code_on_every_version() {
+        assert_eq!(same_in_every_version("23001"), "23503");
+        assert_eq!(same_in_every_version("23503"), "23503");
+        assert_eq!(same_in_every_version("23505"), "23505");
     }
 
     #[test]
