@@ -1,7 +1,9 @@
 //! `/rest/v1`, from outside.
 
 mod answers;
+mod bounds;
 mod embeds;
+mod forms;
 mod openapi;
 mod put;
 mod security;

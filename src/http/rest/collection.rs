@@ -81,7 +81,9 @@ pub(super) async fn create(
     let options = asked.insert_options()?;
     let node = represented.then_some(&asked.node);
     let keys_only = Node { select: key_items(&catalog, permit.collection()), ..Node::default() };
-    let located = asked.preferences.returning == Some(Return::HeadersOnly) && body.single;
+    let located = asked.preferences.returning == Some(Return::HeadersOnly)
+        && body.single
+        && !context.hides_key(permit.collection());
     let node = if located { Some(&keys_only) } else { node };
     let plan = WritePlan::Insert(InsertPlan::new(
         context,
@@ -104,8 +106,10 @@ pub(super) async fn create(
     match plan.represented() {
         Some(node) if located => {
             if let [row] = &written.rows[..] {
-                let layout = read::Layout::of(node).object(row)?;
-                response.insert_header((header::LOCATION, location(&collection, &layout)));
+                let key = read::Layout::of(node).object(row)?;
+                if let Some(place) = location(&collection, &key) {
+                    response.insert_header((header::LOCATION, place));
+                }
             }
             Ok(response.finish())
         }
@@ -312,9 +316,12 @@ fn key_items(catalog: &Catalog, id: crate::model::CollectionId) -> Vec<crate::qu
         .collect()
 }
 
-/// `/posts?id=eq.…` of a row that holds just its key.
-fn location(collection: &str, key: &[u8]) -> String {
+/// `/posts?id=eq.…` of a row that holds just its key; none where the key is hidden on this row.
+fn location(collection: &str, key: &[u8]) -> Option<String> {
     let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(key).unwrap_or_default();
+    if members.values().any(serde_json::Value::is_null) {
+        return None;
+    }
     let mut text = format!("/{collection}?");
     for (at, (name, value)) in members.iter().enumerate() {
         if at > 0 {
@@ -331,5 +338,5 @@ fn location(collection: &str, key: &[u8]) -> String {
             }
         }
     }
-    text
+    Some(text)
 }
