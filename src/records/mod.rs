@@ -45,7 +45,7 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
             Cost::Unknown => database.pool.query(&statement.sql).await,
         };
         match outcome {
-            Ok(rows) => return Ok(written(plan, rows)),
+            Ok(rows) => return Ok(written(plan, &statement, rows)),
             // The transaction was undone because another one came between: starting over is safe.
             Err(error) if attempt < ATTEMPTS && matches!(error.sqlstate(), Some("40001" | "40P01")) => {
                 attempt += 1;
@@ -99,7 +99,7 @@ pub async fn write_within(tx: &Tx, context: Context<'_>, plan: &WritePlan) -> Re
         tx.batch("savepoint way").await.map_err(DbError::into_error)?;
         let statement = plan.statement(context, way);
         match within(tx, context, plan, way, &statement).await {
-            Ok(rows) => return Ok(written(plan, rows)),
+            Ok(rows) => return Ok(written(plan, &statement, rows)),
             Err(error) if way + 1 < plan.ways() && error.sqlstate() == Some("42501") => {
                 tx.batch("rollback to savepoint way").await.map_err(DbError::into_error)?;
                 way += 1;
@@ -127,10 +127,11 @@ async fn within(
     judged.and(rows)
 }
 
-fn written(plan: &WritePlan, rows: Vec<Row>) -> Written {
+fn written(plan: &WritePlan, statement: &WriteStatement, rows: Vec<Row>) -> Written {
     let number =
         |row: &Row, column| row.integer(column).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
     match plan.represented() {
+        None if statement.a_row_each => Written { affected: rows.len() as u64, ..Written::default() },
         None => {
             let affected = rows.first().map_or(0, |row| number(row, 0));
             let inserted = plan.merges().then(|| rows.first().map_or(0, |row| number(row, 1)));

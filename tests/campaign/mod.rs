@@ -17,7 +17,7 @@ pub fn seed() -> u64 {
     let given = std::env::var("BASEWRIGHT_SEED").ok().and_then(|text| text.parse().ok());
     let seed =
         given.unwrap_or_else(|| u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap()));
-    println!("BASEWRIGHT_SEED={seed}");
+    println!("BASEWRIGHT_SEED={seed} {}", std::thread::current().name().unwrap_or_default());
     seed
 }
 

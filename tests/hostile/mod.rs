@@ -25,7 +25,7 @@ use crate::campaign::{Dice, long, seed};
 use crate::support::caller::Caller;
 use crate::support::server::{Folder, Server};
 use crate::support::{Database, database};
-use requests::{Maker, Sender};
+use requests::{Choices, Maker, Sender};
 use wire::{Answer, Connection, Request};
 
 /// No answer takes longer.
@@ -165,7 +165,7 @@ fn askers(server: &Server) -> Vec<Asker> {
         asker("secret", &[("apikey", secret)], true),
         asker("secret", &[("apikey", secret), ("authorization", &bearer(secret))], true),
         asker("secret", &[("apikey", secret)], true),
-        asker("nobody", &[], false),
+        asker("member", &[("apikey", key), ("authorization", &member)], false),
     ]
 }
 
@@ -185,9 +185,10 @@ fn forged(dice: &mut Dice, key: &str) -> Vec<(String, Vec<u8>)> {
         b"Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6Ii4uLy4uIn0.e30.AAAA",
         b"bearer \xff\xfe",
     ];
-    match dice.below(4) {
-        0 => vec![header("apikey", cut.as_bytes())],
-        1 => vec![header("apikey", key.as_bytes()), header("apikey", key.as_bytes())],
+    match dice.below(5) {
+        0 => vec![],
+        1 => vec![header("apikey", cut.as_bytes())],
+        2 => vec![header("apikey", key.as_bytes()), header("apikey", key.as_bytes())],
         2 => vec![
             header("apikey", key.as_bytes()),
             header("authorization", format!("Bearer {cut}").as_bytes()),
@@ -207,7 +208,10 @@ fn fault(request: &Request, answer: &Answer) -> Option<String> {
     let Some(id) = answer.header("x-request-id") else {
         // The parser under the server refuses in its own way what is no request at all.
         let head = request.bytes().len() - request.body.as_ref().map_or(0, Vec::len);
-        let refused = head > 128 << 10 || request.headers.len() > 90;
+        let refused = head > 128 << 10
+            || request.target.len() >= 1 << 16
+            || request.target.starts_with(b"*")
+            || request.headers.len() > 90;
         return (!refused || !matches!(answer.status, 400 | 413 | 431))
             .then(|| "the answer has no request id".to_owned());
     };
@@ -231,6 +235,7 @@ fn fault(request: &Request, answer: &Answer) -> Option<String> {
 #[derive(Default)]
 struct Tally {
     statuses: BTreeMap<u16, u64>,
+    codes: BTreeMap<String, u64>,
     slowest: Duration,
     faults: Vec<String>,
 }
@@ -239,6 +244,9 @@ impl Tally {
     fn add(mut self, other: Tally) -> Tally {
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
+        }
+        for (code, count) in other.codes {
+            *self.codes.entry(code).or_default() += count;
         }
         self.slowest = self.slowest.max(other.slowest);
         self.faults.extend(other.faults);
@@ -259,15 +267,19 @@ async fn ask(
     for number in numbers {
         let mut dice = Dice(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let asker = &askers[dice.below(askers.len() as u64) as usize];
-        let mut request = maker.request(&mut dice, asker.sender);
+        let wicked = dice.one_in(20);
+        let mut request = maker.request(&mut Choices::new(dice.clone()), asker.sender);
         let key = stage.server.keys.publishable();
-        let credentials = if dice.one_in(25) { forged(&mut dice, key) } else { asker.headers.clone() };
+        let credentials = if wicked { forged(&mut dice, key) } else { asker.headers.clone() };
         request.headers.extend(credentials);
         let outcome = connection.ask(&request).await;
         let fault = match &outcome {
             Ok(answer) => {
                 *tally.statuses.entry(answer.status).or_default() += 1;
                 tally.slowest = tally.slowest.max(answer.took);
+                if let Some(code) = answer.header("proxy-status").and_then(|text| text.rsplit('=').next()) {
+                    *tally.codes.entry(code.to_owned()).or_default() += 1;
+                }
                 fault(&request, answer).map(|why| {
                     let body = &answer.body[..answer.body.len().min(700)];
                     format!("{why}: {} {}", answer.status, body.escape_ascii())
@@ -310,7 +322,13 @@ async fn whatever_is_asked_is_answered_and_never_the_servers_fault() {
     for fault in tally.faults.iter().take(30) {
         println!("{fault}");
     }
-    println!("slowest={:?} growth={} MiB statuses={:?}", tally.slowest, growth >> 20, tally.statuses);
+    println!(
+        "slowest={:?} growth={} MiB statuses={:?} codes={:?}",
+        tally.slowest,
+        growth >> 20,
+        tally.statuses,
+        tally.codes
+    );
     stage.assert_calm();
     assert!(
         tally.faults.is_empty(),

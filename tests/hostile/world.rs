@@ -194,6 +194,9 @@ pub fn records(collection: &str) -> Vec<Value> {
                             (_, 5) => Value::Null,
                             (false, _) => at(0),
                             (true, 4) => json!([]),
+                            (true, _) if field.kind.scalar == Scalar::Json => {
+                                json!([{ "a": [1, { "b": null }] }, 1e300, null])
+                            }
                             (true, _) => json!([at(0), at(1), null]),
                         }
                     }

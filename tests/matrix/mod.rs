@@ -7,11 +7,13 @@
 mod ask;
 mod deeds;
 mod ledger;
+mod names;
 mod oracle;
 mod random;
 mod reads;
 mod site;
 mod world;
+mod worlds;
 mod writes;
 
 use ledger::Ledger;
@@ -56,4 +58,27 @@ async fn every_write_does_what_the_policy_text_says_and_nothing_else() {
         &format!("seed={SEED:#x} seconds={:.1}", started.elapsed().as_secs_f32()),
         3_000,
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_hidden_answers_as_if_it_did_not_exist() {
+    let site = Site::open().await;
+    let world = world::world();
+    site.fill(&world).await;
+    let ledger = Ledger::default();
+    let started = std::time::Instant::now();
+    names::walk(&site, &ledger).await;
+    ledger.cell(|| "the records after all questions".to_owned(), site.dump().await == world, true);
+    ledger.close("matrix_names", &format!("seconds={:.1}", started.elapsed().as_secs_f32()), 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_depends_on_what_the_caller_may_not_see() {
+    let site = Site::open().await;
+    let ledger = Ledger::default();
+    let started = std::time::Instant::now();
+    let hidden = worlds::walk(&site, &ledger, &world::world()).await;
+    let figures = format!("hidden_values_changed={hidden} seconds={:.1}", started.elapsed().as_secs_f32());
+    ledger.close("matrix_worlds", &figures, 3_000);
+    assert!(hidden > 500, "only {hidden} values differed between the worlds");
 }

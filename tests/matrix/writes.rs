@@ -91,8 +91,36 @@ impl Cell {
         let also = expected.or.iter().find(|(status, also)| (*status, *also) == (answer.status, &code));
         let (status, told) = also.copied().unwrap_or((expected.status, expected.code));
         ledger.cell(|| self.to_string(), (answer.status, code), (status, told.to_owned()));
+        self.judge_names(ledger, &answer, &request);
         if expected.status < 300 {
             self.judge_answer(ledger, &answer, &expected.rows, expected.affected, before);
+        }
+    }
+
+    /// No error names a field that the caller does not know and did not name himself.
+    fn judge_names(&self, ledger: &Ledger, answer: &Answer, request: &Request) {
+        let tables = tables();
+        let table = tables.iter().find(|table| table.name == self.table).unwrap();
+        let may_name = self.caller.who.may_name(Action::Create, table);
+        let may_name = &may_name | &self.caller.who.may_name(Action::Update, table);
+        let error = answer.json();
+        let said = ["message", "details", "hint", "fields"].map(|member| error[member].to_string()).concat();
+        let asked = format!("{} {}", request.path, request.body.as_deref().unwrap_or_default());
+        let named = |field: &&Field| {
+            let mut words = said.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            // A word of our own sentences.
+            field.name != "body"
+                && !may_name.contains(field.name)
+                && !asked.contains(field.name)
+                && words.any(|word| word == field.name)
+        };
+        let named: Vec<&str> = if answer.status < 400 {
+            Vec::new()
+        } else {
+            table.fields.iter().filter(named).map(|field| field.name).collect()
+        };
+        if !named.is_empty() {
+            ledger.cell(|| format!("what is said to {self}: {}", answer.body), named, Vec::new());
         }
     }
 

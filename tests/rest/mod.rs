@@ -1,5 +1,6 @@
 //! `/rest/v1`, from outside.
 
+mod embeds;
 mod openapi;
 mod security;
 mod writes;

@@ -42,6 +42,9 @@ const PROJECT: &[(&str, &str)] = &[
       locked: { type: boolean, required: true, default: false }
       step: { type: integer, required: true, default: 0 }
       owner: { type: uuid, required: true, default: auth.id }
+  blanks:
+    fields:
+      note: text
   marks:
     primary_key: [who, what]
     fields:
@@ -55,6 +58,7 @@ const PROJECT: &[(&str, &str)] = &[
         "roles:
   editor: { inherits: [authenticated] }
   admin: { inherits: [editor] }
+  chief: { inherits: [editor] }
 policies:
   notes:
     read: [{ role: authenticated, when: \"owner == auth.id || status == 'published'\" }]
@@ -70,13 +74,15 @@ policies:
       - { role: authenticated, when: \"author == auth.id && status == 'draft'\", fields: [title, status], check: \"status in ['draft', 'review']\" }
       - { role: editor, when: status == 'review', fields: [status, remark], set: { reviewed_by: auth.id }, check: \"status in ['draft', 'published']\" }
       - { role: admin, fields: [status, version], check: version == old.version + 1 }
+      - { role: chief, fields: [status, title] }
     delete: [{ role: admin }]
   claims:
     read: [{ role: authenticated }]
     create:
-      - { role: authenticated, fields: [key, value], set: { owner: auth.id } }
+      - { role: authenticated, fields: [id, key, value], set: { owner: auth.id } }
     update:
-      - { role: authenticated, when: owner == auth.id && !locked, fields: [value, locked], set: { seen_by: auth.id } }
+      - { role: chief, when: value != null, fields: [value], check: value > 100 }
+      - { role: authenticated, when: owner == auth.id && !locked, fields: [id, value, locked], set: { seen_by: auth.id } }
       - { role: editor, when: locked, fields: [value], check: value > old.value }
   tasks:
     read: [{ role: authenticated }]
@@ -84,6 +90,10 @@ policies:
     update:
       - { role: authenticated, when: owner == auth.id, fields: [title, parent, locked, step], check: \"(parent == null || !parent.locked) && step >= old.step\" }
       - { role: editor, fields: [locked] }
+  blanks:
+    read: [{ role: authenticated }]
+    create: [{ role: authenticated }]
+    update: [{ role: authenticated }]
   marks:
     read: [{ role: authenticated, when: who == auth.id }]
     create: [{ role: authenticated, fields: [what, stars], check: who == auth.id }]
@@ -244,6 +254,23 @@ async fn of_several_rules_one_alone_must_admit_the_whole_write() {
     admin.patch(&doc, "", json!({ "status": "draft", "version": 2 })).await.is(204);
     assert_eq!(stored().await["version"], 2);
     assert_eq!(stored().await["reviewed_by"], json!(editor.id), "the admin's rule sets nothing");
+    // A rule whose `check` fails has set nothing in what another admits.
+    let chief = Caller::user(&stage.server, &["chief"]);
+    for (status, reviewer) in [("review", &editor.id), ("published", &chief.id)] {
+        chief.patch(&doc, "", json!({ "status": "review", "title": "Doc" })).await.is(204);
+        chief.patch(&doc, "", json!({ "status": status })).await.is(204);
+        assert_eq!(
+            (&stored().await["status"], &stored().await["reviewed_by"]),
+            (&json!(status), &json!(reviewer))
+        );
+    }
+    let claim = "claims?on_conflict=key&select=value,seen_by";
+    let merge = "resolution=merge-duplicates,return=representation";
+    chief.post("claims", "", json!({ "key": "c", "value": 1 })).await.is(201);
+    for (value, seen) in [(101, Value::Null), (5, json!(chief.id))] {
+        let answer = chief.post(claim, merge, json!({ "key": "c", "value": value })).await.is(200);
+        assert_eq!(answer, json!([{ "value": value, "seen_by": seen }]));
+    }
     // An author who is an editor too: each row by a rule of its own.
     let both = create(&editor, "docs", json!({ "title": "Own" })).await;
     let other = create(&ada, "docs", json!({ "title": "Other" })).await;
@@ -320,7 +347,16 @@ async fn a_bulk_insert_is_all_or_nothing_and_knows_columns_and_defaults() {
         json!([{ "title": "c", "rank": null, "status": "draft" }, { "title": "d", "rank": 3, "status": "draft" }])
     );
     assert_eq!(ada.post("notes", REPRESENTATION, json!([])).await.is(201), json!([]));
-    // A record of defaults alone.
+    // Records of defaults alone.
+    let two = json!([{}, {}]);
+    assert_eq!(
+        ada.post("blanks?select=note", REPRESENTATION, two).await.is(201),
+        json!([{ "note": null }, { "note": null }])
+    );
+    let two = json!([{}, { "note": "x" }]);
+    let made = ada.post("blanks?select=note&order=note", "missing=default,return=representation", two).await;
+    assert_eq!(made.is(201), json!([{ "note": "x" }, { "note": null }]));
+    assert_eq!(ada.post("blanks", "resolution=merge-duplicates", json!({})).await.is(201), Value::Null);
     let made = ada.post("tasks?select=title", REPRESENTATION, json!({})).await;
     assert_eq!(made.refused(400), "validation_failed");
     let made = Caller::secret(&stage.server)
@@ -459,13 +495,28 @@ async fn an_upsert_creates_updates_or_refuses_and_never_skips() {
     assert_eq!(editor.post(path, merge, json!({ "key": "k", "value": 3 })).await.refused(403), "42501");
     let raised = editor.post(path, merge, json!({ "key": "k", "value": 4 })).await.is(200);
     assert_eq!(raised, json!([{ "key": "k", "value": 4, "owner": ada.id, "seen_by": ada.id }]));
+    // The primary key may be another than the stored one, where a rule lets it be written.
+    let own = editor.post("claims", "", json!({ "key": "e", "value": 1 })).await;
+    assert_eq!(own.is(201), Value::Null);
+    for caller in [&editor, &ada] {
+        let key = if caller.id == ada.id { "l" } else { "e" };
+        let id = fresh_id();
+        let answer = caller
+            .post(
+                "claims?on_conflict=key&select=id,value",
+                merge,
+                json!({ "id": id, "key": key, "value": 8 }),
+            )
+            .await;
+        assert_eq!(answer.is(200), json!([{ "id": id, "value": 8 }]));
+    }
     // The same key twice in one body is the caller's fault.
     let twice = ada.post(path, merge, json!([{ "key": "z", "value": 1 }, { "key": "z", "value": 2 }])).await;
     assert!((400..500).contains(&twice.status), "{}: {}", twice.status, twice.body);
     // What is no key at all.
     let refused = ada.post("claims?on_conflict=value", merge, json!({ "key": "k", "value": 1 })).await;
     assert_eq!(refused.refused(400), "42P10");
-    assert_eq!(stage.number("select count(*) from claims").await, 3);
+    assert_eq!(stage.number("select count(*) from claims").await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,7 @@ pub struct Caller {
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// Null where there was no body.
+    /// Null where there was no body; a string where it was no JSON.
     pub body: Value,
 }
 
@@ -51,7 +51,12 @@ impl Answer {
 impl Caller {
     /// A signed-in user with these roles besides `authenticated`.
     pub fn user(server: &Server, roles: &[&str]) -> Caller {
-        let id = Uuid::new_v4();
+        Caller::user_with_id(server, &Uuid::new_v4().to_string(), roles)
+    }
+
+    /// A signed-in user whom the records of a test know.
+    pub fn user_with_id(server: &Server, id: &str, roles: &[&str]) -> Caller {
+        let id: Uuid = id.parse().unwrap();
         let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
         let issued = now();
         let key = server.keys.active();
@@ -118,7 +123,12 @@ impl Caller {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await?;
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        let json = headers.get("content-type").is_none_or(|kind| kind.to_str().unwrap().contains("json"));
+        let body = match bytes.is_empty() {
+            true => Value::Null,
+            false if json => serde_json::from_slice(&bytes).unwrap(),
+            false => Value::String(String::from_utf8(bytes.to_vec()).unwrap()),
+        };
         Ok(Answer { status, headers, body })
     }
 

@@ -3,6 +3,7 @@
 //! A plan is a plain value. It cannot be built without a [`Permit`] for each collection it touches, and
 //! whoever reads these types knows what a request can be.
 
+mod given;
 mod operand;
 mod read;
 mod relate;
@@ -61,6 +62,8 @@ pub(crate) enum Source {
     Column(Column),
     /// An index into the node's embeds.
     Embed(usize),
+    /// A member of a spread embed, hoisted: an index into the node's embeds, and one into that embed's outputs.
+    Spread(usize, usize),
     /// `rel(count)`: how many rows the embed has.
     Count,
 }
@@ -186,14 +189,29 @@ impl NodePlan {
 
     /// The keys and encodings of the answered objects, in order.
     pub fn columns(&self) -> impl Iterator<Item = (&str, Yields)> {
-        self.outputs.iter().map(|output| {
-            let yields = match &output.source {
-                Source::Column(column) => column.yields,
-                Source::Embed(_) => Yields::Json,
-                Source::Count => Yields::Kind(Kind::BIGINT),
-            };
-            (output.key.as_str(), yields)
-        })
+        self.outputs.iter().map(|output| (output.key.as_str(), self.yields(output)))
+    }
+
+    /// It answers with how many rows there are, and not with the rows.
+    pub(crate) fn counts(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output.source, Source::Count))
+    }
+
+    /// How an output's bytes become JSON.
+    fn yields(&self, output: &Output) -> Yields {
+        match &output.source {
+            Source::Column(column) => column.yields,
+            Source::Embed(_) => Yields::Json,
+            Source::Count => Yields::Kind(Kind::BIGINT),
+            Source::Spread(embed, place) => {
+                let embed = &self.embeds[*embed];
+                if embed.relationship.cardinality.to_one() {
+                    embed.node.yields(&embed.node.outputs[*place])
+                } else {
+                    Yields::Json
+                }
+            }
+        }
     }
 }
 

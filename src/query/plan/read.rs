@@ -90,11 +90,6 @@ impl Context<'_> {
     }
 
     fn embed(&self, plan: &mut NodePlan, embed: &Embed, depth: usize) -> Result<(), Error> {
-        if embed.spread {
-            return Err(
-                Error::new(Code::NotSupported).details("Spread embeds are not supported by this version")
-            );
-        }
         let Related { relationship, target, junction } = self.relate(&plan.permit, embed)?;
         let node = self.node(target, &embed.node, depth + 1)?;
         let key = key(embed.key())?;
@@ -103,7 +98,21 @@ impl Context<'_> {
             return Err(Error::with(Code::Sqlstate("42712".to_owned()), message)
                 .hint(format!("Give one of them an alias: `alias:{}(…)`", embed.target)));
         }
-        if !node.outputs.is_empty() {
+        if embed.spread {
+            if node.counts() {
+                return Err(if relationship.cardinality.to_one() {
+                    Error::new(Code::AggregatesOff)
+                } else {
+                    Error::new(Code::NotSupported)
+                        .details("Aggregates are not implemented for one-to-many or many-to-many spreads.")
+                });
+            }
+            let hoisted = node.outputs.iter().enumerate().map(|(place, output)| Output {
+                key: output.key.clone(),
+                source: Source::Spread(plan.embeds.len(), place),
+            });
+            plan.outputs.extend(hoisted);
+        } else if !node.outputs.is_empty() {
             plan.outputs.push(Output { key: key.clone(), source: Source::Embed(plan.embeds.len()) });
         }
         plan.embeds.push(EmbedPlan { key, relationship, junction, inner: embed.inner, node });

@@ -3,7 +3,9 @@
 //! Every node's rows are `visible and filter`, embeds included. A test that could raise or be slow on a row
 //! stands behind the visibility condition; plain comparisons stay plain, so that indexes serve them.
 
-use super::{Column, Context, EmbedPlan, NodePlan, Operand, OrderBy, Predicate, ReadPlan, Source, Test};
+use super::{
+    Column, Context, EmbedPlan, NodePlan, Operand, OrderBy, Output, Predicate, ReadPlan, Source, Test,
+};
 use crate::condition::{Binding, Condition, Reach, Row};
 use crate::model::{FieldId, Kind, Name};
 use crate::query::request::{Comparison, FullText, Is, Step};
@@ -81,10 +83,14 @@ impl Context<'_> {
         self.outputs(sql, node, row);
         sql.raw(" from ");
         self.rows_from(sql, node, row, join);
-        if node.outputs.iter().any(|output| matches!(output.source, Source::Count)) {
+        if node.counts() {
             return;
         }
         self.order(sql, node, row);
+        self.window(sql, node);
+    }
+
+    fn window(&self, sql: &mut Sql, node: &NodePlan) {
         sql.raw(" limit ").bind(Kind::BIGINT, Some(node.limit.to_string()));
         if node.offset > 0 {
             sql.raw(" offset ").bind(Kind::BIGINT, Some(node.offset.to_string()));
@@ -100,18 +106,22 @@ impl Context<'_> {
             if at > 0 {
                 sql.raw(", ");
             }
-            match &output.source {
-                Source::Column(column) => self.column_value(sql, node, row, column),
-                Source::Embed(place) => {
-                    self.embedded(sql, Join { embed: &node.embeds[*place], parent: node, parent_row: row });
-                }
-                Source::Count => {
-                    sql.raw("count(*)");
-                }
-            }
+            self.output(sql, node, row, output);
             // The key was checked to be a name when the plan was made.
             if let Ok(name) = Name::new(&output.key) {
                 sql.raw(" as ").name(&name);
+            }
+        }
+    }
+
+    fn output(&self, sql: &mut Sql, node: &NodePlan, row: Alias, output: &Output) {
+        let join = |embed| Join { embed, parent: node, parent_row: row };
+        match &output.source {
+            Source::Column(column) => self.column_value(sql, node, row, column),
+            Source::Embed(place) => self.embedded(sql, join(&node.embeds[*place])),
+            Source::Spread(embed, place) => self.hoisted(sql, join(&node.embeds[*embed]), *place),
+            Source::Count => {
+                sql.raw("count(*)");
             }
         }
     }
@@ -200,6 +210,35 @@ impl Context<'_> {
             self.select(sql, &join.embed.node, row, Some(join));
             sql.raw(") as ").alias(inner).raw(")");
         }
+    }
+
+    /// One member of a spread embed: the related record's own value, or of many records an array.
+    ///
+    /// It stands in the select list, so that Postgres works it out for the page's rows alone. The arrays of one
+    /// spread come from queries of their own; they agree because the rows' place in the table ends every order.
+    /// (The key would do as well, but its order is nothing that whoever may not see it should learn.)
+    fn hoisted(&self, sql: &mut Sql, join: Join<'_>, place: usize) {
+        let node = &join.embed.node;
+        let Some(output) = node.outputs.get(place) else { return };
+        let row = sql.fresh();
+        if join.embed.relationship.cardinality.to_one() {
+            sql.raw("(select ");
+            self.output(sql, node, row, output);
+            sql.raw(" from ");
+            self.rows_from(sql, node, row, Some(join));
+            self.window(sql, node);
+            sql.raw(")");
+            return;
+        }
+        let inner = sql.fresh();
+        sql.raw("(select coalesce(json_agg(").alias(inner).raw(".value), '[]'::json) from (select ");
+        self.output(sql, node, row, output);
+        sql.raw(" as value from ");
+        self.rows_from(sql, node, row, Some(join));
+        self.order(sql, node, row);
+        sql.raw(if node.order.is_empty() { " order by " } else { ", " }).alias(row).raw(".ctid");
+        self.window(sql, node);
+        sql.raw(") as ").alias(inner).raw(")");
     }
 
     /// Whether a row has related rows. If looking for them can raise, it is done for rows that the caller may
@@ -539,16 +578,21 @@ fn is_equal(node: &NodePlan, field: FieldId) -> bool {
 /// Puts `where` before the first condition and `and` before the others.
 pub(super) struct Glue {
     first: &'static str,
+    then: &'static str,
 }
 
 impl Glue {
     pub(super) fn where_clause() -> Glue {
-        Glue { first: " where " }
+        Glue { first: " where ", then: " and " }
+    }
+
+    pub(super) fn from_clause() -> Glue {
+        Glue { first: " from ", then: ", " }
     }
 
     pub(super) fn put(&mut self, sql: &mut Sql) {
         sql.raw(self.first);
-        self.first = " and ";
+        self.first = self.then;
     }
 }
 

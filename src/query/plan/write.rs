@@ -1,10 +1,11 @@
 //! A write's request → a plan: which rules cover it, what is set, what the body lacks.
 
+use super::given::Given;
 use super::{Context, Cost, NodePlan};
 use crate::error::{Code, Error, FieldFault};
 use crate::model::{Action, Collection, DefaultValue, FieldId, FieldSet};
-use crate::policy::{Decision, Permit};
-use crate::query::body::{Body, payload};
+use crate::policy::{Decision, Permit, WriteRule};
+use crate::query::body::Body;
 use crate::query::preferences::Resolution;
 use crate::query::request::Node;
 
@@ -37,8 +38,7 @@ pub struct InsertPlan {
     pub(crate) defaulted: Vec<(FieldId, String)>,
     /// Never empty; tried one after the other until one is admitted.
     pub(crate) ways: Vec<Way>,
-    /// What the rows must not be left out of: a JSON array of records.
-    pub(crate) records: String,
+    pub(crate) given: Given,
     pub(crate) count: usize,
     pub(crate) conflict: Option<Conflict>,
     pub(crate) answer: Answer,
@@ -79,8 +79,7 @@ pub struct UpdatePlan {
     /// The rows to act on: visible to the caller, and the filter.
     pub(crate) rows: NodePlan,
     pub(crate) columns: Vec<FieldId>,
-    /// One JSON object in an array.
-    pub(crate) record: String,
+    pub(crate) given: Given,
     pub(crate) answer: Answer,
 }
 
@@ -148,12 +147,16 @@ impl WritePlan {
         }
     }
 
-    /// How many statements there are to try: an insert under rules that set different values has one for each.
-    /// The next one is tried when a policy refused the one before.
+    /// How many statements there are to try, the next one when a policy refused the one before. Rules that set
+    /// different values make different records of the same request, and each of them has its turn.
     pub fn ways(&self) -> usize {
         match self {
-            WritePlan::Insert(plan) => plan.ways.len(),
-            WritePlan::Update(_) | WritePlan::Delete(_) => 1,
+            WritePlan::Insert(plan) => {
+                let update = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref());
+                plan.ways.len() * update.map_or(1, |update| turns(&update.permit, &update.columns))
+            }
+            WritePlan::Update(plan) => turns(&plan.permit, &plan.columns),
+            WritePlan::Delete(_) => 1,
         }
     }
 
@@ -231,13 +234,18 @@ impl InsertPlan {
                 defaulted.iter().find(|(known, _)| known == field).map(|(_, flag)| (at, flag.clone()))
             })
             .collect();
-        let records = payload(&body.records, &names, &flags);
+        let bound = match &body.records[..] {
+            // A conflict's statement speaks of the body's record in several places.
+            [record] if conflict.is_none() => Given::one(declared, &columns, record, &names),
+            _ => None,
+        };
+        let given = bound.unwrap_or_else(|| Given::json(&body.records, &names, &flags));
         let answer = context.answer(&permit, answer)?;
         Ok(InsertPlan {
             columns,
             defaulted,
             ways,
-            records,
+            given,
             count: body.records.len(),
             conflict,
             answer,
@@ -280,11 +288,15 @@ impl UpdatePlan {
         }
         context.judge_bodies(&permit, body, &names, None)?;
         let (rows, represented) = context.rows_to_write(&permit, node, answer.0)?;
-        let record = payload(&body.records, &names, &[]);
+        let bound = body
+            .records
+            .first()
+            .and_then(|record| Given::one(context.collection(permit.collection()), &columns, record, &names));
+        let given = bound.unwrap_or_else(|| Given::json(&body.records, &names, &[]));
         Ok(UpdatePlan {
             rows,
             columns,
-            record,
+            given,
             answer: Answer { node: represented, singular: answer.1, max_affected: None },
             permit,
         })
@@ -328,6 +340,39 @@ impl Way {
     }
 }
 
+/// The rules of an update that writes these columns, each with the number of its group: those that set the same.
+fn grouped<'a>(permit: &'a Permit, columns: &[FieldId]) -> Vec<(usize, WriteRule<'a>)> {
+    let mut sets: Vec<&[(FieldId, DefaultValue)]> = Vec::new();
+    let rules = permit.write_rules(&columns.iter().copied().collect());
+    rules
+        .into_iter()
+        .map(|rule| {
+            let place = sets.iter().position(|set| *set == rule.set).unwrap_or_else(|| {
+                sets.push(rule.set);
+                sets.len() - 1
+            });
+            (place, rule)
+        })
+        .collect()
+}
+
+/// How many orders of its rules an update that writes these columns has to try.
+fn turns(permit: &Permit, columns: &[FieldId]) -> usize {
+    match grouped(permit, columns).iter().map(|(group, _)| group + 1).max() {
+        None | Some(0 | 1) => 1,
+        Some(groups) => groups + 1,
+    }
+}
+
+/// The rules of an update that writes these columns: in declared order, and in later turns those of one group
+/// before the others. Of several rules whose `when` holds, the first says what is set.
+pub(super) fn rules_in_turn<'a>(permit: &'a Permit, columns: &[FieldId], turn: usize) -> Vec<WriteRule<'a>> {
+    let (mut first, others): (Vec<_>, Vec<_>) =
+        grouped(permit, columns).into_iter().partition(|(group, _)| turn == 0 || group + 1 == turn);
+    first.extend(others);
+    first.into_iter().map(|(_, rule)| rule).collect()
+}
+
 /// The ways of an insert that writes these fields, in the order of their first rules.
 fn ways(collection: &Collection, permit: &Permit, written: &FieldSet) -> Vec<Way> {
     let mut ways: Vec<Way> = Vec::new();
@@ -369,26 +414,30 @@ fn members(body: &Body, may_differ: bool) -> Result<Vec<String>, Error> {
 impl Context<'_> {
     /// Finds the fields that a body names. A field that the caller can neither read nor write does not exist for him.
     fn written_fields(&self, permit: &Permit, names: &[String]) -> Result<Vec<FieldId>, Error> {
-        let id = permit.collection();
-        let collection = self.collection(id);
-        let known = self.catalog.policies.known_fields(self.principal, id, collection.all_fields());
-        let settable =
-            |field| permit.rules().iter().any(|rule| rule.set.iter().any(|(set, _)| *set == field));
+        let collection = self.collection(permit.collection());
+        let nameable = self.nameable_fields(permit);
         names
             .iter()
             .map(|name| {
-                collection
-                    .field_id(name)
-                    .filter(|field| known.contains(*field) || permit.covers(*field) || settable(*field))
-                    .ok_or_else(|| {
-                        let message = format!(
-                            "Could not find the '{name}' column of '{}' in the schema cache",
-                            collection.name
-                        );
-                        Error::with(Code::UnknownColumn, message)
-                    })
+                collection.field_id(name).filter(|field| nameable.contains(*field)).ok_or_else(|| {
+                    let message = format!(
+                        "Could not find the '{name}' column of '{}' in the schema cache",
+                        collection.name
+                    );
+                    Error::with(Code::UnknownColumn, message)
+                })
             })
             .collect()
+    }
+
+    /// The fields that exist for whoever writes: those that he may read, may write, or that a rule sets for him.
+    fn nameable_fields(&self, permit: &Permit) -> FieldSet {
+        let id = permit.collection();
+        let collection = self.collection(id);
+        let known = self.catalog.policies.known_fields(self.principal, id, collection.all_fields());
+        let set = permit.rules().iter().flat_map(|rule| rule.set.iter().map(|(field, _)| *field)).collect();
+        let covered = collection.field_ids().filter(|field| permit.covers(*field)).collect();
+        known.union(set).union(covered)
     }
 
     /// No one rule covers all the fields of a body.
@@ -417,6 +466,7 @@ impl Context<'_> {
         const MOST: usize = 100;
         let id = permit.collection();
         let collection = self.collection(id);
+        let nameable = self.nameable_fields(permit);
         let mut faults: Vec<FieldFault> = Vec::new();
         let required = |pointer: String, message: &str| FieldFault {
             pointer,
@@ -451,9 +501,18 @@ impl Context<'_> {
                         } else {
                             declared.default.is_some() || given.contains(field)
                         };
-                        if !filled {
-                            faults.push(required(pointer(), "is required"));
+                        if filled {
+                            continue;
                         }
+                        faults.push(if nameable.contains(field) {
+                            required(pointer(), "is required")
+                        } else {
+                            // No rule lets the caller know of it, so it has no name here either.
+                            required(
+                                place.clone(),
+                                "lacks what the collection asks for and you may not write",
+                            )
+                        });
                     }
                 }
             }

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeSet;
 
+use super::given::Given;
 use super::select::{Glue, bind_json};
-use super::write::{Answer, Conflict, ConflictUpdate, Way};
-use super::{Context, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
+use super::write::{Answer, Conflict, ConflictUpdate, Way, rules_in_turn};
+use super::{Context, Cost, DeletePlan, InsertPlan, NodePlan, UpdatePlan, WritePlan};
 use crate::condition::{Binding, attribute};
 use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name};
 use crate::policy::{Permit, WriteRule};
@@ -18,11 +19,14 @@ use crate::sql::{Alias, Sql};
 /// A write as SQL.
 #[derive(Debug)]
 pub struct WriteStatement {
-    /// Writes. Answers with the representation's rows, or with one bigint: how many rows were written. With
-    /// `judged_later`, answers with one `json` array of the written rows' keys.
+    /// Writes. Answers with the representation's rows, or with one bigint: how many rows were written (but see
+    /// `a_row_each`). With `judged_later`, answers with one `json` array of the written rows' keys.
     pub sql: Sql,
     /// The rows are then judged by [`WritePlan::judge`] and read by [`WritePlan::read_back`], in the same transaction.
     pub judged_later: bool,
+    /// No representation was asked, and instead of their number each written row is answered by one that says
+    /// nothing: for few rows that is cheaper than to collect and count them.
+    pub a_row_each: bool,
 }
 
 /// The columns of a CTE that carry what the caller's collection does not have: a name that no field can have.
@@ -54,12 +58,17 @@ impl WritePlan {
     /// The statement that writes, in one of its [`WritePlan::ways`].
     pub fn statement(&self, context: Context<'_>, way: usize) -> WriteStatement {
         let judged_later = self.looks_at_itself();
-        let sql = match self {
-            WritePlan::Insert(plan) => context.insert(plan, &plan.ways[way], judged_later),
-            WritePlan::Update(plan) => context.update(plan, judged_later),
-            WritePlan::Delete(plan) => context.delete(plan),
-        };
-        WriteStatement { sql, judged_later }
+        match self {
+            WritePlan::Insert(plan) => {
+                let (way, turn) = (way % plan.ways.len(), way / plan.ways.len());
+                context.insert(plan, &plan.ways[way], turn, judged_later)
+            }
+            WritePlan::Update(plan) => context.update(plan, way, judged_later),
+            WritePlan::Delete(plan) => {
+                let sql = context.delete(plan);
+                WriteStatement { sql, judged_later, a_row_each: false }
+            }
+        }
     }
 
     /// Judges written rows by the keys that the write answered; answers with nothing of interest, or raises.
@@ -67,10 +76,12 @@ impl WritePlan {
         let mut sql = Sql::new();
         let (row, old, key) = (sql.fresh(), sql.fresh(), sql.fresh());
         let collection = self.permit().collection();
-        sql.raw("select count(basewright.require(");
+        sql.raw("select count(");
+        context.open_require(&mut sql);
         match self {
             WritePlan::Insert(plan) => {
-                context.insert_judgement(&mut sql, plan, &plan.ways[way], row, (key, old));
+                let way = &plan.ways[way % plan.ways.len()];
+                context.insert_judgement(&mut sql, plan, way, row, (key, old));
             }
             WritePlan::Update(plan) => context.update_judgement(&mut sql, plan, row, Some((key, old))),
             WritePlan::Delete(_) => {
@@ -137,7 +148,78 @@ impl WritePlan {
 }
 
 impl Context<'_> {
-    fn insert(&self, plan: &InsertPlan, way: &Way, judged_later: bool) -> Sql {
+    fn insert(&self, plan: &InsertPlan, way: &Way, turn: usize, judged_later: bool) -> WriteStatement {
+        match &plan.given {
+            Given::Bound(values) => self.insert_one(plan, way, values, judged_later),
+            Given::Json(records) => {
+                let sql = self.insert_all(plan, way, turn, records, judged_later);
+                WriteStatement { sql, judged_later, a_row_each: false }
+            }
+        }
+    }
+
+    /// One record that conflicts with nothing: its values stand in the statement one by one.
+    fn insert_one(
+        &self,
+        plan: &InsertPlan,
+        way: &Way,
+        values: &[Option<String>],
+        judged_later: bool,
+    ) -> WriteStatement {
+        let mut sql = Sql::new();
+        let collection = self.collection(plan.permit.collection());
+        let (target, written) = (sql.fresh(), sql.fresh());
+        let a_row_each = plan.answer.node.is_none() && !judged_later;
+        if !a_row_each {
+            sql.raw("with ").alias(written).raw(" as (");
+        }
+        sql.raw("insert into public.").name(&collection.name).raw(" as ").alias(target).raw("(");
+        let mut all: Vec<FieldId> =
+            plan.columns.iter().copied().chain(way.filled.iter().map(|(field, _)| *field)).collect();
+        if all.is_empty() {
+            all.extend(collection.primary_key.first());
+        }
+        self.names(&mut sql, collection, &all);
+        sql.raw(") values (");
+        for (at, field) in all.iter().enumerate() {
+            if at > 0 {
+                sql.raw(", ");
+            }
+            match values.get(at) {
+                Some(value) if !plan.defaulted.iter().any(|(known, _)| known == field) => {
+                    sql.bind(collection.field(*field).kind, value.clone());
+                }
+                Some(_) | None => self.absent_value(&mut sql, collection, way, *field),
+            }
+        }
+        sql.raw(") returning ");
+        if !a_row_each {
+            sql.alias(target).raw(".*, ");
+        }
+        if !judged_later && self.insert_needs_judgement(plan, way) {
+            self.open_require(&mut sql);
+            self.insert_judgement_inline(&mut sql, plan, way, target, None);
+            self.close_require(&mut sql, plan.permit.collection(), &plan.answer, target);
+        } else {
+            sql.raw("true");
+        }
+        sql.raw(" as ").name(&private(JUDGED));
+        if !a_row_each {
+            sql.raw(") ");
+            self.finish(&mut sql, collection, &plan.answer, written, judged_later, false, false);
+        }
+        WriteStatement { sql, judged_later, a_row_each }
+    }
+
+    /// Many records, or what happens to those whose key is taken.
+    fn insert_all(
+        &self,
+        plan: &InsertPlan,
+        way: &Way,
+        turn: usize,
+        records: &str,
+        judged_later: bool,
+    ) -> Sql {
         let mut sql = Sql::new();
         let id = plan.permit.collection();
         let collection = self.collection(id);
@@ -145,7 +227,7 @@ impl Context<'_> {
         let update = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref());
         let paired = update.filter(|update| needs_old_row(&update.permit, &update.columns));
         sql.raw("with ").alias(body).raw(" as materialized (select * from json_to_recordset(");
-        bind_json(&mut sql, plan.records.clone());
+        bind_json(&mut sql, records.to_owned());
         sql.raw(") as ").alias(body).raw("(");
         self.record_definition(&mut sql, collection, &plan.columns, &plan.defaulted);
         sql.raw("))");
@@ -208,7 +290,8 @@ impl Context<'_> {
                 }
                 Some(update) => {
                     let paired = paired.is_some().then_some(old);
-                    self.on_conflict_update(&mut sql, collection, update, &conflict.target, target, paired);
+                    let rules = rules_in_turn(&update.permit, &update.columns, turn);
+                    self.on_conflict_update(&mut sql, collection, conflict, update, &rules, (target, paired));
                 }
             }
         }
@@ -216,13 +299,15 @@ impl Context<'_> {
         if update.is_some() {
             sql.raw(", (").alias(target).raw(".xmax = 0) as ").name(&private(INSERTED));
         }
-        if paired.is_some() && judged_later {
+        if let (Some(_), Some(conflict), true) = (paired, &plan.conflict, judged_later) {
             sql.raw(", (select to_json(").alias(old).raw(") from ").alias(old).raw(" where ");
-            self.same_row(&mut sql, collection, old, target);
+            // By what they conflict in: the write may have changed the primary key.
+            self.equal(&mut sql, collection, &conflict.target, old, target);
             sql.raw(") as ").name(&private(OLD));
         }
         if !judged_later && self.insert_needs_judgement(plan, way) {
-            sql.raw(", basewright.require(");
+            sql.raw(", ");
+            self.open_require(&mut sql);
             let paired = paired.is_some().then_some((old, target));
             self.insert_judgement_inline(&mut sql, plan, way, target, paired);
             self.close_require(&mut sql, plan.permit.collection(), &plan.answer, target);
@@ -246,15 +331,15 @@ impl Context<'_> {
         &self,
         sql: &mut Sql,
         collection: &Collection,
+        conflict: &Conflict,
         update: &ConflictUpdate,
-        target: &[FieldId],
-        row: Alias,
-        old: Option<Alias>,
+        rules: &[WriteRule<'_>],
+        (row, old): (Alias, Option<Alias>),
     ) {
         sql.raw(" do update set ");
-        let rules = update.permit.write_rules(&update.columns.iter().copied().collect());
+        let target = &conflict.target;
         let mut fields: Vec<FieldId> = update.columns.clone();
-        add_set_fields(&mut fields, &rules);
+        add_set_fields(&mut fields, rules);
         if fields.is_empty() {
             // Nothing but the key was sent: the record is updated with itself.
             fields.extend_from_slice(target);
@@ -270,23 +355,22 @@ impl Context<'_> {
                 continue;
             }
             match old {
-                None => self.set_value(sql, collection, *field, &rules, row, None),
+                None => self.set_value(sql, collection, *field, rules, row, None),
                 Some(old) => {
                     // Without the old row the judgement will say that the request must start over.
                     sql.raw("coalesce((select ");
-                    self.set_value(sql, collection, *field, &rules, row, Some(old));
+                    self.set_value(sql, collection, *field, rules, row, Some(old));
                     sql.raw(" from ").alias(old).raw(" where ");
-                    self.same_row(sql, collection, old, row);
+                    self.equal(sql, collection, target, old, row);
                     sql.raw("), ").column(row, &declared.name).raw(")");
                 }
             }
         }
         if update.read.when().is_some() || update.permit.when().is_some() {
-            sql.raw(" where basewright.require(");
+            sql.raw(" where ");
+            self.open_require(sql);
             self.both(sql, update.read.when(), update.permit.when(), row);
-            sql.raw(", ");
             self.refusal(sql, update.permit.collection());
-            sql.raw(")");
         }
     }
 
@@ -308,35 +392,43 @@ impl Context<'_> {
         }
     }
 
-    fn update(&self, plan: &UpdatePlan, judged_later: bool) -> Sql {
+    fn update(&self, plan: &UpdatePlan, turn: usize, judged_later: bool) -> WriteStatement {
         let mut sql = Sql::new();
         let collection = self.collection(plan.permit.collection());
         let (target, body, old, written) = (sql.fresh(), sql.fresh(), sql.fresh(), sql.fresh());
         let paired = needs_old_row(&plan.permit, &plan.columns);
-        sql.raw("with ");
+        let answer = &plan.answer;
+        let counted = answer.node.is_some() || answer.singular || answer.max_affected.is_some();
+        let a_row_each = !counted && !judged_later && self.cost_by_key(&plan.rows) == Cost::Cheap;
+        if paired || !a_row_each {
+            sql.raw("with ");
+        }
         if paired {
             let source = sql.fresh();
             sql.alias(old).raw(" as materialized (select ");
             self.old_row(&mut sql, collection, &plan.permit, &plan.columns, source);
             sql.raw(" from ");
             self.rows_to_write_sql(&mut sql, &plan.rows, &plan.permit, source);
-            sql.raw(" for no key update), ");
+            sql.raw(" for no key update)").raw(if a_row_each { " " } else { ", " });
         }
-        sql.alias(written)
-            .raw(" as (update public.")
-            .name(&collection.name)
-            .raw(" as ")
-            .alias(target)
-            .raw(" set ");
-        let rules = plan.permit.write_rules(&plan.columns.iter().copied().collect());
-        self.assignments(&mut sql, collection, &plan.columns, &rules, (target, body, paired.then_some(old)));
-        sql.raw(" from json_to_recordset(");
-        bind_json(&mut sql, plan.record.clone());
-        sql.raw(") as ").alias(body).raw("(");
-        self.record_definition(&mut sql, collection, &plan.columns, &[]);
-        sql.raw(")");
+        if !a_row_each {
+            sql.alias(written).raw(" as (");
+        }
+        sql.raw("update public.").name(&collection.name).raw(" as ").alias(target).raw(" set ");
+        let rules = rules_in_turn(&plan.permit, &plan.columns, turn);
+        self.assignments(&mut sql, collection, plan, &rules, (target, body, paired.then_some(old)));
+        let mut glue = Glue::from_clause();
+        if let Given::Json(record) = &plan.given {
+            glue.put(&mut sql);
+            sql.raw("json_to_recordset(");
+            bind_json(&mut sql, record.clone());
+            sql.raw(") as ").alias(body).raw("(");
+            self.record_definition(&mut sql, collection, &plan.columns, &[]);
+            sql.raw(")");
+        }
         if paired {
-            sql.raw(", ").alias(old).raw(" where ");
+            glue.put(&mut sql);
+            sql.alias(old).raw(" where ");
             self.same_row(&mut sql, collection, old, target);
         } else {
             let mut glue = Glue::where_clause();
@@ -346,20 +438,28 @@ impl Context<'_> {
                 self.condition(&mut sql, when, target);
             }
         }
-        sql.raw(" returning ").alias(target).raw(".*");
+        sql.raw(" returning ");
+        if !a_row_each {
+            sql.alias(target).raw(".*");
+        }
         if paired && judged_later {
             sql.raw(", to_json(").alias(old).raw(") as ").name(&private(OLD));
         }
         if !judged_later {
-            sql.raw(", basewright.require(");
+            if !a_row_each {
+                sql.raw(", ");
+            }
+            self.open_require(&mut sql);
             let old = paired.then_some(OldRow { row: old, flags: None, sent: &plan.columns });
             self.rules_judgement(&mut sql, collection, &rules, target, old);
             self.close_require(&mut sql, plan.permit.collection(), &plan.answer, target);
             sql.raw(" as ").name(&private(JUDGED));
         }
-        sql.raw(") ");
-        self.finish(&mut sql, collection, &plan.answer, written, judged_later, false, paired);
-        sql
+        if !a_row_each {
+            sql.raw(") ");
+            self.finish(&mut sql, collection, &plan.answer, written, judged_later, false, paired);
+        }
+        WriteStatement { sql, judged_later, a_row_each }
     }
 
     fn delete(&self, plan: &DeletePlan) -> Sql {
@@ -399,16 +499,16 @@ impl Context<'_> {
         }
     }
 
-    /// `"title" = t1."title", …`: with several rules, the first whose `when` held on the old row says what is set.
+    /// `"title" = $1, …` or `"title" = t1."title", …`: with several rules, the first whose `when` held on the old row says what is set.
     fn assignments(
         &self,
         sql: &mut Sql,
         collection: &Collection,
-        columns: &[FieldId],
+        plan: &UpdatePlan,
         rules: &[WriteRule<'_>],
         (target, body, old): (Alias, Alias, Option<Alias>),
     ) {
-        let mut fields: Vec<FieldId> = columns.to_vec();
+        let mut fields: Vec<FieldId> = plan.columns.clone();
         add_set_fields(&mut fields, rules);
         for (at, field) in fields.iter().enumerate() {
             if at > 0 {
@@ -416,11 +516,15 @@ impl Context<'_> {
             }
             let declared = collection.field(*field);
             sql.name(&declared.name).raw(" = ");
-            if columns.contains(field) {
-                // What a rule sets and the caller sends must be equal: that is judged, not overwritten.
-                sql.column(body, &declared.name);
-            } else {
-                self.set_value(sql, collection, *field, rules, target, old);
+            // What a rule sets and the caller sends must be equal: that is judged, not overwritten.
+            match (&plan.given, plan.columns.get(at)) {
+                (_, None) => self.set_value(sql, collection, *field, rules, target, old),
+                (Given::Json(_), Some(_)) => {
+                    sql.column(body, &declared.name);
+                }
+                (Given::Bound(values), Some(_)) => {
+                    sql.bind(declared.kind, values.get(at).cloned().flatten());
+                }
             }
         }
     }
@@ -537,7 +641,7 @@ impl Context<'_> {
     ) {
         let collection = self.collection(plan.permit.collection());
         let rules = insert_rules(plan, way);
-        let Some(update) = plan.conflict.as_ref().and_then(|conflict| conflict.update.as_ref()) else {
+        let Some(Conflict { target: key, update: Some(update) }) = plan.conflict.as_ref() else {
             self.rules_judgement(sql, collection, &rules, row, None);
             return;
         };
@@ -553,7 +657,7 @@ impl Context<'_> {
                 let old_row = OldRow { row: old, flags: None, sent: &update.columns };
                 self.rules_judgement(sql, collection, &update_rules, row, Some(old_row));
                 sql.raw(" is true from ").alias(old).raw(" where ");
-                self.same_row(sql, collection, old, target);
+                self.equal(sql, collection, key, old, target);
                 sql.raw("))");
             }
         }
@@ -598,7 +702,14 @@ impl Context<'_> {
         self.rules_judgement(sql, collection, &rules, row, old);
     }
 
-    /// The end of `require(`: one wanted row must also be readable; then the message.
+    /// A judgement begins here and ends with [`Self::close_require`] or [`Self::refusal`]. The function that
+    /// raises is called only where it has to: calling it for every row costs as much as the rest of the judgement.
+    /// It keeps the expression volatile, so that the planner neither drops nor moves it.
+    fn open_require(&self, sql: &mut Sql) {
+        sql.raw("case when ");
+    }
+
+    /// The end of a judgement: one wanted row must also be readable; then the refusal.
     fn close_require(&self, sql: &mut Sql, collection: CollectionId, answer: &Answer, row: Alias) {
         if let Some(when) =
             answer.node.as_ref().filter(|_| answer.singular).and_then(|node| node.permit.when())
@@ -606,14 +717,15 @@ impl Context<'_> {
             sql.raw(" and ");
             self.condition(sql, when, row);
         }
-        sql.raw(", ");
         self.refusal(sql, collection);
-        sql.raw(")");
     }
 
+    /// What is not TRUE is refused, NULL too.
     fn refusal(&self, sql: &mut Sql, collection: CollectionId) {
         let name = &self.collection(collection).name;
+        sql.raw(" then true else basewright.require(false, ");
         sql.bind_text(format!("new row violates the policies of table \"{name}\""));
+        sql.raw(") end");
     }
 
     /// What the statement answers once the rows are written.
@@ -718,7 +830,12 @@ impl Context<'_> {
 
     /// The primary keys of two aliases are equal.
     fn same_row(&self, sql: &mut Sql, collection: &Collection, one: Alias, other: Alias) {
-        for (at, field) in collection.primary_key.iter().enumerate() {
+        self.equal(sql, collection, &collection.primary_key, one, other);
+    }
+
+    /// These fields of two aliases are equal.
+    fn equal(&self, sql: &mut Sql, collection: &Collection, fields: &[FieldId], one: Alias, other: Alias) {
+        for (at, field) in fields.iter().enumerate() {
             if at > 0 {
                 sql.raw(" and ");
             }
