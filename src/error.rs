@@ -24,6 +24,12 @@ pub enum Code {
     MediaType,
     /// The body's media type is not supported.
     ContentType,
+    /// A `PUT` whose filters are not exactly the primary key.
+    PutFilters,
+    /// A `PUT` with a window.
+    PutWindow,
+    /// A `PUT` whose body is not one record with the key that the URL names.
+    PutKey,
     /// A nested modifier names what `select` does not embed.
     NotEmbedded,
     /// One row was asked for and another number found.
@@ -82,6 +88,13 @@ impl Code {
             Code::Schema => ("PGRST106", 406, "Only the schema public is exposed"),
             Code::MediaType => ("PGRST107", 406, "None of these media types are available"),
             Code::ContentType => ("PGRST107", 415, "Content-Type not acceptable"),
+            Code::PutFilters => {
+                ("PGRST105", 405, "Filters must include all and only primary key columns with 'eq' operators")
+            }
+            Code::PutWindow => {
+                ("PGRST114", 400, "limit/offset querystring parameters are not allowed for PUT")
+            }
+            Code::PutKey => ("PGRST115", 400, "Payload values do not match URL in primary key column(s)"),
             Code::NotEmbedded => ("PGRST108", 400, "Not an embedded resource in this request"),
             Code::NotSingular => ("PGRST116", 406, "Cannot coerce the result to a single JSON object"),
             Code::Method => ("PGRST117", 405, "Unsupported HTTP method"),

@@ -49,7 +49,9 @@ impl Default for Sql {
 impl Sql {
     /// A statement whose values are bound.
     pub fn new() -> Sql {
-        Sql { text: String::new(), params: Vec::new(), mode: Mode::Bound, aliases: 0 }
+        // Room for what most requests need, so that the text is not moved while it grows.
+        let (text, params) = (String::with_capacity(768), Vec::with_capacity(8));
+        Sql { text, params, mode: Mode::Bound, aliases: 0 }
     }
 
     /// DDL: values become quoted literals, since Postgres takes no parameters there.
@@ -156,11 +158,12 @@ impl Sql {
 
 fn quote_into(text: &mut String, inner: &str, quote: char) {
     text.push(quote);
-    for c in inner.chars() {
-        if c == quote {
+    for (at, part) in inner.split(quote).enumerate() {
+        if at > 0 {
+            text.push(quote);
             text.push(quote);
         }
-        text.push(c);
+        text.push_str(part);
     }
     text.push(quote);
 }

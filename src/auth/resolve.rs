@@ -59,14 +59,16 @@ pub fn identify(
 ///
 /// # Errors
 /// 401 if the session's user is gone; 503 if the database cannot say.
-pub async fn principal(verified: &Verified, lanes: &Lanes) -> Result<Principal, Error> {
-    let (id, role, roles) = match &verified.holder {
-        Holder::Key { role: KeyRole::Anon } => return Ok(Principal::anonymous()),
-        Holder::Key { role: KeyRole::Service } => return Ok(Principal::service()),
-        Holder::Operator { id, role, roles } => (*id, *role, roles.clone()),
-        Holder::Session { id, role, .. } => (*id, *role, granted(*id, lanes).await?),
-    };
-    Ok(person(verified, id, role, roles))
+pub async fn principal(verified: &Verified, lanes: &Lanes) -> Result<Arc<Principal>, Error> {
+    let standing =
+        |make: &dyn Fn() -> Principal| Arc::clone(verified.standing.get_or_init(|| Arc::new(make())));
+    Ok(match &verified.holder {
+        Holder::Key { role: KeyRole::Anon } => standing(&Principal::anonymous),
+        Holder::Key { role: KeyRole::Service } => standing(&Principal::service),
+        Holder::Operator { id, role, roles } => standing(&|| person(verified, *id, role, roles.clone())),
+        // The database may say something else the next time.
+        Holder::Session { id, role, .. } => Arc::new(person(verified, *id, role, granted(*id, lanes).await?)),
+    })
 }
 
 /// The principal that a person's claims and roles make.
@@ -160,6 +162,7 @@ mod tests {
             jti: None,
             expires: NOW,
             claims: claims.as_object().unwrap().clone(),
+            standing: Default::default(),
         };
         let granted = ["service_role", "editor", "Bad Role", "editor", "anon"].map(str::to_owned).to_vec();
         let person = person(&verified, Uuid::nil(), AUTHENTICATED, granted);

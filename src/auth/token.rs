@@ -4,6 +4,8 @@
 //! (`basewright token`) or a person's session. What decides is only the verified payload; of the header
 //! nothing is believed but the key's id. Does not know HTTP, the database or the clock.
 
+use std::sync::{Arc, OnceLock};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -12,7 +14,7 @@ use uuid::Uuid;
 
 use super::keys::{KeyFault, Keyring, SigningKey};
 use crate::error::{Code, Error};
-use crate::model::{ANON, AUTHENTICATED, Name, SERVICE_ROLE};
+use crate::model::{ANON, AUTHENTICATED, Name, Principal, SERVICE_ROLE};
 
 /// The `iss` of everything that our keys sign.
 pub const ISSUER: &str = "basewright";
@@ -62,6 +64,8 @@ pub struct Verified {
     pub expires: i64,
     /// All claims, for `auth.claims.NAME`.
     pub claims: Map<String, Value>,
+    /// Whoever it stands for where nothing but the token decides that: worked out on first use.
+    pub(super) standing: OnceLock<Arc<Principal>>,
 }
 
 impl Verified {
@@ -242,7 +246,7 @@ fn judge(claims: Map<String, Value>, now: i64) -> Result<Verified, TokenFault> {
             _ => return Err(TokenFault::Role),
         }
     };
-    Ok(Verified { holder, jti, expires, claims })
+    Ok(Verified { holder, jti, expires, claims, standing: OnceLock::new() })
 }
 
 /// A NumericDate (RFC 7519, 2) in whole seconds.

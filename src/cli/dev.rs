@@ -34,7 +34,7 @@ pub(super) struct Dev {
 }
 
 pub(super) fn run(command: Dev) -> Result<(), Failure> {
-    command.logging.start(Format::Text)?;
+    let _log = command.logging.start(Format::Text)?;
     let seed_from = command.place.project.clone();
     life::run(Life {
         place: command.place,

@@ -34,7 +34,7 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(command: Serve) -> Result<(), Failure> {
-    command.logging.start(Format::Json)?;
+    let _log = command.logging.start(Format::Json)?;
     let manner = if command.migrate {
         Manner::Change { accept_loss: Vec::new(), seed_from: None }
     } else {

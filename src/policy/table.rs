@@ -14,8 +14,8 @@ use crate::model::{Action, CollectionId, Collections, FieldSet, Name, Principal}
 const MODEL: &str = include_str!("../../policies/model.conf");
 const DEFAULTS: &str = include_str!("../../policies/defaults.csv");
 
-/// How many role sets keep a compiled table. A project has a handful; tokens cannot invent roles, since
-/// names that the project does not declare are dropped before the lookup.
+/// How many role sets keep a compiled table. A project has a handful; roles that it does not declare are
+/// dropped before a table is compiled, so that what a token carries beside them costs a place in a map at most.
 const ROLE_SETS: usize = 1_024;
 
 /// casbin refused the model or a rule: a defect of ours, since `project` has checked both.
@@ -31,10 +31,14 @@ pub struct Policies {
     held: HashMap<Name, Vec<usize>>,
     unrestricted: Vec<Name>,
     access: RwLock<HashMap<Vec<Name>, Arc<Access>>>,
+    /// The same tables by the roles as principals carry them, so that a request looks its own up as it comes.
+    carried: RwLock<HashMap<Vec<String>, Arc<Access>>>,
 }
 
 /// The table of one role set: for each collection, what each action is granted.
 struct Access {
+    /// The roles are not bound by rules.
+    unrestricted: bool,
     grants: Vec<[Option<Arc<Grant>>; 4]>,
 }
 
@@ -70,15 +74,16 @@ impl Policies {
             held,
             unrestricted,
             access: RwLock::new(HashMap::new()),
+            carried: RwLock::new(HashMap::new()),
         })
     }
 
     /// May this principal do this, and under which conditions?
     pub fn decide(&self, principal: &Principal, action: Action, collection: CollectionId) -> Decision {
-        if self.is_unrestricted(principal) {
+        let access = self.access(principal);
+        if access.unrestricted {
             return Decision::Permit(Permit::unrestricted(collection, action, "secret key"));
         }
-        let access = self.access(principal);
         let Some(grants) = access.grants.get(usize::from(collection.0)) else { return Decision::Unknown };
         match &grants[action as usize] {
             Some(grant) => Decision::Permit(Permit::granted(collection, action, grant.clone())),
@@ -90,10 +95,10 @@ impl Policies {
     /// The fields that exist for this principal: those that some read rule shows. A field outside may still be
     /// written, if a rule of a write says so.
     pub fn known_fields(&self, principal: &Principal, collection: CollectionId, all: FieldSet) -> FieldSet {
-        if self.is_unrestricted(principal) {
+        let access = self.access(principal);
+        if access.unrestricted {
             return all;
         }
-        let access = self.access(principal);
         let grant = access
             .grants
             .get(usize::from(collection.0))
@@ -106,13 +111,18 @@ impl Policies {
         &self.rules
     }
 
-    fn is_unrestricted(&self, principal: &Principal) -> bool {
-        principal.roles.iter().any(|role| self.unrestricted.iter().any(|free| free == role.as_str()))
+    fn access(&self, principal: &Principal) -> Arc<Access> {
+        let known = self.carried.read().get(principal.roles.as_slice()).cloned();
+        known.unwrap_or_else(|| {
+            let access = self.resolve(&principal.roles);
+            remember(&self.carried, principal.roles.clone(), &access);
+            access
+        })
     }
 
-    fn access(&self, principal: &Principal) -> Arc<Access> {
-        let mut roles: Vec<Name> = principal
-            .roles
+    /// The table of the roles that the project declares among these, in whatever order they are carried.
+    fn resolve(&self, carried: &[String]) -> Arc<Access> {
+        let mut roles: Vec<Name> = carried
             .iter()
             .filter_map(|role| self.held.get_key_value(role.as_str()).map(|(name, _)| name.clone()))
             .collect();
@@ -121,11 +131,7 @@ impl Policies {
         let known = self.access.read().get(&roles).cloned();
         known.unwrap_or_else(|| {
             let access = Arc::new(self.compile_access(&roles));
-            let mut tables = self.access.write();
-            if tables.len() >= ROLE_SETS {
-                tables.clear();
-            }
-            tables.insert(roles, access.clone());
+            remember(&self.access, roles, &access);
             access
         })
     }
@@ -142,8 +148,24 @@ impl Policies {
             sorted[usize::from(rule.collection.0)][rule.action as usize].push(rule.clone());
         }
         let grant = |rules: Vec<Arc<Rule>>| (!rules.is_empty()).then(|| Arc::new(Grant::of(rules)));
-        Access { grants: sorted.into_iter().map(|actions| actions.map(grant)).collect() }
+        Access {
+            unrestricted: roles.iter().any(|role| self.unrestricted.contains(role)),
+            grants: sorted.into_iter().map(|actions| actions.map(grant)).collect(),
+        }
     }
+}
+
+/// Keeps a table, within bounds.
+fn remember<R: Eq + std::hash::Hash>(
+    tables: &RwLock<HashMap<R, Arc<Access>>>,
+    roles: R,
+    access: &Arc<Access>,
+) {
+    let mut tables = tables.write();
+    if tables.len() >= ROLE_SETS {
+        tables.clear();
+    }
+    tables.insert(roles, access.clone());
 }
 
 /// casbin with the model, the built-in rules and the project's. Nothing in it waits: the adapter is memory.

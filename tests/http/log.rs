@@ -1,9 +1,13 @@
 //! What the log says, and what it never says.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::database;
-use crate::support::server::{Folder, NOTES, Start};
+use crate::support::server::{Folder, NOTES, Start, eventually};
+
+const WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_holds_every_requests_id_and_no_secret_at_any_level() {
@@ -47,10 +51,12 @@ async fn the_log_holds_every_requests_id_and_no_secret_at_any_level() {
     if let Ok(answer) = answer {
         ids.push(answer.headers()["x-request-id"].to_str().unwrap().to_owned());
     }
-    let log = server.log();
-    for id in &ids {
-        assert!(log.contains(id.as_str()), "no line holds {id}");
-    }
+    // The lines of answered requests are written together, a moment later.
+    let log = eventually("a line holds each id", WITHIN, || async {
+        let log = server.log();
+        ids.iter().all(|id| log.contains(id.as_str())).then_some(log)
+    })
+    .await;
     for canary in canaries.iter().copied().chain([server.keys.secret(), server.keys.publishable()]) {
         let line = log.lines().find(|line| line.contains(canary));
         assert!(line.is_none(), "{canary} stands in the log: {}", line.unwrap());

@@ -1,6 +1,9 @@
 //! `/rest/v1`, from outside.
 
+mod answers;
 mod embeds;
+mod forms;
 mod openapi;
+mod put;
 mod security;
 mod writes;

@@ -5,6 +5,7 @@
 
 mod given;
 mod operand;
+mod put;
 mod read;
 mod relate;
 mod select;
@@ -149,6 +150,16 @@ impl Context<'_> {
 
     pub(crate) fn collection(&self, id: CollectionId) -> &Collection {
         self.catalog.collection(id)
+    }
+
+    /// The caller may read the collection, but not all of its primary key: a record has no place to point at.
+    pub fn hides_key(&self, collection: CollectionId) -> bool {
+        match self.catalog.policies.decide(self.principal, Action::Read, collection) {
+            Decision::Permit(permit) => {
+                !self.collection(collection).primary_key.iter().all(|field| permit.covers(*field))
+            }
+            Decision::Denied | Decision::Unknown => false,
+        }
     }
 
     /// A field that this permit shows; a hidden one answers like one that does not exist.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::condition::{Binding, Condition, Reach, Row};
 use crate::model::{FieldId, Kind, Name};
+use crate::policy::Permit;
 use crate::query::request::{Comparison, FullText, Is, Step};
 use crate::sql::{Alias, Sql};
 
@@ -49,6 +50,29 @@ impl ReadPlan {
         context.rows_from(&mut sql, &self.node, row, None);
         Statement { sql, cost: Cost::Unknown }
     }
+
+    /// As [`ReadPlan::count`], but no row after `most` is looked at or counted.
+    pub fn count_up_to(&self, context: Context<'_>, most: u64) -> Statement {
+        let mut sql = Sql::new();
+        let (row, bounded) = (sql.fresh(), sql.fresh());
+        sql.raw("select count(*) from (select 1 from ");
+        context.rows_from(&mut sql, &self.node, row, None);
+        sql.raw(" limit ").bind(Kind::BIGINT, Some(most.to_string())).raw(") as ").alias(bounded);
+        Statement { sql, cost: Cost::Unknown }
+    }
+
+    /// The statement that answers with how many rows Postgres' planner expects, as the `json` of an EXPLAIN. `None`
+    /// where the caller does not see every row and field of all that is read: estimates are made from all of them.
+    pub fn estimate(&self, context: Context<'_>) -> Option<Statement> {
+        if !context.sees_all(&self.node) {
+            return None;
+        }
+        let mut sql = Sql::new();
+        let row = sql.fresh();
+        sql.raw("explain (format json) select 1 from ");
+        context.rows_from(&mut sql, &self.node, row, None);
+        Some(Statement { sql, cost: Cost::Unknown })
+    }
 }
 
 /// How an embed's rows hang on the parent's row.
@@ -68,6 +92,19 @@ impl Context<'_> {
             principal: self.principal,
             captures: &[],
         }
+    }
+
+    /// No condition hides a row, or a known field of one, from the caller: here, in an embed or in a junction.
+    fn sees_all(&self, node: &NodePlan) -> bool {
+        let open = |permit: &Permit| {
+            let mut fields = self.collection(permit.collection()).field_ids();
+            permit.when().is_none() && fields.all(|field| permit.mask(field).is_none())
+        };
+        open(&node.permit)
+            && node
+                .embeds
+                .iter()
+                .all(|embed| embed.junction.as_ref().is_none_or(open) && self.sees_all(&embed.node))
     }
 
     /// Writes a condition about the row `row`, in parentheses.
