@@ -4,7 +4,6 @@
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::support::caller::Caller;
