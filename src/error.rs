@@ -24,6 +24,12 @@ pub enum Code {
     MediaType,
     /// The body's media type is not supported.
     ContentType,
+    /// A `PUT` whose filters are not exactly the primary key.
+    PutFilters,
+    /// A `PUT` with a window.
+    PutWindow,
+    /// A `PUT` whose body is not one record with the key that the URL names.
+    PutKey,
     /// A nested modifier names what `select` does not embed.
     NotEmbedded,
     /// One row was asked for and another number found.
@@ -60,6 +66,8 @@ pub enum Code {
     /// The body does not meet the collection's schema; `fields` holds every fault.
     Validation,
     PayloadTooLarge,
+    /// What was asked for is larger than one answer may be.
+    AnswerTooLarge,
     UriTooLong,
     HeadersTooLarge,
     RequestTimeout,
@@ -82,6 +90,13 @@ impl Code {
             Code::Schema => ("PGRST106", 406, "Only the schema public is exposed"),
             Code::MediaType => ("PGRST107", 406, "None of these media types are available"),
             Code::ContentType => ("PGRST107", 415, "Content-Type not acceptable"),
+            Code::PutFilters => {
+                ("PGRST105", 405, "Filters must include all and only primary key columns with 'eq' operators")
+            }
+            Code::PutWindow => {
+                ("PGRST114", 400, "limit/offset querystring parameters are not allowed for PUT")
+            }
+            Code::PutKey => ("PGRST115", 400, "Payload values do not match URL in primary key column(s)"),
             Code::NotEmbedded => ("PGRST108", 400, "Not an embedded resource in this request"),
             Code::NotSingular => ("PGRST116", 406, "Cannot coerce the result to a single JSON object"),
             Code::Method => ("PGRST117", 405, "Unsupported HTTP method"),
@@ -103,6 +118,7 @@ impl Code {
             Code::Denied => ("42501", 403, "permission denied"),
             Code::Validation => ("validation_failed", 400, "The body does not meet the collection's schema"),
             Code::PayloadTooLarge => ("payload_too_large", 413, "The body is larger than the limit"),
+            Code::AnswerTooLarge => ("answer_too_large", 400, "The answer would be larger than 64 MiB"),
             Code::UriTooLong => ("uri_too_long", 414, "The request's URI is longer than the limit"),
             Code::HeadersTooLarge => {
                 ("headers_too_large", 431, "The request's headers are larger than the limit")

@@ -82,6 +82,7 @@ pub(super) fn run(life: Life) -> Result<(), Failure> {
     let at = SocketAddr::new(life.listening.listen, life.listening.port);
     let listener =
         TcpListener::bind(at).map_err(|error| Failure::fault(format!("cannot listen on {at}: {error}")))?;
+    server::allow_connections();
     runtime::System::new().block_on(async move {
         let database = Database::begin(life.place.data()).await?;
         let outcome = live(&life, project, seen, ring, &origin, listener, database.urls()).await;

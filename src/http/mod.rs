@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod body;
 pub mod cors;
+mod editor;
 mod frame;
 mod health;
 pub mod principal;

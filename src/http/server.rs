@@ -44,6 +44,19 @@ const CONNECTIONS: usize = 10_000;
 #[cfg(target_os = "linux")]
 const WRITE_STALL: Duration = Duration::from_secs(30);
 
+/// Lets the process hold as many files open as the machine grants it: each connection is one, and what a shell
+/// gives a process is often 1,024, which a few hundred slow clients would use up.
+pub fn allow_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, ?current, ?maximum, "the limit of open files could not be raised");
+    }
+}
+
 /// Serves on a bound socket. `worker` makes the parts of each thread, on that thread.
 ///
 /// The server runs once the returned future is polled; its handle stops it. Signals are the caller's business.

@@ -17,7 +17,9 @@ use super::yaml::{Broken, Node, Plain, Tree};
 use crate::model::{Action, CollectionId, Collections, Field, FieldId, Kind, SERVICE_ROLE, Value};
 use crate::policy::{Role, Rule};
 
-const CASE_KEYS: [&str; 10] =
+pub(super) const TESTS_KEYS: [&str; 2] = ["given", "cases"];
+
+pub(super) const CASE_KEYS: [&str; 10] =
     ["as", "read", "create", "update", "delete", "with", "is", "hidden", "because", "sees"];
 
 /// What the tests may speak of.
@@ -36,7 +38,7 @@ pub(super) fn read(definitions: &[Definition<'_>], words: &Words<'_>, faults: &m
 impl Words<'_> {
     fn tests(&self, at: At, node: &Node, faults: &mut Faults<'_>) -> Option<Tests> {
         let entries = faults.map(node, "`tests`")?;
-        faults.keys(Place::Tests, entries, &["given", "cases"]);
+        faults.keys(Place::Tests, entries, &TESTS_KEYS);
         let mut rows = Rows { users: Vec::new(), drafts: Vec::new(), at };
         if let Some(node) = get(entries, "given") {
             self.given(node, &mut rows, faults);

@@ -7,10 +7,10 @@ use super::read::{Entries, Word, get, key_at};
 use super::yaml::{Broken, Node, Tree};
 use crate::model::{IndexMethod, Kind, Name, OnDelete, Scalar};
 
-const COLLECTION_KEYS: [&str; 8] =
+pub(super) const COLLECTION_KEYS: [&str; 8] =
     ["fields", "primary_key", "unique", "indexes", "checks", "realtime", "timestamps", "renamed_from"];
 
-const FIELD_KEYS: [&str; 14] = [
+pub(super) const FIELD_KEYS: [&str; 14] = [
     "type",
     "required",
     "unique",
@@ -26,6 +26,14 @@ const FIELD_KEYS: [&str; 14] = [
     "inverse",
     "renamed_from",
 ];
+
+pub(super) const INDEX_KEYS: [&str; 2] = ["fields", "using"];
+
+pub(super) const METHODS: [(&str, IndexMethod); 2] =
+    [("btree", IndexMethod::Btree), ("gin", IndexMethod::Gin)];
+
+pub(super) const ON_DELETE: [(&str, OnDelete); 3] =
+    [("restrict", OnDelete::Restrict), ("cascade", OnDelete::Cascade), ("set_null", OnDelete::SetNull)];
 
 /// Words of the condition language, which a field or condition of the same name would shadow.
 pub(super) const LANGUAGE: [&str; 7] = ["auth", "old", "now", "true", "false", "null", "in"];
@@ -184,17 +192,18 @@ fn former(entries: &Entries, name: &Name, faults: &mut Faults<'_>) -> Option<(Na
 fn index<'n>(node: &'n Node, faults: &mut Faults<'_>) -> Option<IndexDraft<'n>> {
     let (words, method) = match &node.tree {
         Tree::Map(entries) => {
-            faults.keys(Place::Index, entries, &["fields", "using"]);
+            faults.keys(Place::Index, entries, &INDEX_KEYS);
             let method = match get(entries, "using").map(|node| faults.word(node, "`using`")) {
                 None => IndexMethod::Btree,
-                Some(word) => match word?.text {
-                    "btree" => IndexMethod::Btree,
-                    "gin" => IndexMethod::Gin,
-                    other => {
-                        faults.unknown(word?.at, "index method", other, ["btree", "gin"]);
+                Some(word) => {
+                    let word = word?;
+                    let known = METHODS.iter().find(|(method, _)| *method == word.text);
+                    let Some((_, method)) = known else {
+                        faults.unknown(word.at, "index method", word.text, METHODS.map(|(method, _)| method));
                         return None;
-                    }
-                },
+                    };
+                    *method
+                }
             };
             let Some(fields) = get(entries, "fields") else {
                 faults.add(node.at, "an index needs `fields`");
@@ -288,13 +297,9 @@ fn field<'n>(name: Name, at: At, node: &'n Node, faults: &mut Faults<'_>) -> Opt
     Some(draft)
 }
 
-/// Refuses options that mean nothing for a field's kind: passed over, they would be promises not kept.
-fn misplaced(entries: &Entries, word: &str, draft: &FieldDraft<'_>, faults: &mut Faults<'_>) {
-    let (kind, relation) = match draft.kind {
-        DraftKind::Broken => return,
-        DraftKind::Known(kind) => (Some(kind), false),
-        DraftKind::Relation(_) => (None, true),
-    };
+/// Which of the options that not every kind has mean something for this one. `kind` is none of a relation.
+pub(super) fn options(word: &str, kind: Option<Kind>, users: bool) -> [(&'static str, bool); 9] {
+    let relation = kind.is_none();
     let is_enum = word.starts_with("enum");
     let scalar = kind.map(|kind| kind.scalar);
     let sized = kind.is_some_and(|kind| {
@@ -312,18 +317,27 @@ fn misplaced(entries: &Entries, word: &str, draft: &FieldDraft<'_>, faults: &mut
                     | Scalar::Timestamp
             ) && !is_enum
     });
-    let checks = [
+    [
         ("values", is_enum),
         ("to", relation),
         ("inverse", relation),
-        ("on_delete", relation || draft.users),
+        ("on_delete", relation || users),
         ("references", kind == Some(Kind::UUID)),
         ("match", scalar == Some(Scalar::Text) && !is_enum),
         ("schema", kind == Some(Kind::JSON)),
         ("min", sized),
         ("max", sized),
-    ];
-    for (key, fits) in checks {
+    ]
+}
+
+/// Refuses options that mean nothing for a field's kind: passed over, they would be promises not kept.
+fn misplaced(entries: &Entries, word: &str, draft: &FieldDraft<'_>, faults: &mut Faults<'_>) {
+    let kind = match draft.kind {
+        DraftKind::Broken => return,
+        DraftKind::Known(kind) => Some(kind),
+        DraftKind::Relation(_) => None,
+    };
+    for (key, fits) in options(word, kind, draft.users) {
         if let (false, Some(at)) = (fits, key_at(entries, key)) {
             let message = format!("`{key}` has no meaning for a field of kind `{word}`");
             match key {
@@ -465,14 +479,11 @@ fn references(entries: &Entries, kind: DraftKind<'_>, faults: &mut Faults<'_>) -
 
 fn on_delete(entries: &Entries, faults: &mut Faults<'_>) -> Option<(OnDelete, At)> {
     let word = faults.word(get(entries, "on_delete")?, "`on_delete`")?;
-    let action = match word.text {
-        "restrict" => OnDelete::Restrict,
-        "cascade" => OnDelete::Cascade,
-        "set_null" => OnDelete::SetNull,
-        other => {
-            faults.unknown(word.at, "action", other, ["restrict", "cascade", "set_null"]);
-            return None;
+    match ON_DELETE.iter().find(|(action, _)| *action == word.text) {
+        Some((_, action)) => Some((*action, word.at)),
+        None => {
+            faults.unknown(word.at, "action", word.text, ON_DELETE.map(|(action, _)| action));
+            None
         }
-    };
-    Some((action, word.at))
+    }
 }

@@ -6,7 +6,7 @@ use super::fault::{At, Faults};
 use super::later::Place;
 use super::yaml::{Key, Node};
 
-const SECTIONS: [&str; 6] = ["collections", "conditions", "limits", "policies", "roles", "tests"];
+pub(super) const SECTIONS: [&str; 6] = ["collections", "conditions", "limits", "policies", "roles", "tests"];
 
 /// A definition: its key and what it says.
 pub(super) type Definition<'n> = (&'n Key, &'n Node);

@@ -48,6 +48,11 @@ pub(super) fn is_later(place: Place, key: &str) -> bool {
     LATER.iter().any(|(at, keys)| *at == place && keys.contains(&key))
 }
 
+/// The keys that are documented for the place and not built.
+pub(super) fn keys(place: Place) -> impl Iterator<Item = &'static str> {
+    LATER.iter().filter(move |(at, _)| *at == place).flat_map(|(_, keys)| keys.iter().copied())
+}
+
 /// A documented kind that is not built: `file`, `vector(3)`, and arrays of them.
 pub(super) fn is_later_kind(word: &str) -> bool {
     let element = word.strip_suffix("[]").unwrap_or(word);

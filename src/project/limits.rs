@@ -8,7 +8,7 @@ use super::gather::Definition;
 use super::later::Place;
 use super::yaml::{Node, Plain, Tree};
 
-const KEYS: [&str; 8] = [
+pub(super) const KEYS: [&str; 8] = [
     "rows",
     "body",
     "embed_depth",
@@ -19,24 +19,27 @@ const KEYS: [&str; 8] = [
     "json_depth",
 ];
 
+/// The limits that are plain numbers. The upper ends are what the server can still serve, not what is wise.
+pub(super) const NUMBERS: [(&str, u64, u64); 6] = [
+    ("rows", 1, 1_000_000),
+    ("embed_depth", 0, 16),
+    ("filter_terms", 1, 10_000),
+    ("in_values", 1, 100_000),
+    ("bulk_rows", 1, 100_000),
+    ("json_depth", 1, 127),
+];
+
 pub(super) fn read(definitions: &[Definition<'_>], faults: &mut Faults<'_>) -> Limits {
     let mut limits = Limits::default();
     for (key, node) in definitions {
         let what = format!("`{}`", key.text);
-        // The upper ends are what the server can still serve, not what is wise.
-        let mut number = |least, most| faults.number(node, &what, least, most);
-        let sized = |read: Option<u64>, into: &mut usize| {
-            if let Some(size) = read.and_then(|size| usize::try_from(size).ok()) {
-                *into = size;
+        if let Some((_, least, most)) = NUMBERS.iter().find(|(name, _, _)| *name == key.text) {
+            if let Some(number) = faults.number(node, &what, *least, *most) {
+                set(&mut limits, &key.text, number);
             }
-        };
+            continue;
+        }
         match key.text.as_str() {
-            "rows" => limits.rows = number(1, 1_000_000).unwrap_or(limits.rows),
-            "embed_depth" => sized(number(0, 16), &mut limits.embed_depth),
-            "filter_terms" => sized(number(1, 10_000), &mut limits.filter_terms),
-            "in_values" => sized(number(1, 100_000), &mut limits.in_values),
-            "bulk_rows" => sized(number(1, 100_000), &mut limits.bulk_rows),
-            "json_depth" => sized(number(1, 127), &mut limits.json_depth),
             "body" => match scalar(node).and_then(bytes) {
                 Some(size) if (1 << 10..=1 << 30).contains(&size) => limits.body = size,
                 _ => refuse(node, &what, "a size from 1KiB to 1GiB, as in `1MB`", faults),
@@ -51,6 +54,20 @@ pub(super) fn read(definitions: &[Definition<'_>], faults: &mut Faults<'_>) -> L
         }
     }
     limits
+}
+
+/// Sets one of [`NUMBERS`].
+fn set(limits: &mut Limits, key: &str, number: u64) {
+    let size = usize::try_from(number).unwrap_or(usize::MAX);
+    match key {
+        "rows" => limits.rows = number,
+        "embed_depth" => limits.embed_depth = size,
+        "filter_terms" => limits.filter_terms = size,
+        "in_values" => limits.in_values = size,
+        "bulk_rows" => limits.bulk_rows = size,
+        "json_depth" => limits.json_depth = size,
+        _ => {}
+    }
 }
 
 fn refuse(node: &Node, what: &str, form: &str, faults: &mut Faults<'_>) {

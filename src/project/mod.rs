@@ -6,6 +6,7 @@ mod cases;
 mod conditions;
 mod default;
 mod draft;
+pub mod editor;
 mod fault;
 mod gather;
 mod generate;
@@ -126,6 +127,8 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     Ok(Project { collections, checks, conditions, roles, rules, limits, tests })
 }
 
+#[cfg(test)]
+mod editor_tests;
 #[cfg(test)]
 mod faults_tests;
 #[cfg(test)]

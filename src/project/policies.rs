@@ -16,6 +16,8 @@ use crate::model::{
 };
 use crate::policy::{Role, Rule};
 
+pub(super) const ROLE_KEYS: [&str; 1] = ["inherits"];
+
 /// The role graph: the built-in roles first, then as declared.
 pub(super) fn roles(
     definitions: &[Definition<'_>],
@@ -39,7 +41,7 @@ pub(super) fn roles(
             continue;
         }
         if let Some(entries) = faults.map_or_nothing(node, "a role") {
-            faults.keys(Place::Role, entries, &["inherits"]);
+            faults.keys(Place::Role, entries, &ROLE_KEYS);
             if let Some(words) = get(entries, "inherits").and_then(|node| faults.words(node, "`inherits`")) {
                 asked.push((roles.len(), words));
             }
@@ -127,7 +129,20 @@ pub(super) fn rules(
     rules
 }
 
+/// Of `fields`, where it is no list.
+pub(super) const FIELDS_KEYS: [&str; 1] = ["except"];
+
 const RULE_KEYS: [&str; 5] = ["role", "when", "check", "fields", "set"];
+
+/// The keys that mean something for an action.
+pub(super) fn rule_keys(action: Action) -> &'static [&'static str] {
+    match action {
+        Action::Read => &["role", "when", "fields"],
+        Action::Create => &["role", "check", "fields", "set"],
+        Action::Update => &["role", "when", "check", "fields", "set"],
+        Action::Delete => &["role", "when"],
+    }
+}
 
 struct Rules<'a> {
     typing: &'a Typing<'a>,
@@ -137,19 +152,9 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// The keys that mean something for the action.
-    fn keys(&self) -> &'static [&'static str] {
-        match self.action {
-            Action::Read => &["role", "when", "fields"],
-            Action::Create => &["role", "check", "fields", "set"],
-            Action::Update => &["role", "when", "check", "fields", "set"],
-            Action::Delete => &["role", "when"],
-        }
-    }
-
     fn rule(&self, id: String, node: &Node, faults: &mut Faults<'_>) -> Option<Rule> {
         let entries = faults.map(node, "a rule")?;
-        let allowed = self.keys();
+        let allowed = rule_keys(self.action);
         faults.keys(Place::Rule, entries, &RULE_KEYS);
         for (key, _) in entries {
             let word = key.text.as_str();
@@ -218,7 +223,7 @@ impl Rules<'_> {
     fn fields(&self, node: &Node, faults: &mut Faults<'_>) -> Option<FieldSet> {
         let (list, except) = match &node.tree {
             Tree::Map(entries) => {
-                faults.keys(Place::Rule, entries, &["except"]);
+                faults.keys(Place::Rule, entries, &FIELDS_KEYS);
                 match get(entries, "except") {
                     Some(list) => (list, true),
                     None => {

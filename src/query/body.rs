@@ -36,16 +36,21 @@ impl Members {
     /// The record as a JSON value, for validation. A number beyond every double stands as the largest one: its
     /// kind and its bounds are judged by that, and what is stored are the caller's own digits.
     ///
-    /// # Errors
-    /// PGRST102 for what cannot be judged: half of a surrogate pair, or such a number inside of an array or object.
-    pub fn to_value(&self) -> Result<Json, Error> {
-        let member = |(name, value): &(String, Box<RawValue>)| {
+    /// `unreadable` are the members that are JSON in form and hold what no value can (half of a surrogate pair,
+    /// such a number inside of an array or object). They are not in the value.
+    pub fn to_value(&self) -> (Json, Vec<&str>) {
+        let mut unreadable = Vec::new();
+        let mut members = serde_json::Map::new();
+        for (name, value) in &self.0 {
             let text = value.get();
-            let json = serde_json::from_str(text).or_else(|error| huge(text).ok_or(error));
-            json.map(|json| (name.clone(), json))
-                .map_err(|error| Error::new(Code::Body).details(format!("member {name:?}: {error}")))
-        };
-        self.0.iter().map(member).collect::<Result<_, _>>().map(Json::Object)
+            match serde_json::from_str(text).ok().or_else(|| huge(text)) {
+                Some(value) => {
+                    members.insert(name.clone(), value);
+                }
+                None => unreadable.push(name.as_str()),
+            }
+        }
+        (Json::Object(members), unreadable)
     }
 }
 
@@ -222,9 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_judged_is_refused_and_never_taken_for_null() {
-        let read =
-            |text: &str| Body::parse(text.as_bytes(), &Limits::default()).unwrap().records[0].to_value();
+    fn what_cannot_be_judged_is_told_and_never_taken_for_null() {
+        let body = |text: &str| Body::parse(text.as_bytes(), &Limits::default()).unwrap();
         for text in [
             r#"{"a":"\ud800"}"#,
             r#"{"a":"\udc00x"}"#,
@@ -232,13 +236,13 @@ mod tests {
             r#"{"a":{"b":1e400}}"#,
             r#"{"a":[-1e400]}"#,
         ] {
-            let error = read(text).unwrap_err();
-            assert_eq!(error.code, Code::Body, "{text}");
+            let body = body(text);
+            assert_eq!(body.records[0].to_value(), (serde_json::json!({}), vec!["a"]), "{text}");
         }
         // A decimal may be larger than a double: it is a number all the same, and larger than every bound.
         assert_eq!(
-            read(r#"{"a":1e400,"b":-1e400}"#).unwrap(),
-            serde_json::json!({ "a": f64::MAX, "b": f64::MIN })
+            body(r#"{"a":1e400,"b":-1e400}"#).records[0].to_value(),
+            (serde_json::json!({ "a": f64::MAX, "b": f64::MIN }), vec![])
         );
     }
 

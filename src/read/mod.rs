@@ -9,6 +9,7 @@ use crate::db::{DbError, Lanes, Pool, Row};
 use crate::error::Error;
 use crate::policy::Permit;
 use crate::query::plan::{Context, Cost, ReadPlan, Statement};
+use crate::query::preferences::Count;
 
 pub use rows::Layout;
 
@@ -50,7 +51,10 @@ pub fn note_bypass(context: Context<'_>, permit: &Permit) {
     }
 }
 
-/// Reads a page, and counts all rows if asked.
+/// Where estimates would tell of rows that the caller may not see, rows are counted instead, but not beyond this.
+const COUNTED: u64 = 10_000;
+
+/// Reads a page, and says how many rows there are without it, if asked.
 ///
 /// # Errors
 /// What Postgres refuses (an operand that is no value of its field's kind, a time-out) in the dialect's words.
@@ -58,22 +62,54 @@ pub async fn page(
     database: Database<'_>,
     context: Context<'_>,
     plan: &ReadPlan,
-    count: bool,
+    count: Option<Count>,
 ) -> Result<Page, Error> {
     note_bypass(context, plan.node.permit());
     let statement = plan.statement(context);
-    if !count {
+    let Some(count) = count else {
         let rows = database.read(&statement).await.map_err(DbError::into_error)?;
         return Ok(Page { rows, total: None });
-    }
-    let counting = plan.count(context);
+    };
     let (rows, counted) =
-        futures_util::future::join(database.read(&statement), database.read(&counting)).await;
+        futures_util::future::join(database.read(&statement), total(database, context, plan, count)).await;
     let rows = rows.map_err(DbError::into_error)?;
     let counted = counted.map_err(DbError::into_error)?;
-    let found = counted.first().and_then(|row| row.integer(0)).unwrap_or(0);
-    // The two statements may see different moments; a total never contradicts the page beside it.
+    // The two statements may see different moments, and estimates err; a total never contradicts the page beside it.
     let seen = if rows.is_empty() { 0 } else { plan.node.offset() + rows.len() as u64 };
-    let total = u64::try_from(found).unwrap_or(0).max(seen);
-    Ok(Page { rows, total: Some(total) })
+    Ok(Page { rows, total: Some(counted.max(seen)) })
+}
+
+/// How many rows there are, as exactly as was asked.
+async fn total(
+    database: Database<'_>,
+    context: Context<'_>,
+    plan: &ReadPlan,
+    count: Count,
+) -> Result<u64, DbError> {
+    let counted = async |statement: Statement| {
+        let rows = database.read(&statement).await?;
+        let found = rows.first().and_then(|row| row.integer(0)).unwrap_or(0);
+        Ok::<u64, DbError>(u64::try_from(found).unwrap_or(0))
+    };
+    let page = context.catalog.limits.rows;
+    match (count, plan.estimate(context)) {
+        (Count::Exact, _) => counted(plan.count(context)).await,
+        (Count::Planned | Count::Estimated, None) => {
+            counted(plan.count_up_to(context, COUNTED.max(page))).await
+        }
+        (Count::Planned, Some(estimate)) => expected(database, &estimate).await,
+        (Count::Estimated, Some(estimate)) => {
+            // Exact as long as all of it could stand on one page.
+            let found = counted(plan.count_up_to(context, page.saturating_add(1))).await?;
+            if found <= page { Ok(found) } else { Ok(expected(database, &estimate).await?.max(found)) }
+        }
+    }
+}
+
+/// What the planner expects.
+async fn expected(database: Database<'_>, estimate: &Statement) -> Result<u64, DbError> {
+    let rows = database.read(estimate).await?;
+    let explained = rows.first().and_then(|row| row.text(0)).unwrap_or_default();
+    let explained: serde_json::Value = serde_json::from_str(explained).unwrap_or_default();
+    Ok(explained.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_u64).unwrap_or(0))
 }

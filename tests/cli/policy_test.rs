@@ -72,7 +72,7 @@ async fn what_the_database_does_is_what_memory_says_for_every_kind_of_rule() {
     let project = folder.0.to_str().unwrap();
     let output = judge_on_cluster(&folder);
     assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
-    assert!(out(&output).ends_with("35 cases passed, in memory and on a database\n"), "{}", out(&output));
+    assert!(out(&output).ends_with("36 cases passed, in memory and on a database\n"), "{}", out(&output));
     assert!(!folder.join(".basewright").exists(), "a server that is named needs no private one");
     let client = admin().connect("postgres").await;
     let left = "select count(*) from pg_database where datname like 'basewright_policy_test_%'";
@@ -85,7 +85,7 @@ async fn what_the_database_does_is_what_memory_says_for_every_kind_of_rule() {
 
     let output = judge(project, &["--memory-only"], &[("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/x")]);
     assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
-    assert!(out(&output).ends_with("35 cases passed, in memory\n"), "{}", out(&output));
+    assert!(out(&output).ends_with("36 cases passed, in memory\n"), "{}", out(&output));
 
     let env = named_server("owner");
     let output = judge(project, &[], &env.each_ref().map(|(name, value)| (*name, value.as_str())));
@@ -126,11 +126,11 @@ fn every_expectation_that_is_turned_around_fails() {
             line + "\n"
         })
         .collect();
-    assert_eq!(turned, 35);
+    assert_eq!(turned, 36);
     let folder = Folder::with(&[("a.yaml", &format!("{head}  cases:\n{cases}"))]);
     let output = judge(folder.0.to_str().unwrap(), &["--memory-only"], &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(err(&output).trim_end(), "35 of 35 cases failed, in memory", "{}", out(&output));
+    assert_eq!(err(&output).trim_end(), "36 of 36 cases failed, in memory", "{}", out(&output));
     assert!(!out(&output).contains("ok "), "{}", out(&output));
 }
 

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use basewright::model::{Interval, Kind, Malformed, Scalar, Value};
-use basewright::read::encode::{encode, encode_json, encode_text};
+use basewright::read::encode::{encode, encode_csv, encode_json, encode_plain, encode_text};
 use tokio_postgres::Client;
 use tokio_postgres::types::{FromSql, Type};
 
@@ -449,7 +449,7 @@ async fn blame(client: &Client, kind: Kind, texts: &[String]) -> String {
 async fn agree(client: &Client, kind: Kind, texts: &[String]) {
     for texts in texts.chunks(BATCH) {
         let sql = format!(
-            "select r.v, to_json(r.v)::text, row_to_json(r)::text, r.v::text, to_json(r.v::text)
+            "select r.v, to_json(r.v)::text, row_to_json(r)::text, r.v::text, to_json(r.v::text), r::text, format('%s', r.v)
              from unnest($1::text[]) with ordinality as t (x, n), lateral (select t.x::{} as v) as r order by n",
             kind.sql()
         );
@@ -468,6 +468,18 @@ async fn agree(client: &Client, kind: Kind, texts: &[String]) {
             let ours = String::from_utf8(ours).unwrap();
             assert_eq!(ours, json, "{kind} {text:?}");
             assert_eq!(format!("{{\"v\":{ours}}}"), record, "{kind} {text:?}");
+
+            // A literal has no bounds of ours, as JSON has none.
+            if !cast.starts_with('[') {
+                let (mut plain, mut field) = (Vec::new(), Vec::new());
+                encode_plain(&mut plain, kind, &raw).unwrap();
+                // A cast spells a boolean out, which its own output does not.
+                let printed: String = row.get(6);
+                assert_eq!(String::from_utf8(plain).unwrap(), printed, "{kind} {text:?} as it is");
+                encode_csv(&mut field, kind, Some(&raw)).unwrap();
+                let field = String::from_utf8(field).unwrap();
+                assert_eq!(format!("({field})"), row.get::<_, String>(5), "{kind} {text:?} in a record");
+            }
 
             let Raw(json_of_cast) = row.get(4);
             let (mut passed, mut quoted) = (Vec::new(), Vec::new());

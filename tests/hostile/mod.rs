@@ -189,7 +189,7 @@ fn forged(dice: &mut Dice, key: &str) -> Vec<(String, Vec<u8>)> {
         0 => vec![],
         1 => vec![header("apikey", cut.as_bytes())],
         2 => vec![header("apikey", key.as_bytes()), header("apikey", key.as_bytes())],
-        2 => vec![
+        3 => vec![
             header("apikey", key.as_bytes()),
             header("authorization", format!("Bearer {cut}").as_bytes()),
         ],
@@ -346,5 +346,24 @@ async fn whatever_is_asked_is_answered_and_never_the_servers_fault() {
         tally.slowest.as_millis(),
         growth >> 20,
         started.elapsed().as_secs_f32()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_search_configuration_goes_by_its_name() {
+    let stage = Stage::open().await;
+    let secret = Caller::secret(&stage.server);
+    for number in ["0", "12345", "4294967295", "99999999999999", " 1 "] {
+        for operator in ["fts", "plfts", "phfts", "wfts"] {
+            assert_eq!(
+                secret.get(&format!("pairs?note={operator}({number}).a")).await.refused(400),
+                "42704",
+                "{number}"
+            );
+        }
+    }
+    assert_eq!(
+        secret.get("pairs?note=wfts(simple).note&select=note&limit=1").await.is(200),
+        json!([{ "note": "note" }])
     );
 }

@@ -84,6 +84,11 @@ impl Connection {
         Connection { address: address.to_owned(), stream: None, received: Vec::new() }
     }
 
+    /// The server said with its last answer that it is the last.
+    pub fn is_closed(&self) -> bool {
+        self.stream.is_none()
+    }
+
     /// Sends a request and reads its answer.
     pub async fn ask(&mut self, request: &Request) -> Result<Answer, String> {
         let bytes = request.bytes();
@@ -123,7 +128,7 @@ impl Connection {
         let started = Instant::now();
         let (mut reader, mut writer) = stream.split();
         // A server that has heard enough answers and closes before everything is sent.
-        let sent = Cell::new(false);
+        let sent = Cell::new(bytes.is_empty());
         let mut sending = Box::pin(async {
             sent.set(writer.write_all(bytes).await.is_ok());
             std::future::pending::<()>().await;

@@ -1,5 +1,6 @@
 //! The server as the network sees it.
 
+mod editor;
 mod health;
 mod log;
 mod shutdown;

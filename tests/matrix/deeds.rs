@@ -27,6 +27,8 @@ pub(super) enum Conflict {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Wanted {
     Nothing,
+    /// The `Location` of the one new record.
+    Location,
     Representation,
     /// As one object.
     Object,
@@ -99,7 +101,7 @@ impl Judge<'_> {
         (self.who.refusal(), "42501")
     }
 
-    fn rules(&self, action: Action) -> Result<Vec<Rule>, Refusal> {
+    fn rules(&self, action: Action) -> Result<Vec<&'static Rule>, Refusal> {
         match self.who.door(action, self.table.name) {
             Door::Missing => Err((404, "PGRST205")),
             Door::Shut => Err(self.denied()),
@@ -126,17 +128,15 @@ impl Judge<'_> {
     fn valid(&self, rows: &[Row]) -> Result<(), Refusal> {
         let fine = |row: &Row| {
             row.iter().all(|(name, value)| {
-                let field = self.table.field(name).unwrap();
-                !(field.required && value.is_null())
-                    && !(self.table.name == "docs"
-                        && name == "status"
-                        && !["draft", "final", "locked"].iter().any(|status| value == status))
+                let missing = self.table.field(name).unwrap().required && value.is_null();
+                let is_status = self.table.name == "docs" && name == "status";
+                !missing && (!is_status || ["draft", "final", "locked"].iter().any(|status| value == status))
             })
         };
         if rows.iter().all(fine) { Ok(()) } else { Err((400, "validation_failed")) }
     }
 
-    fn sight<'b>(&'b self, world: &'b World, tables: &'b [Table]) -> Sight<'b> {
+    fn sight<'b>(&'b self, world: &'b World, tables: &'static [Table]) -> Sight<'b> {
         Sight { who: self.who, world, tables }
     }
 
@@ -211,7 +211,7 @@ impl Judge<'_> {
         let rules = self.rules(Action::Create)?;
         let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
         self.known(Action::Create, &names)?;
-        let covering: Vec<&Rule> = rules.iter().filter(|rule| self.covers(rule, &names)).collect();
+        let covering: Vec<&Rule> = rules.iter().copied().filter(|rule| self.covers(rule, &names)).collect();
         if covering.is_empty() {
             return Err(self.denied());
         }
@@ -268,7 +268,7 @@ impl Judge<'_> {
         covering: &[&Rule],
         rows: &[Row],
         conflict: Option<Conflict>,
-        update: Option<&(Vec<Rule>, BTreeSet<&str>)>,
+        update: Option<&(Vec<&'static Rule>, BTreeSet<&str>)>,
     ) -> Result<(World, Vec<Row>, usize), Refusal> {
         let mut after = self.world.clone();
         let mut written = Vec::new();
@@ -346,9 +346,9 @@ impl Judge<'_> {
     }
 
     /// The records that the caller sees, that his filter names and that some rule of the action speaks of.
-    fn met(&self, filter: &Ask, rules: &[Rule]) -> Vec<Row> {
+    fn met(&self, filter: &Ask, rules: &[&Rule]) -> Vec<Row> {
         let tables = tables();
-        let sight = self.sight(self.world, &tables);
+        let sight = self.sight(self.world, tables);
         let stored = self.world.rows(self.table.name).iter();
         let meets = |row: &&Row| {
             let seen = self.who.sees(self.world, self.table, row);
@@ -362,7 +362,7 @@ impl Judge<'_> {
         let rules = self.rules(Action::Update)?;
         let names: BTreeSet<&str> = body.keys().map(String::as_str).collect();
         self.known(Action::Update, &names)?;
-        let covering: Vec<&Rule> = rules.iter().filter(|rule| self.covers(rule, &names)).collect();
+        let covering: Vec<&Rule> = rules.iter().copied().filter(|rule| self.covers(rule, &names)).collect();
         if covering.is_empty() {
             return Err(self.denied());
         }

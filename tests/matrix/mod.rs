@@ -12,17 +12,33 @@ mod oracle;
 mod random;
 mod reads;
 mod site;
+mod timing;
 mod world;
 mod worlds;
 mod writes;
 
+use std::time::Instant;
+
 use ledger::Ledger;
 use site::Site;
 
-const SEED: u64 = 0x0d00_25ea;
+/// Chooses what the short form asks; `BASEWRIGHT_SEED` says otherwise.
+fn seed() -> u64 {
+    let given = std::env::var("BASEWRIGHT_SEED").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(0x0d00_25ea)
+}
 
 fn is_long() -> bool {
     std::env::var_os("BASEWRIGHT_LONG").is_some()
+}
+
+/// The long form asks everything, the short one a part of it.
+fn one_in(part: usize) -> usize {
+    if is_long() { 1 } else { part }
+}
+
+fn figures(started: Instant) -> String {
+    format!("seed={} seconds={:.1}", seed(), started.elapsed().as_secs_f32())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,16 +47,11 @@ async fn every_read_shows_what_the_policy_text_says_and_nothing_else() {
     let world = world::world();
     site.fill(&world).await;
     let ledger = Ledger::default();
-    let started = std::time::Instant::now();
-    let (random, one_in) = if is_long() { (400, 1) } else { (40, 4) };
-    let cells = reads::cells(&site.callers(), &world, SEED, random, one_in);
-    println!("seed={SEED:#x} cells={}", cells.len());
+    let started = Instant::now();
+    let random = if is_long() { 400 } else { 40 };
+    let cells = reads::cells(&site.callers(), &world, seed(), random, one_in(8));
     reads::walk(&site, &ledger, cells).await;
-    ledger.close(
-        "matrix_reads",
-        &format!("seed={SEED:#x} seconds={:.1}", started.elapsed().as_secs_f32()),
-        10_000,
-    );
+    ledger.close("matrix_reads", &figures(started), 5_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,15 +60,10 @@ async fn every_write_does_what_the_policy_text_says_and_nothing_else() {
     let world = world::world();
     site.fill(&world).await;
     let ledger = Ledger::default();
-    let started = std::time::Instant::now();
-    let cells = writes::cells(&site.callers(), &world, SEED, if is_long() { 1 } else { 3 });
-    println!("seed={SEED:#x} cells={}", cells.len());
+    let started = Instant::now();
+    let cells = writes::cells(&site.callers(), &world, seed(), one_in(4));
     writes::walk(&site, &ledger, &world, &cells).await;
-    ledger.close(
-        "matrix_writes",
-        &format!("seed={SEED:#x} seconds={:.1}", started.elapsed().as_secs_f32()),
-        3_000,
-    );
+    ledger.close("matrix_writes", &figures(started), 3_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,19 +72,31 @@ async fn what_is_hidden_answers_as_if_it_did_not_exist() {
     let world = world::world();
     site.fill(&world).await;
     let ledger = Ledger::default();
-    let started = std::time::Instant::now();
-    names::walk(&site, &ledger).await;
+    let started = Instant::now();
+    names::walk(&site, &ledger, seed(), one_in(2)).await;
     ledger.cell(|| "the records after all questions".to_owned(), site.dump().await == world, true);
-    ledger.close("matrix_names", &format!("seconds={:.1}", started.elapsed().as_secs_f32()), 3_000);
+    ledger.close("matrix_names", &figures(started), 3_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_depends_on_what_the_caller_may_not_see() {
     let site = Site::open().await;
     let ledger = Ledger::default();
-    let started = std::time::Instant::now();
-    let hidden = worlds::walk(&site, &ledger, &world::world()).await;
-    let figures = format!("hidden_values_changed={hidden} seconds={:.1}", started.elapsed().as_secs_f32());
-    ledger.close("matrix_worlds", &figures, 3_000);
+    let started = Instant::now();
+    let hidden = worlds::walk(&site, &ledger, &world::world(), seed(), one_in(6)).await;
+    ledger.close("matrix_worlds", &format!("hidden_values_changed={hidden} {}", figures(started)), 3_000);
     assert!(hidden > 500, "only {hidden} values differed between the worlds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_guess_at_what_is_hidden_takes_longer_when_it_is_right() {
+    let site = Site::open().await;
+    let ratios = timing::walk(&site, if is_long() { 300 } else { 40 }).await;
+    for (technique, ratio) in &ratios {
+        println!("{technique}: right / wrong = {ratio:.3}");
+        // On a machine that does much else at once only a gross difference says anything.
+        let bound = if is_long() { 1.1 } else { 5.0 };
+        assert!((1.0 / bound..=bound).contains(ratio), "{technique}: {ratio:.3}");
+    }
+    println!("PASS matrix_timing techniques={}", ratios.len());
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::ask::{encode, relations};
 use super::ledger::Ledger;
 use super::oracle::{Action, Door};
+use super::random::Random;
 use super::reads::AT_ONCE;
 use super::site::{Answer, Caller, Request, Site};
 use super::world::{Table, tables};
@@ -33,8 +34,8 @@ fn query(parts: &[(&str, &str)]) -> String {
         .join("&")
 }
 
-/// Parameters in which a field may be named.
-fn of_field(field: &str) -> Vec<String> {
+/// Parameters in which a field `F` may be named.
+fn of_field() -> Vec<String> {
     let mut all: Vec<String> = [
         "F",
         "x:F",
@@ -162,7 +163,7 @@ fn of_hidden_fields(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
         let name = table.name;
         for field in table.fields.iter().filter(|field| !knows.contains(field.name)) {
             let mut add = |template: Request| pairs.push(Pair::new(caller, field.name, &template));
-            for query in of_field(field.name) {
+            for query in of_field() {
                 add(Request::get(format!("{name}?{query}")));
             }
             let mut head = Request::get(format!("{name}?F=eq.1")).header("prefer", "count=exact");
@@ -313,14 +314,16 @@ fn of_hidden_collections(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair
     }
 }
 
-/// Asks about everything that is hidden, and about what is not there.
-pub(super) async fn walk(site: &Site, ledger: &Ledger) {
+/// Asks about everything that is hidden, and about what is not there; the seed chooses one in so many.
+pub(super) async fn walk(site: &Site, ledger: &Ledger, seed: u64, one_in: usize) {
     let tables = tables();
     let mut pairs = Vec::new();
     for caller in site.callers() {
-        of_hidden_fields(&caller, &tables, &mut pairs);
-        of_hidden_collections(&caller, &tables, &mut pairs);
+        of_hidden_fields(&caller, tables, &mut pairs);
+        of_hidden_collections(&caller, tables, &mut pairs);
     }
+    let mut choices = Random::new(seed);
+    pairs.retain(|_| choices.one_in(one_in));
     futures_util::stream::iter(pairs)
         .map(async |pair| pair.walk(site, ledger).await)
         .buffer_unordered(AT_ONCE)

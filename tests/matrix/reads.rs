@@ -105,8 +105,8 @@ pub(super) fn cells(callers: &[Caller], world: &World, seed: u64, random: usize,
     let mut cells = Vec::new();
     let mut choices = Random::new(seed);
     for caller in callers {
-        for table in &tables {
-            let sight = Sight { who: &caller.who, world, tables: &tables };
+        for table in tables {
+            let sight = Sight { who: &caller.who, world, tables };
             let knows = caller.who.knows(table);
             let mut walk = Walk { caller, table, sight, knows, cells: Vec::new() };
             match caller.who.door(Action::Read, table.name) {
@@ -683,7 +683,7 @@ impl Walk<'_> {
         let fields: Vec<&Field> = table.fields.iter().filter(|field| knows.contains(field.name)).collect();
         let walk =
             Walk { caller: self.caller, table, sight: self.sight, knows: BTreeSet::new(), cells: Vec::new() };
-        let mut tests = walk.tests(*choices.pick(&fields));
+        let mut tests = walk.tests(choices.pick::<&Field>(&fields));
         tests.retain(|(_, test)| !(matches!(test, Test::Match(_)) && self.caller.who.role == Role::Anon));
         let (field, test) = choices.pick(&tests).clone();
         Filter::Test { field, not: choices.one_in(3), test }

@@ -166,7 +166,7 @@ impl Site {
         for table in tables.iter().rev() {
             sql += &format!("delete from public.{};", table.name);
         }
-        for table in &tables {
+        for table in tables {
             let rows = serde_json::to_string(world.rows(table.name)).unwrap().replace('\'', "''");
             let name = table.name;
             sql += &format!(
@@ -174,6 +174,11 @@ impl Site {
             );
         }
         self.owner.batch_execute(&(sql + "commit")).await.unwrap();
+    }
+
+    /// Runs SQL as the owner of the tables.
+    pub(super) async fn sql(&self, sql: &str) {
+        self.owner.batch_execute(sql).await.unwrap();
     }
 
     /// What the tables hold.

@@ -1,6 +1,7 @@
 //! The records that the matrix is about, and the tables they stand in.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
@@ -69,7 +70,12 @@ impl Field {
 }
 
 /// Every declared collection, in an order in which they can be filled.
-pub(super) fn tables() -> Vec<Table> {
+pub(super) fn tables() -> &'static [Table] {
+    static TABLES: LazyLock<Vec<Table>> = LazyLock::new(declared);
+    &TABLES
+}
+
+fn declared() -> Vec<Table> {
     use Kind::{Boolean, Integer, Json, Tags};
     let table = |name, handle, own: Vec<Field>| {
         let mut fields = vec![plain("id", Kind::Uuid).required().unique().default("\"?\"")];

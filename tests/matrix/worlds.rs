@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::ask::{encode, operand, relations};
 use super::ledger::Ledger;
 use super::oracle::{Action, Door, Role, Who};
+use super::random::Random;
 use super::reads::AT_ONCE;
 use super::site::{Answer, Caller, Request, Site};
 use super::world::{Field, Kind, Row, Table, World, id, tables};
@@ -365,15 +366,18 @@ fn differ(ledger: &Ledger, caller: &Caller, requests: &[Request], ones: Vec<Answ
     }
 }
 
-/// Asks the same in all worlds. Answers with how many values differed between them.
-pub(super) async fn walk(site: &Site, ledger: &Ledger, world: &World) -> usize {
+/// Asks the same in all worlds, one in so many of the questions. Answers with how many values differed between them.
+pub(super) async fn walk(site: &Site, ledger: &Ledger, world: &World, seed: u64, one_in: usize) -> usize {
     let tables = tables();
     let mut changed = 0;
+    let mut choices = Random::new(seed);
     for caller in site.callers().iter().filter(|caller| caller.who.role != Role::Service) {
-        let (other, values) = twin(&caller.who, &tables, world, false);
-        let (third, more) = twin(&caller.who, &tables, world, true);
+        let (other, values) = twin(&caller.who, tables, world, false);
+        let (third, more) = twin(&caller.who, tables, world, true);
         changed += values + more;
-        let (reads, writes) = questions(&caller.who, &tables, world, &other);
+        let (mut reads, mut writes) = questions(&caller.who, tables, world, &other);
+        reads.retain(|_| choices.one_in(one_in));
+        writes.retain(|_| choices.one_in(one_in));
         let mut found = Vec::new();
         for place in [world, &other, &third] {
             site.fill(place).await;

@@ -62,6 +62,7 @@ impl Cell {
         };
         let mut prefer = vec![match self.wanted {
             Wanted::Nothing => "return=minimal,count=exact",
+            Wanted::Location => "return=headers-only",
             Wanted::Representation | Wanted::Object => "return=representation",
         }];
         if let Deed::Insert { on_conflict: Some(conflict), .. } = &self.deed {
@@ -74,7 +75,7 @@ impl Cell {
         let request = Request::write(method, path, body).header("prefer", prefer.join(","));
         match self.wanted {
             Wanted::Object => request.header("accept", "application/vnd.pgrst.object+json"),
-            Wanted::Nothing | Wanted::Representation => request,
+            Wanted::Nothing | Wanted::Representation | Wanted::Location => request,
         }
     }
 
@@ -104,7 +105,10 @@ impl Cell {
         let may_name = self.caller.who.may_name(Action::Create, table);
         let may_name = &may_name | &self.caller.who.may_name(Action::Update, table);
         let error = answer.json();
-        let said = ["message", "details", "hint", "fields"].map(|member| error[member].to_string()).concat();
+        let mut said = ["message", "details", "hint"].map(|member| error[member].to_string()).join(" ");
+        for fault in error["fields"].as_array().into_iter().flatten() {
+            said += &format!(" {} {}", fault["pointer"], fault["message"]);
+        }
         let asked = format!("{} {}", request.path, request.body.as_deref().unwrap_or_default());
         let named = |field: &&Field| {
             let mut words = said.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
@@ -153,6 +157,16 @@ impl Cell {
                 };
                 ledger.cell(what, answer.header("content-range"), range.as_str());
             }
+            Wanted::Location => {
+                ledger.cell(what, answer.body.as_str(), "");
+                let key = rows.first().and_then(|row| row.get("id")).and_then(Value::as_str);
+                let place = key.map(|key| format!("/{}?id=eq.{key}", self.table)).unwrap_or_default();
+                let found = answer.header("location");
+                let made_up = key == Some(MADE_UP);
+                let found =
+                    if made_up { found.split_inclusive("eq.").next().unwrap_or_default() } else { found };
+                ledger.cell(what, found, place.trim_end_matches(MADE_UP));
+            }
             Wanted::Representation => {
                 let found = answer.json().as_array().cloned().unwrap_or_default();
                 let found = found.iter().filter_map(|row| row.as_object().cloned()).collect();
@@ -175,7 +189,7 @@ impl std::fmt::Display for Cell {
 
 /// Keys of records that are not there yet.
 fn fresh_ids() -> impl Iterator<Item = String> {
-    tables().into_iter().flat_map(|table| (90..93).map(move |number| id(table.name, number)))
+    tables().iter().flat_map(|table| (90..93).map(move |number| id(table.name, number)))
 }
 
 /// How many writes that must change nothing are tried before the tables are looked at.
@@ -192,7 +206,7 @@ pub(super) async fn walk(site: &Site, ledger: &Ledger, world: &World, cells: &[C
         .chain(fresh_ids())
         .collect();
     let judged: Vec<(&Cell, Outcome)> =
-        cells.iter().map(|cell| (cell, cell.outcome(world, &tables))).collect();
+        cells.iter().map(|cell| (cell, cell.outcome(world, tables))).collect();
     let (changing, still): (Vec<_>, Vec<_>) =
         judged.iter().partition(|(_, expected)| expected.after != *world);
     for batch in still.chunks(BATCH) {
@@ -246,7 +260,7 @@ fn value(field: &Field, number: usize) -> Value {
         ("status", _) => json!(["draft", "final", "locked"][number % 3]),
         (_, Kind::Text) => json!(format!("new {number}")),
         (_, Kind::Integer) => json!([1, -1, 5000][number % 3]),
-        (_, Kind::Boolean) => json!(number % 2 == 0),
+        (_, Kind::Boolean) => json!(number.is_multiple_of(2)),
         (_, Kind::Json) => json!({ "k": "new" }),
         (_, Kind::Tags) => json!(["new"]),
         (_, Kind::Uuid) => match field.to {
@@ -266,7 +280,7 @@ pub(super) fn cells(callers: &[Caller], world: &World, seed: u64, one_in: usize)
     let mut choices = Random::new(seed);
     let mut cells = Vec::new();
     for caller in callers {
-        for table in &tables() {
+        for table in tables() {
             let mut walk = Walk { caller, table, world, choices: &mut choices, cells: &mut cells };
             walk.inserts();
             walk.upserts();
@@ -385,6 +399,7 @@ impl Walk<'_> {
     fn inserts(&mut self) {
         let good = self.good(90);
         for row in &good {
+            self.push(Deed::Insert { rows: vec![row.clone()], on_conflict: None }, Wanted::Location);
             self.every_way(&Deed::Insert { rows: vec![row.clone()], on_conflict: None });
         }
         // One record more of another kind: all of it or nothing.

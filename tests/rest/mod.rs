@@ -1,7 +1,10 @@
 //! `/rest/v1`, from outside.
 
+mod answers;
+mod bounds;
 mod embeds;
 mod forms;
 mod openapi;
+mod put;
 mod security;
 mod writes;

@@ -78,7 +78,7 @@ async fn no_error_names_a_field_or_an_index_that_the_caller_does_not_know() {
     let site = Site::open().await;
     let answer = site.user.post("drops", "", json!({ "text": "x" })).await;
     let text = answer.is(400).to_string();
-    assert!(text.contains("a required field") && !text.contains("classified"), "{text}");
+    assert!(text.contains("you may not write") && !text.contains("classified"), "{text}");
     // To send it is answered as for a field that there is not.
     let sent = |name: &str| json!({ "text": "x", name: "y" });
     let codes = [

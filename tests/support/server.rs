@@ -20,7 +20,9 @@ const START_WITHIN: Duration = Duration::from_secs(90);
 pub fn basewright() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_basewright"));
     for (name, _) in std::env::vars() {
-        if name.starts_with("BASEWRIGHT_") || name == "DATABASE_URL" {
+        // Which Postgres to test with is the machine's business, not the program's settings.
+        let postgres = name == "BASEWRIGHT_POSTGRES_BIN";
+        if (name.starts_with("BASEWRIGHT_") && !postgres) || name == "DATABASE_URL" {
             command.env_remove(name);
         }
     }

@@ -21,8 +21,11 @@ pub(super) fn body(node: &NodePlan, rows: &[Row], media: Media) -> Result<Vec<u8
     let layout = Layout::of(node);
     match (media, rows) {
         (Media::Array, rows) => layout.array(rows),
+        (Media::ArrayStripped, rows) => layout.without_nulls().array(rows),
         (Media::Object, [row]) => layout.object(row),
-        (Media::Object, rows) => Err(not_singular(rows.len())),
+        (Media::ObjectStripped, [row]) => layout.without_nulls().object(row),
+        (Media::Object | Media::ObjectStripped, rows) => Err(not_singular(rows.len())),
+        (Media::Csv, rows) => Layout::csv(node, rows),
     }
 }
 

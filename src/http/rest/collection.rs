@@ -1,4 +1,4 @@
-//! GET, HEAD, POST, PATCH, DELETE and OPTIONS on `/rest/v1/{collection}`.
+//! GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS on `/rest/v1/{collection}`.
 
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use crate::model::Action;
 use crate::query::body::Body;
 use crate::query::parse::{self, Bounds};
 use crate::query::plan::{Context, DeletePlan, InsertOptions, InsertPlan, ReadPlan, UpdatePlan, WritePlan};
-use crate::query::preferences::{Count, Preferences, Return};
+use crate::query::preferences::{Preferences, Return};
 use crate::query::request::Node;
 use crate::read::{self, Database};
 use crate::records::{self, Written};
@@ -41,7 +41,7 @@ pub(super) async fn read(
     let plan = ReadPlan::new(context, &collection, &node)?;
     let worker = worker(&request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
-    let page = read::page(database, context, &plan, asked.preferences.count.is_some()).await?;
+    let page = read::page(database, context, &plan, asked.preferences.count).await?;
     let offset = plan.node.offset();
     let status = match answer::page_status(&page, offset) {
         Ok(status) => status,
@@ -81,14 +81,16 @@ pub(super) async fn create(
     let options = asked.insert_options()?;
     let node = represented.then_some(&asked.node);
     let keys_only = Node { select: key_items(&catalog, permit.collection()), ..Node::default() };
-    let located = asked.preferences.returning == Some(Return::HeadersOnly) && body.single;
+    let located = asked.preferences.returning == Some(Return::HeadersOnly)
+        && body.single
+        && !context.hides_key(permit.collection());
     let node = if located { Some(&keys_only) } else { node };
     let plan = WritePlan::Insert(InsertPlan::new(
         context,
         &collection,
         &body,
         &options,
-        (node, asked.media == Media::Object),
+        (node, asked.media.singular()),
     )?);
     let worker = worker(&request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
@@ -104,11 +106,49 @@ pub(super) async fn create(
     match plan.represented() {
         Some(node) if located => {
             if let [row] = &written.rows[..] {
-                let layout = read::Layout::of(node).object(row)?;
-                response.insert_header((header::LOCATION, location(&collection, &layout)));
+                let key = read::Layout::of(node).object(row)?;
+                if let Some(place) = location(&collection, &key) {
+                    response.insert_header((header::LOCATION, place));
+                }
             }
             Ok(response.finish())
         }
+        Some(node) => {
+            let bytes = answer::body(node, &written.rows, asked.media)?;
+            Ok(response.insert_header((header::CONTENT_TYPE, asked.media.content_type())).body(bytes))
+        }
+        None => Ok(response.finish()),
+    }
+}
+
+/// `PUT`: one whole record under its key.
+pub(super) async fn put(
+    request: HttpRequest,
+    caller: Caller,
+    app: web::Data<App>,
+    collection: web::Path<String>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Failure> {
+    let catalog = app.catalog()?;
+    let context = Context { catalog: &catalog, principal: &caller.0 };
+    let asked = Asked::of(&request, &catalog.limits)?;
+    context.permit(&collection, Action::Create)?;
+    let body = asked.body(&request, payload, &catalog.limits).await?;
+    let answer = (asked.represented(), asked.media.singular());
+    let options = asked.insert_options()?;
+    let plan =
+        WritePlan::Insert(InsertPlan::put(context, &collection, &asked.node, &body, &options, answer)?);
+    let worker = worker(&request)?;
+    let database = Database { lanes: worker.lanes(), pool: app.pool() };
+    let written = records::write(database, context, &plan).await?;
+    asked.count_is_right(&written)?;
+    let status = match (written.inserted, plan.represented()) {
+        (Some(inserted), _) if inserted > 0 => StatusCode::CREATED,
+        (Some(_) | None, Some(_)) => StatusCode::OK,
+        (Some(_) | None, None) => StatusCode::NO_CONTENT,
+    };
+    let mut response = answer::start(status, &asked.preferences);
+    match plan.represented() {
         Some(node) => {
             let bytes = answer::body(node, &written.rows, asked.media)?;
             Ok(response.insert_header((header::CONTENT_TYPE, asked.media.content_type())).body(bytes))
@@ -131,7 +171,7 @@ pub(super) async fn update(
     context.permit(&collection, Action::Update)?;
     let body = asked.body(&request, payload, &catalog.limits).await?;
     let options = InsertOptions { columns: asked.columns.clone(), ..InsertOptions::default() };
-    let answer = (asked.represented(), asked.media == Media::Object);
+    let answer = (asked.represented(), asked.media.singular());
     let plan =
         WritePlan::Update(UpdatePlan::new(context, &collection, &asked.node, &body, &options, answer)?);
     changed(&request, &app, context, plan, &asked, true).await
@@ -147,7 +187,7 @@ pub(super) async fn delete(
     let catalog = app.catalog()?;
     let context = Context { catalog: &catalog, principal: &caller.0 };
     let asked = Asked::of(&request, &catalog.limits)?;
-    let answer = (asked.represented(), asked.media == Media::Object);
+    let answer = (asked.represented(), asked.media.singular());
     let plan = WritePlan::Delete(DeletePlan::new(context, &collection, &asked.node, answer)?);
     changed(&request, &app, context, plan, &asked, false).await
 }
@@ -183,16 +223,13 @@ async fn changed(
 /// `OPTIONS` that is no preflight: what may be done here, whoever asks.
 pub(super) async fn options() -> HttpResponse {
     HttpResponse::Ok()
-        .insert_header((header::ALLOW, "OPTIONS,GET,HEAD,POST,PATCH,DELETE"))
+        .insert_header((header::ALLOW, "OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"))
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .finish()
 }
 
-/// Methods of the dialect that are not built, and those that are none of it.
+/// Methods that are none of the dialect's.
 pub(super) async fn other(request: HttpRequest) -> Result<HttpResponse, Failure> {
-    if *request.method() == Method::PUT {
-        return Err(Failure(Error::new(Code::NotSupported).details("PUT is not supported by this version")));
-    }
     Err(Failure(Error::with(Code::Method, format!("Unsupported HTTP method: {}", request.method()))))
 }
 
@@ -210,11 +247,6 @@ impl Asked {
         headers::schema(request)?;
         let media = headers::media(request)?;
         let preferences = headers::preferences(request)?;
-        if let Some(count @ (Count::Planned | Count::Estimated)) = preferences.count {
-            let name = if count == Count::Planned { "planned" } else { "estimated" };
-            return Err(Error::new(Code::NotSupported)
-                .details(format!("count={name} is not supported by this version")));
-        }
         let parameters = parse::parameters(request.query_string())?;
         let bounds = Bounds {
             embed_depth: limits.embed_depth,
@@ -248,7 +280,7 @@ impl Asked {
     /// One record was asked for, so one must have been written: more than one were not written at all.
     fn count_is_right(&self, written: &Written) -> Result<(), Error> {
         match usize::try_from(written.affected) {
-            Ok(found) if self.media == Media::Object && found != 1 => Err(answer::not_singular(found)),
+            Ok(found) if self.media.singular() && found != 1 => Err(answer::not_singular(found)),
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -284,9 +316,12 @@ fn key_items(catalog: &Catalog, id: crate::model::CollectionId) -> Vec<crate::qu
         .collect()
 }
 
-/// `/posts?id=eq.…` of a row that holds just its key.
-fn location(collection: &str, key: &[u8]) -> String {
+/// `/posts?id=eq.…` of a row that holds just its key; none where the key is hidden on this row.
+fn location(collection: &str, key: &[u8]) -> Option<String> {
     let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(key).unwrap_or_default();
+    if members.values().any(serde_json::Value::is_null) {
+        return None;
+    }
     let mut text = format!("/{collection}?");
     for (at, (name, value)) in members.iter().enumerate() {
         if at > 0 {
@@ -303,5 +338,5 @@ fn location(collection: &str, key: &[u8]) -> String {
             }
         }
     }
-    text
+    Some(text)
 }

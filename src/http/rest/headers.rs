@@ -13,6 +13,11 @@ pub(super) enum Media {
     Array,
     /// `application/vnd.pgrst.object+json`: exactly one row, as an object.
     Object,
+    /// Either of them with `;nulls=stripped`: members that are null are left out.
+    ArrayStripped,
+    ObjectStripped,
+    /// `text/csv`: a line of names, then a line for each row.
+    Csv,
 }
 
 impl Media {
@@ -20,6 +25,17 @@ impl Media {
         match self {
             Media::Array => "application/json; charset=utf-8",
             Media::Object => "application/vnd.pgrst.object+json; charset=utf-8",
+            Media::ArrayStripped => "application/vnd.pgrst.array+json;nulls=stripped; charset=utf-8",
+            Media::ObjectStripped => "application/vnd.pgrst.object+json;nulls=stripped; charset=utf-8",
+            Media::Csv => "text/csv; charset=utf-8",
+        }
+    }
+
+    /// One row was asked for.
+    pub(super) fn singular(self) -> bool {
+        match self {
+            Media::Object | Media::ObjectStripped => true,
+            Media::Array | Media::ArrayStripped | Media::Csv => false,
         }
     }
 }
@@ -46,18 +62,19 @@ pub(super) fn media(request: &HttpRequest) -> Result<Media, Error> {
         let stripped = parts.any(|part| part.eq_ignore_ascii_case("nulls=stripped"));
         match essence.as_str() {
             "" => {}
-            "application/vnd.pgrst.object+json"
-            | "application/vnd.pgrst.object"
+            "application/vnd.pgrst.array+json" | "application/vnd.pgrst.array" if stripped => {
+                return Ok(Media::ArrayStripped);
+            }
+            "application/vnd.pgrst.object+json" | "application/vnd.pgrst.object" if stripped => {
+                return Ok(Media::ObjectStripped);
+            }
+            "*/*"
+            | "application/*"
+            | "application/json"
             | "application/vnd.pgrst.array+json"
-                if stripped =>
-            {
-                unbuilt = unbuilt.or(Some("nulls=stripped"));
-            }
-            "*/*" | "application/*" | "application/json" | "application/vnd.pgrst.array+json" => {
-                return Ok(Media::Array);
-            }
+            | "application/vnd.pgrst.array" => return Ok(Media::Array),
             "application/vnd.pgrst.object+json" | "application/vnd.pgrst.object" => return Ok(Media::Object),
-            "text/csv" => unbuilt = unbuilt.or(Some("text/csv")),
+            "text/csv" => return Ok(Media::Csv),
             "application/vnd.pgrst.plan+json"
             | "application/vnd.pgrst.plan+text"
             | "application/vnd.pgrst.plan" => {

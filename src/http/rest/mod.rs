@@ -25,6 +25,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
             .route(web::get().to(collection::read))
             .route(web::head().to(collection::read))
             .route(web::post().to(collection::create))
+            .route(web::put().to(collection::put))
             .route(web::patch().to(collection::update))
             .route(web::delete().to(collection::delete))
             .route(web::method(actix_web::http::Method::OPTIONS).to(collection::options))

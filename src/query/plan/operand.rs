@@ -229,6 +229,13 @@ impl Context<'_> {
                 if !text && kind != Kind::JSON {
                     return Err(no_operator(kind, "@@"));
                 }
+                // Postgres takes digits for the number of a configuration and fails inside when there is none.
+                if let Some(digits) =
+                    config.as_deref().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+                {
+                    let message = format!("text search configuration \"{digits}\" does not exist");
+                    return Err(Error::with(Code::Sqlstate("42704".to_owned()), message));
+                }
                 Test::FullText { parser: *parser, config: config.clone(), query: query.clone() }
             }
         })

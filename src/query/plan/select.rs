@@ -8,6 +8,7 @@ use super::{
 };
 use crate::condition::{Binding, Condition, Reach, Row};
 use crate::model::{FieldId, Kind, Name};
+use crate::policy::Permit;
 use crate::query::request::{Comparison, FullText, Is, Step};
 use crate::sql::{Alias, Sql};
 
@@ -49,6 +50,29 @@ impl ReadPlan {
         context.rows_from(&mut sql, &self.node, row, None);
         Statement { sql, cost: Cost::Unknown }
     }
+
+    /// As [`ReadPlan::count`], but no row after `most` is looked at or counted.
+    pub fn count_up_to(&self, context: Context<'_>, most: u64) -> Statement {
+        let mut sql = Sql::new();
+        let (row, bounded) = (sql.fresh(), sql.fresh());
+        sql.raw("select count(*) from (select 1 from ");
+        context.rows_from(&mut sql, &self.node, row, None);
+        sql.raw(" limit ").bind(Kind::BIGINT, Some(most.to_string())).raw(") as ").alias(bounded);
+        Statement { sql, cost: Cost::Unknown }
+    }
+
+    /// The statement that answers with how many rows Postgres' planner expects, as the `json` of an EXPLAIN. `None`
+    /// where the caller does not see every row and field of all that is read: estimates are made from all of them.
+    pub fn estimate(&self, context: Context<'_>) -> Option<Statement> {
+        if !context.sees_all(&self.node) {
+            return None;
+        }
+        let mut sql = Sql::new();
+        let row = sql.fresh();
+        sql.raw("explain (format json) select 1 from ");
+        context.rows_from(&mut sql, &self.node, row, None);
+        Some(Statement { sql, cost: Cost::Unknown })
+    }
 }
 
 /// How an embed's rows hang on the parent's row.
@@ -68,6 +92,19 @@ impl Context<'_> {
             principal: self.principal,
             captures: &[],
         }
+    }
+
+    /// No condition hides a row, or a known field of one, from the caller: here, in an embed or in a junction.
+    fn sees_all(&self, node: &NodePlan) -> bool {
+        let open = |permit: &Permit| {
+            let mut fields = self.collection(permit.collection()).field_ids();
+            permit.when().is_none() && fields.all(|field| permit.mask(field).is_none())
+        };
+        open(&node.permit)
+            && node
+                .embeds
+                .iter()
+                .all(|embed| embed.junction.as_ref().is_none_or(open) && self.sees_all(&embed.node))
     }
 
     /// Writes a condition about the row `row`, in parentheses.
@@ -206,9 +243,11 @@ impl Context<'_> {
             self.select(sql, &join.embed.node, row, Some(join));
             sql.raw(") as ").alias(inner).raw(")");
         } else {
-            sql.raw("(select coalesce(json_agg(").alias(inner).raw("), '[]'::json) from (");
-            self.select(sql, &join.embed.node, row, Some(join));
-            sql.raw(") as ").alias(inner).raw(")");
+            collected(sql, join.embed.multiplied, |sql| {
+                sql.raw("select coalesce(json_agg(").alias(inner).raw("), '[]'::json) from (");
+                self.select(sql, &join.embed.node, row, Some(join));
+                sql.raw(") as ").alias(inner);
+            });
         }
     }
 
@@ -231,14 +270,16 @@ impl Context<'_> {
             return;
         }
         let inner = sql.fresh();
-        sql.raw("(select coalesce(json_agg(").alias(inner).raw(".value), '[]'::json) from (select ");
-        self.output(sql, node, row, output);
-        sql.raw(" as value from ");
-        self.rows_from(sql, node, row, Some(join));
-        self.order(sql, node, row);
-        sql.raw(if node.order.is_empty() { " order by " } else { ", " }).alias(row).raw(".ctid");
-        self.window(sql, node);
-        sql.raw(") as ").alias(inner).raw(")");
+        collected(sql, join.embed.multiplied, |sql| {
+            sql.raw("select coalesce(json_agg(").alias(inner).raw(".value), '[]'::json) from (select ");
+            self.output(sql, node, row, output);
+            sql.raw(" as value from ");
+            self.rows_from(sql, node, row, Some(join));
+            self.order(sql, node, row);
+            sql.raw(if node.order.is_empty() { " order by " } else { ", " }).alias(row).raw(".ctid");
+            self.window(sql, node);
+            sql.raw(") as ").alias(inner);
+        });
     }
 
     /// Whether a row has related rows. If looking for them can raise, it is done for rows that the caller may
@@ -573,6 +614,22 @@ fn is_equal(node: &NodePlan, field: FieldId) -> bool {
             false
         }
     })
+}
+
+/// An array that a query collects, as an expression. Where records multiply, its size is spent from the
+/// statement's budget: the limits of each level hold for one record above it, and their product is nobody's limit.
+fn collected(sql: &mut Sql, multiplied: bool, query: impl FnOnce(&mut Sql)) {
+    if !multiplied {
+        sql.raw("(");
+        query(sql);
+        sql.raw(")");
+        return;
+    }
+    let all = sql.fresh();
+    sql.raw("(select case when basewright.spend(pg_column_size(").alias(all).raw(".records)) then ");
+    sql.alias(all).raw(".records end from (");
+    query(sql);
+    sql.raw(") as ").alias(all).raw("(records))");
 }
 
 /// Puts `where` before the first condition and `and` before the others.

@@ -475,7 +475,15 @@ impl Context<'_> {
         };
         for (at, record) in body.records.iter().enumerate() {
             let place = if body.single { String::new() } else { format!("/{at}") };
-            let mut value = record.to_value()?;
+            let (mut value, unreadable) = record.to_value();
+            // Nothing can be said of these by a schema: unjudged, they would pass for null and be stored.
+            for name in unreadable.iter().filter(|name| names.iter().any(|known| known == *name)) {
+                faults.push(FieldFault {
+                    pointer: format!("{place}/{name}"),
+                    code: "kind".to_owned(),
+                    message: "holds a number or a text that is out of range".to_owned(),
+                });
+            }
             if let serde_json::Value::Object(members) = &mut value {
                 members.retain(|name, _| names.iter().any(|known| known == name));
             }

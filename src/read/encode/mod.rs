@@ -4,9 +4,13 @@
 //! the spelling here follows. Columns go straight into the response's buffer: no value is built on the way.
 //! What a row, a page or a response looks like around its columns is not known here.
 
+mod plain;
 mod string;
+mod strip;
 
+pub use plain::{csv_field, encode_csv, encode_plain};
 pub use string::encode_text;
+pub use strip::strip_nulls;
 
 use crate::model::binary::{self, ArrayHeader, NumericHeader};
 use crate::model::text::time::Style;

@@ -46,6 +46,13 @@ impl Judgement {
         reasons.map(|reasons| lines(reasons)).unwrap_or_default()
     }
 
+    /// Every rule of the act that did not admit, closest first, those that speak for others last.
+    pub(super) fn all_reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<&Reason> = self.reasons.iter().collect();
+        reasons.sort_by_key(|reason| reason.distance);
+        reasons.iter().map(|reason| format!("{}: {}", reason.rule, reason.failed.join("; "))).collect()
+    }
+
     /// The condition or the rule of this name is among what failed.
     pub(super) fn is_because(&self, name: &str) -> bool {
         self.reasons.iter().any(|reason| {
@@ -191,7 +198,7 @@ impl<'a> Judge<'a> {
     }
 
     fn has_key(&self, record: &Record, key: &[Value]) -> bool {
-        self.key(record).iter().zip(key).all(|(one, other)| equal(one, other))
+        has_key(self.collection, record, key)
     }
 
     fn key(&self, record: &Record) -> Vec<Value> {
@@ -299,15 +306,9 @@ impl<'a> Judge<'a> {
         rules
     }
 
-    /// Whether one rule admits the record as written; notes why the others do not. `set` are the fields that
-    /// some rule has set although the caller did not send them.
-    fn admits(
-        &mut self,
-        permit: &Permit,
-        rules: &[&WriteRule<'_>],
-        set: &FieldSet,
-        scene: Scene<'_>,
-    ) -> bool {
+    /// Whether one rule admits the record as written; notes why the others do not. The rules set the same values:
+    /// what one sets never stands in what another admits.
+    fn admits(&mut self, permit: &Permit, rules: &[&WriteRule<'_>], scene: Scene<'_>) -> bool {
         for rule in rules {
             let mut reason = match permit.rules().get(rule.place) {
                 Some(declared) => begin(declared),
@@ -326,14 +327,6 @@ impl<'a> Judge<'a> {
                     reason.distance += 1;
                     let expected = self.judgement.names.value(&expected);
                     reason.failed.push(format!("sets `{}` to {expected}", declared.name));
-                }
-            }
-            for field in set.iter().filter(|field| !rule.set.iter().any(|(known, _)| known == field)) {
-                // Two rules are never mixed: what another one has set must not stand in what this one admits.
-                if scene.old.is_none_or(|old| !equal(old.get(field), scene.record.get(field))) {
-                    reason.distance += 1;
-                    let name = &self.collection.field(field).name;
-                    reason.failed.push(format!("does not set `{name}`, which another rule has set"));
                 }
             }
             if reason.distance == 0 {
@@ -411,7 +404,7 @@ impl<'a> Judge<'a> {
         let mut after = self.rows.clone();
         after.0.entry(self.id).or_default().push(record.clone());
         let scene = Scene { record: &record, old: None, rows: &after };
-        self.admits(permit, rules, &FieldSet::EMPTY, scene).then_some(record)
+        self.admits(permit, rules, scene).then_some(record)
     }
 
     fn update(&mut self, key: &[Value], values: &[(FieldId, Value)]) -> Option<Outcome> {
@@ -429,20 +422,44 @@ impl<'a> Judge<'a> {
         }
         let holding: Vec<&WriteRule<'_>> =
             rules.iter().filter(|rule| self.holds(rule.when, before)).collect();
-        let Some(first) = holding.first() else {
+        if holding.is_empty() {
             self.blame_when(&permit, before);
             return None;
-        };
+        }
+        // As for a new record: each set is tried by itself.
+        for (at, first) in holding.iter().enumerate() {
+            if holding.iter().take(at).any(|earlier| earlier.set == first.set) {
+                continue;
+            }
+            let alike: Vec<&WriteRule<'_>> =
+                holding.iter().copied().filter(|other| other.set == first.set).collect();
+            if let Some(record) = self.updated(&permit, &alike, (old, key), values) {
+                return Some(Outcome::Done(self.seen(&record, |_| true)));
+            }
+        }
+        // Covering rules whose `when` does not hold are reasons too.
+        let reasons = self.reasons_of(&permit, before);
+        self.judgement.reasons.extend(reasons);
+        None
+    }
+
+    /// The record that rules which set the same values would make of a stored one, if one of them admits it.
+    fn updated(
+        &mut self,
+        permit: &Permit,
+        rules: &[&WriteRule<'_>],
+        (old, key): (&Record, &[Value]),
+        values: &[(FieldId, Value)],
+    ) -> Option<Record> {
+        let set = rules.first()?.set;
         let mut record = old.clone();
         for (field, value) in values {
             put(&mut record, *field, value.clone());
         }
-        let mut set = FieldSet::EMPTY;
-        for (field, value) in first.set {
+        for (field, value) in set {
             if !values.iter().any(|(sent, _)| sent == field) {
                 let value = self.resolved(value, self.collection.field(*field).kind);
                 put(&mut record, *field, value);
-                set.insert(*field);
             }
         }
         if let Some(field) = self.collection.field_id("updated_at").filter(|_| self.collection.timestamps) {
@@ -455,13 +472,7 @@ impl<'a> Judge<'a> {
             }
         }
         let scene = Scene { record: &record, old: Some(old), rows: &after };
-        if self.admits(&permit, &holding, &set, scene) {
-            return Some(Outcome::Done(self.seen(&record, |_| true)));
-        }
-        // Covering rules whose `when` does not hold are reasons too.
-        let reasons = self.reasons_of(&permit, before);
-        self.judgement.reasons.extend(reasons);
-        None
+        self.admits(permit, rules, scene).then_some(record)
     }
 
     fn delete(&mut self, key: &[Value]) -> Option<Outcome> {
@@ -477,6 +488,11 @@ impl<'a> Judge<'a> {
             permit.rules().iter().find(|rule| self.holds(Some(&rule.when), scene)).map(|rule| named(rule));
         Some(Outcome::Done(Seen::new()))
     }
+}
+
+/// The record has this key.
+pub(super) fn has_key(collection: &Collection, record: &Record, key: &[Value]) -> bool {
+    collection.primary_key.iter().zip(key).all(|(field, part)| equal(record.get(*field), part))
 }
 
 fn named(rule: &Rule) -> String {
