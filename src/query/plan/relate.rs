@@ -37,26 +37,26 @@ impl Context<'_> {
     /// # Errors
     /// PGRST200 for none, PGRST201 (300) for several, 42501 where the target is known but not readable.
     pub(super) fn relate(&self, source: &Permit, embed: &Embed) -> Result<Related, Error> {
-        let mut found: Vec<(&Relationship, Result<(Permit, Option<Permit>), CollectionId>)> = Vec::new();
+        let mut found: Vec<(&Relationship, Way)> = Vec::new();
         for relationship in self.catalog.relationships(source.collection()) {
             if !source.covers(relationship.local) || !self.is_named(relationship, embed) {
                 continue;
             }
             match self.way(relationship) {
-                Way::Open(target, junction) => found.push((relationship, Ok((target, junction)))),
-                Way::Closed(collection) => found.push((relationship, Err(collection))),
                 Way::None => {}
+                way @ (Way::Open(..) | Way::Closed(_)) => found.push((relationship, way)),
             }
         }
-        match found.len() {
-            0 => Err(self.no_relationship(source, embed)),
-            1 => match found.remove(0) {
-                (relationship, Ok((target, junction))) => {
-                    Ok(Related { relationship: relationship.clone(), target, junction })
-                }
-                (_, Err(collection)) => Err(self.denied(collection)),
-            },
-            _ => Err(self.ambiguous(source, embed, found.iter().map(|(relationship, _)| *relationship))),
+        let all = || found.iter().map(|(relationship, _)| *relationship);
+        match &found[..] {
+            [] | [(_, Way::None)] => Err(self.no_relationship(source, embed)),
+            [(_, Way::Closed(collection))] => Err(self.denied(*collection)),
+            [(relationship, Way::Open(target, junction))] => Ok(Related {
+                relationship: (*relationship).clone(),
+                target: target.clone(),
+                junction: junction.clone(),
+            }),
+            [_, _, ..] => Err(self.ambiguous(source, embed, all())),
         }
     }
 
