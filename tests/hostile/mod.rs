@@ -221,8 +221,10 @@ fn fault(request: &Request, answer: &Answer) -> Option<String> {
     let json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
     if answer.status < 300 {
         let empty = answer.body.is_empty() && matches!(answer.status, 200 | 201);
-        let whole = json && serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok();
-        return (!empty && !whole).then(|| "the body is no JSON".to_owned());
+        let table = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/csv"));
+        let whole = (json && serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok())
+            || (table && str::from_utf8(&answer.body).is_ok());
+        return (!empty && !whole).then(|| "the body is not what its type says".to_owned());
     }
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |name: &str| body[name].as_str().is_some_and(|text| !text.is_empty());
