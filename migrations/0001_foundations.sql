@@ -65,4 +65,21 @@ end
 $$;
 comment on function basewright.settled(boolean) is 'Its argument, or error 40001 (to be tried again) where it is NULL: the record was not there to be judged.';
 
+-- Records nested below many records multiply. Each array that is put together there spends its size from a
+-- budget that lasts for the transaction, so that one request cannot make a server of its answer's memory.
+create function basewright.spend(bytes bigint) returns boolean
+language plpgsql volatile parallel unsafe as $$
+declare
+    budget constant bigint := 67108864;
+    spent bigint := coalesce(nullif(pg_catalog.current_setting('basewright.spent', true), ''), '0')::bigint + bytes;
+begin
+    if spent > budget then
+        raise exception using errcode = 'BW413', message = 'the nested records of the answer are larger than 64 MiB';
+    end if;
+    perform pg_catalog.set_config('basewright.spent', spent::text, true);
+    return true;
+end
+$$;
+comment on function basewright.spend(bigint) is 'TRUE, or error BW413 once the nested records of a statement are too large together.';
+
 revoke all on all functions in schema basewright from public;

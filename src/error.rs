@@ -66,6 +66,8 @@ pub enum Code {
     /// The body does not meet the collection's schema; `fields` holds every fault.
     Validation,
     PayloadTooLarge,
+    /// What was asked for is larger than one answer may be.
+    AnswerTooLarge,
     UriTooLong,
     HeadersTooLarge,
     RequestTimeout,
@@ -116,6 +118,7 @@ impl Code {
             Code::Denied => ("42501", 403, "permission denied"),
             Code::Validation => ("validation_failed", 400, "The body does not meet the collection's schema"),
             Code::PayloadTooLarge => ("payload_too_large", 413, "The body is larger than the limit"),
+            Code::AnswerTooLarge => ("answer_too_large", 400, "The answer would be larger than 64 MiB"),
             Code::UriTooLong => ("uri_too_long", 414, "The request's URI is longer than the limit"),
             Code::HeadersTooLarge => {
                 ("headers_too_large", 431, "The request's headers are larger than the limit")

@@ -5,6 +5,7 @@
 
 mod check;
 mod dev;
+mod explain;
 mod keys;
 mod life;
 mod logging;

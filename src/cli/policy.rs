@@ -1,4 +1,4 @@
-//! `basewright policy test`: the project's own tests.
+//! `basewright policy test`: the project's own tests. `policy explain` is a file of its own.
 
 use std::io::Write as _;
 
@@ -25,6 +25,7 @@ pub(super) struct Policy {
 #[derive(Subcommand)]
 enum What {
     Test(Test),
+    Explain(super::explain::Explain),
 }
 
 /// Judge the cases under `tests:`
@@ -54,6 +55,7 @@ const SCRATCH: &str = "scratch";
 pub(super) fn run(command: Policy) -> Result<(), Failure> {
     match command.what {
         What::Test(test) => run_test(&test),
+        What::Explain(explain) => super::explain::run(&explain),
     }
 }
 
@@ -135,7 +137,7 @@ fn on_a_scratch_database(
     reports
 }
 
-fn session(project: &Project) -> Session {
+pub(super) fn session(project: &Project) -> Session {
     Session { statement_timeout: Some(project.limits.statement_timeout), ..Session::default() }
 }
 

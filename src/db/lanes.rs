@@ -79,19 +79,19 @@ impl Lanes {
     ///
     /// Fails at once, with [`DbError::is_unavailable`], while there is no connection.
     pub async fn read(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
-        self.run(&self.reads, sql, DbError::from_reading).await
+        self.run(&self.reads, sql, Purpose::Reading).await
     }
 
     /// Runs a statement that may change something, as a transaction of its own. Never sent twice: if the
     /// connection is lost under way, [`DbError::outcome_unknown`] says so.
     pub async fn write(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
-        self.run(&self.writes, sql, DbError::from_writing).await
+        self.run(&self.writes, sql, Purpose::Writing).await
     }
 
-    async fn run(&self, lanes: &[Lane], sql: &Sql, fault: Fault) -> Result<Vec<Row>, DbError> {
+    async fn run(&self, lanes: &[Lane], sql: &Sql, purpose: Purpose) -> Result<Vec<Row>, DbError> {
         let (lane, link) = self.pick(lanes).await?;
         let _under_way = lane.count();
-        link.run(sql, fault).await
+        link.run(sql, purpose).await
     }
 
     /// The connected lane with the fewest requests under way.
@@ -228,8 +228,22 @@ async fn carry(
     }
 }
 
-/// How an error of the driver is to be understood: by whether the statement may have changed something.
-type Fault = fn(&tokio_postgres::Error) -> DbError;
+/// What a statement is for. It decides how an error of the driver is to be understood, and whether an answer
+/// may be cut short: what was written is written, so its answer is taken whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Reading,
+    Writing,
+}
+
+impl Purpose {
+    pub(super) fn fault(self, e: &tokio_postgres::Error) -> DbError {
+        match self {
+            Purpose::Reading => DbError::from_reading(e),
+            Purpose::Writing => DbError::from_writing(e),
+        }
+    }
+}
 
 /// One live connection and what is prepared on it.
 struct Link {
@@ -244,32 +258,48 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
-    async fn run(&self, sql: &Sql, fault: Fault) -> Result<Vec<Row>, DbError> {
+    async fn run(&self, sql: &Sql, purpose: Purpose) -> Result<Vec<Row>, DbError> {
         let statement = self.statements.get(&self.client, sql).await?;
-        match rows(&self.client, &statement, sql, fault).await {
+        match rows(&self.client, &statement, sql, purpose).await {
             // The tables changed under a prepared statement. It was refused before it did anything, so it
             // may be sent again; a second refusal is not about the preparation.
             Err(e) if e.statement_is_stale() => {
                 self.statements.forget(sql.text());
                 drop(statement);
                 let statement = self.statements.get(&self.client, sql).await?;
-                rows(&self.client, &statement, sql, fault).await
+                rows(&self.client, &statement, sql, purpose).await
             }
             outcome => outcome,
         }
     }
 }
 
-async fn rows(client: &Client, statement: &Statement, sql: &Sql, fault: Fault) -> Result<Vec<Row>, DbError> {
-    let stream = client.query_raw(statement, Text::all(sql.params())).await.map_err(|e| fault(&e))?;
-    collect(stream, fault).await
+async fn rows(
+    client: &Client,
+    statement: &Statement,
+    sql: &Sql,
+    purpose: Purpose,
+) -> Result<Vec<Row>, DbError> {
+    let stream = client.query_raw(statement, Text::all(sql.params())).await.map_err(|e| purpose.fault(&e))?;
+    collect(stream, purpose).await
 }
 
+/// The most bytes of rows that one answer may have.
+const MOST_BYTES: usize = 64 << 20;
+
 /// All rows of an answer.
-pub(super) async fn collect(stream: tokio_postgres::RowStream, fault: Fault) -> Result<Vec<Row>, DbError> {
+pub(super) async fn collect(
+    stream: tokio_postgres::RowStream,
+    purpose: Purpose,
+) -> Result<Vec<Row>, DbError> {
     let mut stream = pin!(stream);
     let mut rows = Vec::new();
-    while let Some(row) = stream.try_next().await.map_err(|e| fault(&e))? {
+    let mut bytes = 0;
+    while let Some(row) = stream.try_next().await.map_err(|e| purpose.fault(&e))? {
+        bytes += row.raw_size_bytes();
+        if purpose == Purpose::Reading && bytes > MOST_BYTES {
+            return Err(DbError::too_large());
+        }
         rows.push(Row::new(row));
     }
     Ok(rows)

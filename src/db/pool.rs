@@ -17,7 +17,7 @@ use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use super::lanes::collect;
+use super::lanes::{Purpose, collect};
 use super::row::Text;
 use super::statements::types;
 use super::{DbError, Row, SetupError, Target};
@@ -60,12 +60,12 @@ impl Pool {
 
     /// Runs a statement that changes nothing.
     pub async fn read(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
-        run(&*self.get().await?, sql, DbError::from_reading).await
+        run(&*self.get().await?, sql, Purpose::Reading).await
     }
 
     /// Runs a statement that may change something, as a transaction of its own.
     pub async fn query(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
-        run(&*self.get().await?, sql, DbError::from_writing).await
+        run(&*self.get().await?, sql, Purpose::Writing).await
     }
 
     /// Runs statements as one transaction in one round trip: all are done, or the first error and none.
@@ -76,7 +76,7 @@ impl Pool {
         let mut steps: Vec<BoxFuture<'_, Result<Vec<Row>, DbError>>> =
             Vec::with_capacity(statements.len() + 2);
         steps.push(order(client, "begin").boxed());
-        steps.extend(statements.iter().map(|sql| run(client, sql, DbError::from_writing).boxed()));
+        steps.extend(statements.iter().map(|sql| run(client, sql, Purpose::Writing).boxed()));
         // After an error this rolls back: the server knows no other end of a failed transaction.
         steps.push(order(client, "commit").boxed());
         let answers: Vec<Vec<Row>> = sent_in_order(steps).await.into_iter().collect::<Result<_, _>>()?;
@@ -122,7 +122,7 @@ impl Tx {
 
     /// Runs a statement. Statements polled together are pipelined, in the order of their first poll.
     pub async fn query(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
-        self.note(run(self.client()?, sql, DbError::from_reading).await)
+        self.note(run(self.client()?, sql, Purpose::Reading).await)
     }
 
     /// Runs a script of ours that takes no values.
@@ -172,14 +172,10 @@ async fn order(client: &Client, word: &'static str) -> Result<Vec<Row>, DbError>
     client.batch_execute(word).await.map_err(|e| DbError::from_writing(&e)).map(|()| Vec::new())
 }
 
-async fn run(
-    client: &Client,
-    sql: &Sql,
-    fault: fn(&tokio_postgres::Error) -> DbError,
-) -> Result<Vec<Row>, DbError> {
+async fn run(client: &Client, sql: &Sql, purpose: Purpose) -> Result<Vec<Row>, DbError> {
     let params = Text::all(sql.params()).zip(types(sql.params()));
-    let stream = client.query_typed_raw(sql.text(), params).await.map_err(|e| fault(&e))?;
-    collect(stream, fault).await
+    let stream = client.query_typed_raw(sql.text(), params).await.map_err(|e| purpose.fault(&e))?;
+    collect(stream, purpose).await
 }
 
 /// Runs futures at once, each polled for the first time in the order given: that is when they send.

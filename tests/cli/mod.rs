@@ -1,6 +1,7 @@
 //! The command line as scripts use it.
 
 mod commands;
+mod explain;
 mod following;
 mod policy_test;
 mod seed;

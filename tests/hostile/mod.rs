@@ -189,7 +189,7 @@ fn forged(dice: &mut Dice, key: &str) -> Vec<(String, Vec<u8>)> {
         0 => vec![],
         1 => vec![header("apikey", cut.as_bytes())],
         2 => vec![header("apikey", key.as_bytes()), header("apikey", key.as_bytes())],
-        2 => vec![
+        3 => vec![
             header("apikey", key.as_bytes()),
             header("authorization", format!("Bearer {cut}").as_bytes()),
         ],

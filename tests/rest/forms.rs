@@ -4,7 +4,6 @@
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::support::caller::Caller;
@@ -132,9 +131,8 @@ async fn what_a_record_stores_or_is_refused_for_does_not_depend_on_the_form_it_i
         if one.status == 201 {
             stored += 1;
             assert_eq!(same(&one.body[0]), same(&bulk.body[0]), "{record:?}");
-            let changed =
-                caller.send(Method::PATCH, &blank, &[("prefer", representation)], Some(&json!(record)));
-            assert_eq!(same(&one.body[0]), same(&changed.await.is(200)[0]), "{record:?}");
+            let changed = caller.patch(&blank, representation, json!(record)).await;
+            assert_eq!(same(&one.body[0]), same(&changed.is(200)[0]), "{record:?}");
             // Without a representation another statement is made, which says as much of what it did.
             let counted = caller.patch(&blank, "count=exact", json!(record)).await;
             assert_eq!((counted.status, counted.header("content-range")), (204, "0-0/1"), "{record:?}");

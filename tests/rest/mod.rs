@@ -1,6 +1,7 @@
 //! `/rest/v1`, from outside.
 
 mod answers;
+mod bounds;
 mod embeds;
 mod forms;
 mod openapi;

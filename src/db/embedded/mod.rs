@@ -122,6 +122,13 @@ impl Embedded {
         settings::own_urls(&self.sockets)
     }
 
+    /// How to connect to the Postgres of a data folder that another process of ours runs.
+    pub fn urls_beside(data: &Path) -> Result<Urls, SetupError> {
+        let data = fs::canonicalize(data)
+            .map_err(|e| SetupError::new(format!("there is no data folder {}", data.display())).source(e))?;
+        Ok(settings::own_urls(&Home::choose(&data)?.sockets))
+    }
+
     /// How to connect to another database of the cluster. `database` needs no quoting in a URL.
     pub fn urls_of(&self, database: &str) -> Urls {
         settings::urls(&self.sockets, database)

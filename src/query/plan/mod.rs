@@ -107,6 +107,8 @@ pub struct EmbedPlan {
     pub(crate) junction: Option<Permit>,
     /// Parents without a match are dropped.
     pub(crate) inner: bool,
+    /// Many records below many records: their size is counted while Postgres puts them together.
+    pub(crate) multiplied: bool,
     pub(crate) node: NodePlan,
 }
 
@@ -172,7 +174,29 @@ impl Context<'_> {
     }
 }
 
+/// The most embeds of one request, over all levels: each is a query of its own for every record above it.
+const MOST_EMBEDS: usize = 50;
+
 impl NodePlan {
+    /// Looks over the whole tree of embeds once it is planned: not too many, and which of them multiply.
+    pub(super) fn bound_embeds(&mut self) -> Result<(), Error> {
+        fn mark(node: &mut NodePlan, below_many: bool) -> usize {
+            let below = |embed: &mut EmbedPlan| {
+                let many = !embed.relationship.cardinality.to_one();
+                embed.multiplied = many && below_many;
+                1 + mark(&mut embed.node, many || below_many)
+            };
+            node.embeds.iter_mut().map(below).sum()
+        }
+        if mark(self, false) > MOST_EMBEDS {
+            return Err(Error::with(
+                Code::QueryString,
+                format!("at most {MOST_EMBEDS} embedded collections are allowed"),
+            ));
+        }
+        Ok(())
+    }
+
     pub fn limit(&self) -> u64 {
         self.limit
     }

@@ -45,6 +45,9 @@ impl Context<'_> {
         plan.filter = self.predicates(&plan, &node.filter)?;
         plan.order =
             node.order.iter().map(|order| self.order_by(&plan, order)).collect::<Result<Vec<_>, _>>()?;
+        if depth == 0 {
+            plan.bound_embeds()?;
+        }
         Ok(plan)
     }
 
@@ -115,7 +118,14 @@ impl Context<'_> {
         } else if !node.outputs.is_empty() {
             plan.outputs.push(Output { key: key.clone(), source: Source::Embed(plan.embeds.len()) });
         }
-        plan.embeds.push(EmbedPlan { key, relationship, junction, inner: embed.inner, node });
+        plan.embeds.push(EmbedPlan {
+            key,
+            relationship,
+            junction,
+            inner: embed.inner,
+            multiplied: false,
+            node,
+        });
         Ok(())
     }
 

@@ -243,9 +243,11 @@ impl Context<'_> {
             self.select(sql, &join.embed.node, row, Some(join));
             sql.raw(") as ").alias(inner).raw(")");
         } else {
-            sql.raw("(select coalesce(json_agg(").alias(inner).raw("), '[]'::json) from (");
-            self.select(sql, &join.embed.node, row, Some(join));
-            sql.raw(") as ").alias(inner).raw(")");
+            collected(sql, join.embed.multiplied, |sql| {
+                sql.raw("select coalesce(json_agg(").alias(inner).raw("), '[]'::json) from (");
+                self.select(sql, &join.embed.node, row, Some(join));
+                sql.raw(") as ").alias(inner);
+            });
         }
     }
 
@@ -268,14 +270,16 @@ impl Context<'_> {
             return;
         }
         let inner = sql.fresh();
-        sql.raw("(select coalesce(json_agg(").alias(inner).raw(".value), '[]'::json) from (select ");
-        self.output(sql, node, row, output);
-        sql.raw(" as value from ");
-        self.rows_from(sql, node, row, Some(join));
-        self.order(sql, node, row);
-        sql.raw(if node.order.is_empty() { " order by " } else { ", " }).alias(row).raw(".ctid");
-        self.window(sql, node);
-        sql.raw(") as ").alias(inner).raw(")");
+        collected(sql, join.embed.multiplied, |sql| {
+            sql.raw("select coalesce(json_agg(").alias(inner).raw(".value), '[]'::json) from (select ");
+            self.output(sql, node, row, output);
+            sql.raw(" as value from ");
+            self.rows_from(sql, node, row, Some(join));
+            self.order(sql, node, row);
+            sql.raw(if node.order.is_empty() { " order by " } else { ", " }).alias(row).raw(".ctid");
+            self.window(sql, node);
+            sql.raw(") as ").alias(inner);
+        });
     }
 
     /// Whether a row has related rows. If looking for them can raise, it is done for rows that the caller may
@@ -610,6 +614,22 @@ fn is_equal(node: &NodePlan, field: FieldId) -> bool {
             false
         }
     })
+}
+
+/// An array that a query collects, as an expression. Where records multiply, its size is spent from the
+/// statement's budget: the limits of each level hold for one record above it, and their product is nobody's limit.
+fn collected(sql: &mut Sql, multiplied: bool, query: impl FnOnce(&mut Sql)) {
+    if !multiplied {
+        sql.raw("(");
+        query(sql);
+        sql.raw(")");
+        return;
+    }
+    let all = sql.fresh();
+    sql.raw("(select case when basewright.spend(pg_column_size(").alias(all).raw(".records)) then ");
+    sql.alias(all).raw(".records end from (");
+    query(sql);
+    sql.raw(") as ").alias(all).raw("(records))");
 }
 
 /// Puts `where` before the first condition and `and` before the others.

@@ -7,7 +7,7 @@ use crate::catalog::{Catalog, Limits};
 use crate::condition::Rows;
 use crate::db::{DbError, Row, Tx};
 use crate::error::{Code, Error};
-use crate::model::{Action, CollectionId, FieldId, Kind, Principal, Value};
+use crate::model::{Action, CollectionId, FieldId, Kind, Principal, Record, Value};
 use crate::project::tests::{Act, Case, Tests};
 use crate::query::body::Body;
 use crate::query::plan::{
@@ -85,16 +85,57 @@ pub(super) async fn ask(tx: &Tx, catalog: &Catalog, given: &Rows, case: &Case) -
     let principal = case.caller.principal();
     let context = Context { catalog, principal: &principal };
     tx.batch("savepoint asked").await?;
-    let outcome = Asking { tx, catalog, context, given }.act(case).await;
+    let outcome = Asking { tx, catalog, context, given: Some(given) }.act(case).await;
     tx.batch("rollback to savepoint asked; release savepoint asked").await?;
     Ok(outcome)
+}
+
+/// What a case comes to on a database that is not ours alone: what a write leaves behind is not looked at.
+pub(super) async fn decide(tx: &Tx, catalog: &Catalog, case: &Case) -> Result<Outcome, DbError> {
+    let principal = case.caller.principal();
+    let context = Context { catalog, principal: &principal };
+    tx.batch("savepoint asked").await?;
+    let outcome = Asking { tx, catalog, context, given: None }.act(case).await;
+    tx.batch("rollback to savepoint asked; release savepoint asked").await?;
+    Ok(outcome)
+}
+
+/// A collection's records, whatever anybody may see of them: all, or the one of a key. `None` if there are more
+/// than `most`.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn records(
+    tx: &Tx,
+    catalog: &Catalog,
+    id: CollectionId,
+    key: Option<&[Value]>,
+    most: usize,
+) -> Result<Option<Vec<Record>>, Error> {
+    let everything = Principal::service();
+    let context = Context { catalog, principal: &everything };
+    let asking = Asking { tx, catalog, context, given: None };
+    let filter = key.map(|key| asking.key_filter(id, key)).unwrap_or_default();
+    let node = Node { filter, ..Node::default() };
+    let Outcome::Seen(seen) = asking.list(id, node, most).await? else { return Ok(None) };
+    if seen.len() > most {
+        return Ok(None);
+    }
+    let collection = catalog.collection(id);
+    let record = |mut seen: Seen| {
+        seen.sort_by_key(|(field, _)| *field);
+        Record(seen.into_iter().map(|(_, value)| value).collect())
+    };
+    let whole = |seen: &Seen| seen.len() == collection.fields.len();
+    Ok(seen.iter().all(whole).then(|| seen.into_iter().map(record).collect()))
 }
 
 struct Asking<'a> {
     tx: &'a Tx,
     catalog: &'a Catalog,
     context: Context<'a>,
-    given: &'a Rows,
+    /// What stood there before; `None` where what a write leaves behind is not looked at.
+    given: Option<&'a Rows>,
 }
 
 impl Asking<'_> {
@@ -104,8 +145,8 @@ impl Asking<'_> {
         let by_key = |key: &[Value]| Node { filter: self.key_filter(id, key), ..Node::default() };
         let count_only = (false, false);
         let outcome = match &case.act {
-            Act::List { .. } => self.list(id, Node::default()).await,
-            Act::Read { key, .. } => self.list(id, by_key(key)).await,
+            Act::List { .. } => self.list(id, Node::default(), usize::MAX).await,
+            Act::Read { key, .. } => self.list(id, by_key(key), usize::MAX).await,
             Act::Create { .. } => match self.body(id, &sent(self.catalog, case)) {
                 Ok(body) => {
                     let options = InsertOptions::default();
@@ -137,8 +178,8 @@ impl Asking<'_> {
         }
     }
 
-    /// All the records that a read answers, page by page.
-    async fn list(&self, id: CollectionId, mut node: Node) -> Result<Outcome, Error> {
+    /// All the records that a read answers, page by page, until there are more than `most`.
+    async fn list(&self, id: CollectionId, mut node: Node, most: usize) -> Result<Outcome, Error> {
         let collection = self.catalog.collection(id);
         let permit = self.context.permit(collection.name.as_str(), Action::Read)?;
         node.select = vec![Item::All];
@@ -162,7 +203,7 @@ impl Asking<'_> {
             for row in &rows {
                 seen.push(decoded(self.catalog, id, &plan, row)?);
             }
-            if rows.is_empty() || (rows.len() as u64) < plan.node.limit() {
+            if rows.is_empty() || (rows.len() as u64) < plan.node.limit() || seen.len() > most {
                 return Ok(Outcome::Seen(seen));
             }
         }
@@ -175,11 +216,14 @@ impl Asking<'_> {
         if written.affected == 0 {
             return Ok(Outcome::Refused("no such record".to_owned()));
         }
-        Ok(Outcome::Done(self.changed(&plan, key).await?))
+        match self.given {
+            Some(given) => Ok(Outcome::Done(self.changed(&plan, key, given).await?)),
+            None => Ok(Outcome::Done(Seen::new())),
+        }
     }
 
     /// The record that a write has changed or made, as it stands now; empty of a delete.
-    async fn changed(&self, plan: &WritePlan, key: Option<&[Value]>) -> Result<Seen, Error> {
+    async fn changed(&self, plan: &WritePlan, key: Option<&[Value]>, given: &Rows) -> Result<Seen, Error> {
         if matches!(plan, WritePlan::Delete(_)) {
             return Ok(Seen::new());
         }
@@ -188,10 +232,12 @@ impl Asking<'_> {
         // Everything is looked at, whatever the caller may see of it.
         let everything = Principal::service();
         let context = Context { catalog: self.catalog, principal: &everything };
-        let Outcome::Seen(records) = (Asking { context, ..*self }).list(id, Node::default()).await? else {
+        let Outcome::Seen(records) =
+            (Asking { context, ..*self }).list(id, Node::default(), usize::MAX).await?
+        else {
             return Ok(Seen::new());
         };
-        let given = self.given.0.get(&id);
+        let given = given.0.get(&id);
         let stands = |seen: &Seen| {
             given.into_iter().flatten().any(|record| {
                 collection.field_ids().all(|field| {

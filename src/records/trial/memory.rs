@@ -46,6 +46,13 @@ impl Judgement {
         reasons.map(|reasons| lines(reasons)).unwrap_or_default()
     }
 
+    /// Every rule of the act that did not admit, closest first, those that speak for others last.
+    pub(super) fn all_reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<&Reason> = self.reasons.iter().collect();
+        reasons.sort_by_key(|reason| reason.distance);
+        reasons.iter().map(|reason| format!("{}: {}", reason.rule, reason.failed.join("; "))).collect()
+    }
+
     /// The condition or the rule of this name is among what failed.
     pub(super) fn is_because(&self, name: &str) -> bool {
         self.reasons.iter().any(|reason| {
@@ -191,7 +198,7 @@ impl<'a> Judge<'a> {
     }
 
     fn has_key(&self, record: &Record, key: &[Value]) -> bool {
-        self.key(record).iter().zip(key).all(|(one, other)| equal(one, other))
+        has_key(self.collection, record, key)
     }
 
     fn key(&self, record: &Record) -> Vec<Value> {
@@ -481,6 +488,11 @@ impl<'a> Judge<'a> {
             permit.rules().iter().find(|rule| self.holds(Some(&rule.when), scene)).map(|rule| named(rule));
         Some(Outcome::Done(Seen::new()))
     }
+}
+
+/// The record has this key.
+pub(super) fn has_key(collection: &Collection, record: &Record, key: &[Value]) -> bool {
+    collection.primary_key.iter().zip(key).all(|(field, part)| equal(record.get(*field), part))
 }
 
 fn named(rule: &Rule) -> String {

@@ -6,6 +6,7 @@
 //! that passes says that the policy means what its author expects and that the statements do what it means.
 
 mod database;
+mod explain;
 mod memory;
 mod why;
 
@@ -17,6 +18,8 @@ use crate::db::{DbError, Pool};
 use crate::model::{Action, CollectionId, FieldId, FieldSet, Value};
 use crate::policy::{Decision, WriteRule};
 use crate::project::tests::{Act, Case, Expect, Tests};
+
+pub use explain::{Explained, explain};
 
 use memory::Judgement;
 use why::Names;

@@ -17,6 +17,11 @@ impl Names {
         Names(tests.names.clone())
     }
 
+    /// Names for some uuids.
+    pub(super) fn new(names: HashMap<Uuid, String>) -> Names {
+        Names(names)
+    }
+
     /// A value as the tests' author would write it.
     pub(super) fn value(&self, value: &Value) -> String {
         match value {

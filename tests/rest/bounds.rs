@@ -1,0 +1,50 @@
+//! What multiplies is bounded: no one request makes the server or its Postgres hold more than an answer may be.
+
+use serde_json::json;
+
+use crate::support::caller::Caller;
+use crate::support::database;
+use crate::support::server::{Folder, Server};
+
+const PROJECT: &str = "
+collections:
+  people:
+    fields:
+      name: { type: text, required: true }
+  notes:
+    fields:
+      person: { type: relation, to: people, required: true }
+      text:   { type: text, required: true }
+policies:
+  people: { read: [{ role: anon }] }
+  notes:  { read: [{ role: anon }] }
+";
+
+#[tokio::test]
+async fn records_that_multiply_are_refused_and_a_page_of_the_same_shape_is_answered() {
+    let folder = Folder::with(&[("project.yaml", PROJECT)]);
+    let database = database().await;
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let owner = database.connect_owner().await;
+    owner
+        .batch_execute(
+            "insert into people (id, name) values ('00000000-0000-0000-0000-000000000001', 'ada');
+             insert into notes (person, text) select '00000000-0000-0000-0000-000000000001', repeat('x', 200) || i
+             from generate_series(1, 1000) i",
+        )
+        .await
+        .unwrap();
+    let anyone = Caller::anonymous(&server);
+    let deep = "select=notes(*,person(*,notes(*,person(*,notes(*)))))";
+    let refused = anyone.get(&format!("people?{deep}")).await;
+    assert_eq!(refused.refused(400), "answer_too_large");
+    let page = "select=name,notes(text,person(name,notes(text)))&notes.limit=2&notes.person.notes.limit=1";
+    let answer = anyone.get(&format!("people?{page}")).await;
+    let people = answer.is(200);
+    assert_eq!(people[0]["notes"].as_array().map(Vec::len), Some(2));
+    assert_eq!(people[0]["notes"][0]["person"]["notes"].as_array().map(Vec::len), Some(1));
+
+    let many: Vec<String> = (0..60).map(|at| format!("n{at}:notes(text)")).collect();
+    anyone.get(&format!("people?select={}", many.join(","))).await.refused(400);
+    assert_eq!(anyone.get("people?select=name").await.body, json!([{ "name": "ada" }]));
+}
