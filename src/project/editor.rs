@@ -81,7 +81,7 @@ fn reference(name: &str) -> Json {
 fn object(place: Place, keys: &[&str]) -> Json {
     let mut properties: Map<String, Json> = keys
         .iter()
-        .map(|key| ((*key).to_owned(), value(place, key).unwrap_or_else(|| json!(true))))
+        .map(|key| ((*key).to_owned(), value(place, key).unwrap_or(json!(true))))
         .collect();
     for key in later::keys(place) {
         let refused = json!({ "not": {}, "description": "Not supported by this version." });

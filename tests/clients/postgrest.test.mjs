@@ -336,6 +336,7 @@ describe('embeds', () => {
   })
   test('no relation, and an embed that was not asked for', async () => {
     await fails(anon.from('reviews').select('id, shelves(name)'), 400, 'PGRST200')
+    await fails(books('id, loans(item)'), 400, 'PGRST200')
     await fails(books('id').eq('reviews.stars', 5), 400, 'PGRST108')
   })
 })
@@ -381,7 +382,8 @@ describe('writes', () => {
   test('what no client writes is judged too', async () => {
     const { fields } = await raw('{"item": "globe", "copies": 1e400, "note": -1e400}')
     assert.deepEqual(fields.map((fault) => [fault.pointer, fault.code]).sort(), [['/copies', 'max'], ['/note', 'kind']])
-    assert.equal((await raw('{"item": "globe", "note": "\\ud800"}')).code, 'validation_failed')
+    const broken = await raw('{"item": "globe", "note": "\\ud800"}')
+    assert.deepEqual([broken.code, broken.fields.map((fault) => fault.pointer)], ['validation_failed', ['/note']])
     assert.deepEqual(await rows(mine().eq('item', 'globe')), [])
   })
   test('a column that does not exist, and one that is decided', async () => {
@@ -472,21 +474,6 @@ describe('the rest of the client', () => {
     assert.equal(status, 0)
     assert.match(error.message, /AbortError/)
     assert.deepEqual(await ids(books().abortSignal(AbortSignal.timeout(30_000)).limit(1)), [1])
-  })
-  test('csv', async () => {
-    const text = await rows(books('id, title, price, tags').in('id', [2, 5]).csv())
-    assert.equal(text, 'id,title,price,tags\n2,"Lay Down Your Arms",9.99,"{peace,novel}"\n5,"Arrow of God, 100% ""new""",,{}')
-    assert.equal(await rows(books('id, title').eq('id', 6).csv()), 'id,title\n')
-  })
-  test('stripNulls', async () => {
-    assert.deepEqual(await rows(books('id, price, editor(name)').eq('id', 5).stripNulls()), [{ id: 5 }])
-    assert.deepEqual(await rows(books('id, price').eq('id', 5).stripNulls().single()), { id: 5 })
-  })
-  test('estimated counts tell no more than exact ones', async () => {
-    for (const count of ['planned', 'estimated']) {
-      const answer = await anon.from('books').select('id', { count })
-      assert.deepEqual([answer.count, answer.data.length], [5, 5], count)
-    }
   })
   test('explain and functions are not open', async () => {
     await fails(books().explain(), 400, 'PGRST127')
