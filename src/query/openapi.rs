@@ -149,6 +149,9 @@ impl<'a> View<'a> {
         if self.create.is_some() {
             path.insert("post".to_owned(), self.creating());
         }
+        if self.puts() {
+            path.insert("put".to_owned(), self.putting());
+        }
         if let (Some(read), Some(_)) = (&self.read, &self.update) {
             path.insert("patch".to_owned(), self.updating(read));
         }
@@ -203,6 +206,26 @@ impl<'a> View<'a> {
         let one = schema::reference(&format!("{name}.create"));
         let many = json!({ "type": "array", "items": one });
         operation["requestBody"] = body(json!({ "oneOf": [one, many] }));
+        operation
+    }
+
+    /// A whole record can be put under its key: the key can be named and sent, and what stands there changed.
+    fn puts(&self) -> bool {
+        let (Some(read), Some(create), Some(_)) = (&self.read, &self.create, &self.update) else {
+            return false;
+        };
+        self.collection.primary_key.iter().all(|field| read.covers(*field) && schema::offers(create, *field))
+    }
+
+    fn putting(&self) -> Json {
+        let name = self.name();
+        let key = self.collection.primary_key.iter().map(|field| self.collection.field(*field));
+        let mut parameters: Vec<Json> =
+            key.map(|field| parameters::reference(&parameters::filter_key(name, field))).collect();
+        parameters.extend(["select", "columns", "prefer.put"].map(parameters::reference));
+        let summary = format!("Puts one whole record of {name} under the key that the filters name");
+        let mut operation = self.operation("put", summary, parameters, responses::put(name));
+        operation["requestBody"] = body(schema::reference(&format!("{name}.create")));
         operation
     }
 

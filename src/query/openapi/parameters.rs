@@ -90,6 +90,9 @@ pub(super) fn common(limits: &Limits) -> Map<String, Json> {
     let change =
         ["return=minimal", "return=representation", "count=exact", "handling=strict", "handling=lenient"];
     add("prefer.change", prefer(&change, true));
+    let put =
+        ["return=minimal", "return=representation", "missing=default", "handling=strict", "handling=lenient"];
+    add("prefer.put", prefer(&put, false));
     parameters
 }
 

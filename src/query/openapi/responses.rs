@@ -102,6 +102,16 @@ pub(super) fn changed(collection: &str) -> Json {
     })
 }
 
+pub(super) fn put(collection: &str) -> Json {
+    let applied = ["Preference-Applied"];
+    json!({
+        "200": response("What stood there was changed.", &applied, Some(records(collection))),
+        "201": response("The record was made.", &applied, Some(records(collection))),
+        "204": response("What stood there was changed.", &applied, None),
+        "default": reference("Error"),
+    })
+}
+
 /// This document itself.
 pub(super) fn root() -> Json {
     let document = json!({ "schema": { "type": "object" } });

@@ -41,6 +41,17 @@ pub(super) fn error() -> Json {
     })
 }
 
+/// A rule forces the field's value.
+fn sets(rule: &Rule, field: FieldId) -> bool {
+    rule.set.iter().any(|(known, _)| *known == field)
+}
+
+/// A body may have the field by some rule that does not decide it itself.
+pub(super) fn offers(write: &Permit, field: FieldId) -> bool {
+    let rules = write.rules();
+    write.bypass().is_some() || rules.iter().any(|rule| rule.fields.contains(field) && !sets(rule, field))
+}
+
 impl View<'_> {
     /// A whole record as a read answers it.
     pub(super) fn record(&self, read: &Permit) -> Json {
@@ -79,13 +90,10 @@ impl View<'_> {
     pub(super) fn written(&self, permit: &Permit) -> Json {
         let create = permit.action() == Action::Create;
         let rules = permit.rules();
-        let sets = |rule: &Rule, id| rule.set.iter().any(|(field, _)| *field == id);
         let mut properties = Map::new();
         let mut required = Vec::new();
         for id in self.collection.field_ids() {
-            let offered = permit.bypass().is_some()
-                || rules.iter().any(|rule| rule.fields.contains(id) && !sets(rule, id));
-            if !offered {
+            if !offers(permit, id) {
                 continue;
             }
             let field = self.collection.field(id);
