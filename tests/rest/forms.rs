@@ -52,7 +52,7 @@ fn value(kind: &'static str) -> BoxedStrategy<Value> {
         "bigint" => {
             &["-9223372036854775808", "9223372036854775807", "\"9223372036854775808\"", "9007199254740993"]
         }
-        "float" => &["1e308", "-0.0", "5e-324", "\"NaN\"", "\"-Infinity\"", "0.1", "1e400", "\"1.5\""],
+        "float" => &["1e308", "-0.0", "5e-324", "\"NaN\"", "\"-Infinity\"", "0.1", "\"1.5\""],
         "decimal" => &["0.10", "\"12345678901234567890.0100\"", "\"NaN\"", "1e20", "-0.0", "\"Infinity\""],
         "boolean" => &["true", "false", "\"true\"", "1"],
         "uuid" => &[
@@ -131,8 +131,8 @@ async fn what_a_record_stores_or_is_refused_for_does_not_depend_on_the_form_it_i
         if one.status == 201 {
             stored += 1;
             assert_eq!(same(&one.body[0]), same(&bulk.body[0]), "{record:?}");
-            let changed = caller.patch(&blank, representation, json!(record)).await;
-            assert_eq!(same(&one.body[0]), same(&changed.is(200)[0]), "{record:?}");
+            let changed = caller.patch(&blank, representation, json!(record)).await.is(200);
+            assert_eq!(same(&one.body[0]), same(&changed[0]), "{record:?}");
             // Without a representation another statement is made, which says as much of what it did.
             let counted = caller.patch(&blank, "count=exact", json!(record)).await;
             assert_eq!((counted.status, counted.header("content-range")), (204, "0-0/1"), "{record:?}");
