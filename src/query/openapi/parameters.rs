@@ -86,7 +86,13 @@ pub(super) fn common(limits: &Limits) -> Map<String, Json> {
         "example": "0-19",
     });
     add("range", range);
-    add("prefer.read", prefer(&["count=exact", "handling=strict", "handling=lenient"], false));
+    add(
+        "prefer.read",
+        prefer(
+            &["count=exact", "count=planned", "count=estimated", "handling=strict", "handling=lenient"],
+            false,
+        ),
+    );
     let change =
         ["return=minimal", "return=representation", "count=exact", "handling=strict", "handling=lenient"];
     add("prefer.change", prefer(&change, true));

@@ -57,7 +57,8 @@ const PAGED: [&str; 2] = ["Content-Range", "Preference-Applied"];
 fn records(collection: &str) -> Json {
     let record = schema::reference(collection);
     let rows = json!({ "type": "array", "items": record });
-    json!({ "application/json": { "schema": rows }, OBJECT: { "schema": record } })
+    let table = json!({ "type": "string", "description": "A line for each record, after one of names." });
+    json!({ "application/json": { "schema": rows }, OBJECT: { "schema": record }, "text/csv": { "schema": table } })
 }
 
 pub(super) fn rows(collection: &str) -> Json {

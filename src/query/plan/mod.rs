@@ -177,22 +177,30 @@ impl Context<'_> {
 /// The most embeds of one request, over all levels: each is a query of its own for every record above it.
 const MOST_EMBEDS: usize = 50;
 
+/// The most members that the objects of one answer have, over all levels: a caller may name a field many times.
+const MOST_MEMBERS: usize = 1_000;
+
 impl NodePlan {
     /// Looks over the whole tree of embeds once it is planned: not too many, and which of them multiply.
     pub(super) fn bound_embeds(&mut self) -> Result<(), Error> {
-        fn mark(node: &mut NodePlan, below_many: bool) -> usize {
-            let below = |embed: &mut EmbedPlan| {
+        fn mark(node: &mut NodePlan, below_many: bool) -> (usize, usize) {
+            let (mut embeds, mut members) = (0, node.outputs.len());
+            for embed in &mut node.embeds {
                 let many = !embed.relationship.cardinality.to_one();
                 embed.multiplied = many && below_many;
-                1 + mark(&mut embed.node, many || below_many)
-            };
-            node.embeds.iter_mut().map(below).sum()
+                let below = mark(&mut embed.node, many || below_many);
+                embeds += 1 + below.0;
+                members += below.1;
+            }
+            (embeds, members)
         }
-        if mark(self, false) > MOST_EMBEDS {
-            return Err(Error::with(
-                Code::QueryString,
-                format!("at most {MOST_EMBEDS} embedded collections are allowed"),
-            ));
+        let (embeds, members) = mark(self, false);
+        for (found, most, what) in
+            [(embeds, MOST_EMBEDS, "embedded collections"), (members, MOST_MEMBERS, "members of the answer's objects")]
+        {
+            if found > most {
+                return Err(Error::with(Code::QueryString, format!("at most {most} {what} are allowed")));
+            }
         }
         Ok(())
     }
