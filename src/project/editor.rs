@@ -79,15 +79,8 @@ fn reference(name: &str) -> Json {
 
 /// A mapping that takes these keys and, so that an editor can say why not, none of the later ones.
 fn object(place: Place, keys: &[&str]) -> Json {
-<<<<<<< HEAD
-    let mut properties: Map<String, Json> = keys
-        .iter()
-        .map(|key| ((*key).to_owned(), value(place, key).unwrap_or(json!(true))))
-        .collect();
-=======
     let mut properties: Map<String, Json> =
         keys.iter().map(|key| ((*key).to_owned(), value(place, key).unwrap_or(Json::Bool(true)))).collect();
->>>>>>> describe
     for key in later::keys(place) {
         let refused = json!({ "not": {}, "description": "Not supported by this version." });
         properties.insert(key.to_owned(), refused);

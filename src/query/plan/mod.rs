@@ -195,9 +195,10 @@ impl NodePlan {
             (embeds, members)
         }
         let (embeds, members) = mark(self, false);
-        for (found, most, what) in
-            [(embeds, MOST_EMBEDS, "embedded collections"), (members, MOST_MEMBERS, "members of the answer's objects")]
-        {
+        for (found, most, what) in [
+            (embeds, MOST_EMBEDS, "embedded collections"),
+            (members, MOST_MEMBERS, "members of the answer's objects"),
+        ] {
             if found > most {
                 return Err(Error::with(Code::QueryString, format!("at most {most} {what} are allowed")));
             }
