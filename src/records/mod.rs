@@ -89,7 +89,7 @@ async fn judged(
 /// Runs a write inside a transaction that somebody else began and will end.
 ///
 /// # Errors
-/// As [`write`]; the transaction has failed then.
+/// As [`write()`]; the transaction has failed then.
 pub async fn write_within(tx: &Tx, context: Context<'_>, plan: &WritePlan) -> Result<Written, Error> {
     if plan.is_empty() {
         return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });

@@ -3,12 +3,16 @@
 //! A plan is a plain value. It cannot be built without a [`Permit`] for each collection it touches, and
 //! whoever reads these types knows what a request can be.
 
+mod cost;
+mod faults;
+mod filter_sql;
 mod given;
 mod operand;
 mod put;
 mod read;
 mod relate;
 mod select;
+mod turns;
 mod write;
 mod write_sql;
 

@@ -3,19 +3,15 @@
 //! Every node's rows are `visible and filter`, embeds included. A test that could raise or be slow on a row
 //! stands behind the visibility condition; plain comparisons stay plain, so that indexes serve them.
 
-use super::{
-    Column, Context, EmbedPlan, NodePlan, Operand, OrderBy, Output, Predicate, ReadPlan, Source, Test,
-};
-use crate::condition::{Binding, Condition, Reach, Row};
+use super::{Column, Context, EmbedPlan, NodePlan, OrderBy, Output, ReadPlan, Source};
+use crate::condition::{Binding, Condition, Row};
 use crate::model::{FieldId, Kind, Name};
 use crate::policy::Permit;
-use crate::query::request::{Comparison, FullText, Is, Step};
+use crate::query::request::Step;
 use crate::sql::{Alias, Sql};
 
 /// `json`, not one of the kinds.
 const JSON_OID: u32 = 114;
-const REGCONFIG_OID: u32 = 3734;
-
 /// SQL and how its result columns become JSON.
 #[derive(Debug)]
 pub struct Statement {
@@ -78,9 +74,9 @@ impl ReadPlan {
 /// How an embed's rows hang on the parent's row.
 #[derive(Clone, Copy)]
 pub(super) struct Join<'a> {
-    embed: &'a EmbedPlan,
-    parent: &'a NodePlan,
-    parent_row: Alias,
+    pub(super) embed: &'a EmbedPlan,
+    pub(super) parent: &'a NodePlan,
+    pub(super) parent_row: Alias,
 }
 
 impl Context<'_> {
@@ -284,7 +280,7 @@ impl Context<'_> {
 
     /// Whether a row has related rows. If looking for them can raise, it is done for rows that the caller may
     /// see: an error would say that some other row leads there.
-    fn exists(&self, sql: &mut Sql, join: Join<'_>) {
+    pub(super) fn exists(&self, sql: &mut Sql, join: Join<'_>) {
         let when = join.parent.permit.when().filter(|_| join.embed.node.is_risky());
         if let Some(when) = when {
             sql.raw("case when ");
@@ -381,239 +377,6 @@ impl Context<'_> {
         }
         sql.raw(")");
     }
-
-    fn predicate_sql(
-        &self,
-        sql: &mut Sql,
-        node: &NodePlan,
-        row: Alias,
-        predicate: &Predicate,
-        positive: bool,
-    ) {
-        match predicate {
-            Predicate::And { terms, negated } => {
-                self.group(sql, node, row, terms, " and ", "true", *negated, positive)
-            }
-            Predicate::Or { terms, negated } => {
-                self.group(sql, node, row, terms, " or ", "false", *negated, positive)
-            }
-            Predicate::Related { embed, exists } => {
-                sql.raw(if *exists { "(" } else { "not (" });
-                self.exists(sql, Join { embed: &node.embeds[*embed], parent: node, parent_row: row });
-                sql.raw(")");
-            }
-            Predicate::Test { column, test, negated } => {
-                let positive = positive && !negated;
-                if *negated {
-                    sql.raw("not (");
-                }
-                self.guarded_test(sql, node, row, column, test, positive);
-                if *negated {
-                    sql.raw(")");
-                }
-            }
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn group(
-        &self,
-        sql: &mut Sql,
-        node: &NodePlan,
-        row: Alias,
-        terms: &[Predicate],
-        glue: &'static str,
-        empty: &'static str,
-        negated: bool,
-        positive: bool,
-    ) {
-        sql.raw(if negated { "not (" } else { "(" });
-        if terms.is_empty() {
-            sql.raw(empty);
-        }
-        for (at, term) in terms.iter().enumerate() {
-            if at > 0 {
-                sql.raw(glue);
-            }
-            self.predicate_sql(sql, node, row, term, positive && !negated);
-        }
-        sql.raw(")");
-    }
-
-    /// A test, kept away from rows and fields that the caller may not see.
-    fn guarded_test(
-        &self,
-        sql: &mut Sql,
-        node: &NodePlan,
-        row: Alias,
-        column: &Column,
-        test: &Test,
-        positive: bool,
-    ) {
-        let when = node.permit.when().filter(|_| test.is_risky(column));
-        if let Some(when) = when {
-            sql.raw("case when ");
-            self.condition(sql, when, row);
-            sql.raw(" then ");
-        }
-        match node.permit.mask(column.field) {
-            // Where only TRUE counts, `test and mask` says the same as testing a masked null, and indexes serve it.
-            Some(mask) if positive && test.is_strict() && !test.is_risky(column) => {
-                sql.raw("(");
-                let name = &self.collection(node.permit.collection()).field(column.field).name;
-                self.test_sql(sql, test, |sql| {
-                    sql.column(row, name);
-                });
-                sql.raw(" and ");
-                self.condition(sql, mask, row);
-                sql.raw(")");
-            }
-            Some(_) | None => self.test_sql(sql, test, |sql| self.column_value(sql, node, row, column)),
-        }
-        if when.is_some() {
-            sql.raw(" end");
-        }
-    }
-
-    fn test_sql(&self, sql: &mut Sql, test: &Test, left: impl Fn(&mut Sql)) {
-        let operand = |sql: &mut Sql, operand: &Operand| match operand {
-            Operand::One { kind, text } => {
-                sql.bind(*kind, Some(text.clone()));
-            }
-            Operand::Any { kind, list } => {
-                sql.raw("any (").bind(*kind, Some(list.clone())).raw(")");
-            }
-            Operand::All { kind, list } => {
-                sql.raw("all (").bind(*kind, Some(list.clone())).raw(")");
-            }
-        };
-        match test {
-            Test::Compare { operator, operand: right } => {
-                left(sql);
-                sql.raw(match operator {
-                    Comparison::Eq => " = ",
-                    Comparison::Neq => " <> ",
-                    Comparison::Gt => " > ",
-                    Comparison::Gte => " >= ",
-                    Comparison::Lt => " < ",
-                    Comparison::Lte => " <= ",
-                    Comparison::Like => " like ",
-                    Comparison::Ilike => " ilike ",
-                    Comparison::Match => " ~ ",
-                    Comparison::Imatch => " ~* ",
-                });
-                operand(sql, right);
-            }
-            Test::Is(is) => {
-                left(sql);
-                sql.raw(match is {
-                    Is::Null => " is null",
-                    Is::NotNull => " is not null",
-                    Is::True => " is true",
-                    Is::False => " is false",
-                    Is::Unknown => " is unknown",
-                });
-            }
-            Test::IsDistinct(right) => {
-                left(sql);
-                sql.raw(" is distinct from ");
-                operand(sql, right);
-            }
-            Test::Contains(right) => {
-                left(sql);
-                sql.raw(" @> ");
-                operand(sql, right);
-            }
-            Test::ContainedBy(right) => {
-                left(sql);
-                sql.raw(" <@ ");
-                operand(sql, right);
-            }
-            Test::Overlaps(right) => {
-                left(sql);
-                sql.raw(" && ");
-                operand(sql, right);
-            }
-            Test::FullText { parser, config, query } => {
-                let config_then = |sql: &mut Sql| {
-                    if let Some(config) = config {
-                        sql.bind_typed(REGCONFIG_OID, "regconfig", Some(config.clone())).raw(", ");
-                    }
-                };
-                sql.raw("to_tsvector(");
-                config_then(sql);
-                left(sql);
-                sql.raw(match parser {
-                    FullText::Query => ") @@ to_tsquery(",
-                    FullText::Plain => ") @@ plainto_tsquery(",
-                    FullText::Phrase => ") @@ phraseto_tsquery(",
-                    FullText::Web => ") @@ websearch_to_tsquery(",
-                });
-                config_then(sql);
-                sql.bind_text(query.as_str()).raw(")");
-            }
-        }
-    }
-
-    /// A plain equality on the key or on a unique constraint leaves at most one row.
-    pub(super) fn cost_by_key(&self, node: &NodePlan) -> Cost {
-        let collection = self.collection(node.permit.collection());
-        let by_key = std::iter::once(&collection.primary_key)
-            .chain(&collection.unique)
-            .any(|key| key.iter().all(|field| is_equal(node, *field)));
-        // One row is enough for a pattern to take its time.
-        if by_key && node.embeds.is_empty() && !node.is_risky() { Cost::Cheap } else { Cost::Unknown }
-    }
-
-    /// A read is cheap by its key, or where the front of an index bounds its rows and already has them in order.
-    fn cost(&self, node: &NodePlan) -> Cost {
-        if self.cost_by_key(node) == Cost::Cheap {
-            return Cost::Cheap;
-        }
-        let collection = self.collection(node.permit.collection());
-        let plain = node.embeds.is_empty()
-            && node.limit <= SHORT_PAGE
-            && node.offset == 0
-            && node.permit.when().is_none_or(|when| when.reach() == Reach::Row)
-            && node.filter.iter().all(|predicate| match predicate {
-                Predicate::Test { column, test, .. } => !test.is_risky(column),
-                Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => false,
-            });
-        // The page must come in the index's own order, else all matching rows are read and sorted.
-        let by_index = || {
-            collection.indexes.iter().any(|index| {
-                let prefix = index.columns.iter().take_while(|column| is_equal(node, column.field)).count();
-                let rest = &index.columns[prefix..];
-                prefix > 0
-                    && node.order.len() <= rest.len()
-                    && node.order.iter().zip(rest).all(|(order, column)| {
-                        order.embed.is_none()
-                            && order.column.field == column.field
-                            && order.column.steps.is_empty()
-                            && order.descending == column.descending
-                            && order.nulls_first.is_none_or(|first| first == order.descending)
-                    })
-            })
-        };
-        if plain && by_index() { Cost::Cheap } else { Cost::Unknown }
-    }
-}
-
-/// The longest page that may share a pipelined connection.
-const SHORT_PAGE: u64 = 100;
-
-/// The filter asks for one value of this field.
-fn is_equal(node: &NodePlan, field: FieldId) -> bool {
-    node.filter.iter().any(|predicate| match predicate {
-        Predicate::Test {
-            column,
-            test: Test::Compare { operator: Comparison::Eq, operand: Operand::One { .. } },
-            negated: false,
-        } => column.field == field && column.steps.is_empty(),
-        Predicate::Test { .. } | Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => {
-            false
-        }
-    })
 }
 
 /// An array that a query collects, as an expression. Where records multiply, its size is spent from the

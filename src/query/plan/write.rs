@@ -1,10 +1,11 @@
 //! A write's request → a plan: which rules cover it, what is set, what the body lacks.
 
 use super::given::Given;
+use super::turns::{turns, ways};
 use super::{Context, Cost, NodePlan};
-use crate::error::{Code, Error, FieldFault};
+use crate::error::{Code, Error};
 use crate::model::{Action, Collection, DefaultValue, FieldId, FieldSet};
-use crate::policy::{Decision, Permit, WriteRule};
+use crate::policy::{Decision, Permit};
 use crate::query::body::Body;
 use crate::query::preferences::Resolution;
 use crate::query::request::Node;
@@ -325,7 +326,7 @@ impl DeletePlan {
 }
 
 impl Way {
-    fn provides(&self) -> FieldSet {
+    pub(super) fn provides(&self) -> FieldSet {
         self.set.iter().chain(&self.filled).map(|(field, _)| *field).collect()
     }
 
@@ -338,63 +339,6 @@ impl Way {
         let given = self.set.iter().chain(&self.filled).find(|(known, _)| *known == field);
         given.map(|(_, value)| value).or(collection.field(field).default.as_ref())
     }
-}
-
-/// The rules of an update that writes these columns, each with the number of its group: those that set the same.
-fn grouped<'a>(permit: &'a Permit, columns: &[FieldId]) -> Vec<(usize, WriteRule<'a>)> {
-    let mut sets: Vec<&[(FieldId, DefaultValue)]> = Vec::new();
-    let rules = permit.write_rules(&columns.iter().copied().collect());
-    rules
-        .into_iter()
-        .map(|rule| {
-            let place = sets.iter().position(|set| *set == rule.set).unwrap_or_else(|| {
-                sets.push(rule.set);
-                sets.len() - 1
-            });
-            (place, rule)
-        })
-        .collect()
-}
-
-/// How many orders of its rules an update that writes these columns has to try.
-fn turns(permit: &Permit, columns: &[FieldId]) -> usize {
-    match grouped(permit, columns).iter().map(|(group, _)| group + 1).max() {
-        None | Some(0 | 1) => 1,
-        Some(groups) => groups + 1,
-    }
-}
-
-/// The rules of an update that writes these columns: in declared order, and in later turns those of one group
-/// before the others. Of several rules whose `when` holds, the first says what is set.
-pub(super) fn rules_in_turn<'a>(permit: &'a Permit, columns: &[FieldId], turn: usize) -> Vec<WriteRule<'a>> {
-    let (mut first, others): (Vec<_>, Vec<_>) =
-        grouped(permit, columns).into_iter().partition(|(group, _)| turn == 0 || group + 1 == turn);
-    first.extend(others);
-    first.into_iter().map(|(_, rule)| rule).collect()
-}
-
-/// The ways of an insert that writes these fields, in the order of their first rules.
-fn ways(collection: &Collection, permit: &Permit, written: &FieldSet) -> Vec<Way> {
-    let mut ways: Vec<Way> = Vec::new();
-    for rule in permit.write_rules(written) {
-        if let Some(way) = ways.iter_mut().find(|way| way.set == rule.set) {
-            way.rules.push(rule.place);
-            continue;
-        }
-        let set = rule.set.to_vec();
-        let mut filled: Vec<(FieldId, DefaultValue)> =
-            set.iter().filter(|(field, _)| !written.contains(*field)).cloned().collect();
-        for field in collection.field_ids() {
-            if let Some(default @ DefaultValue::Attribute(_)) = &collection.field(field).default
-                && !written.contains(field)
-                && !filled.iter().any(|(known, _)| *known == field)
-            {
-                filled.push((field, default.clone()));
-            }
-        }
-        ways.push(Way { rules: vec![rule.place], set, filled });
-    }
-    ways
 }
 
 /// The members of a body's records: the same in each, unless what is missing takes its default.
@@ -430,16 +374,6 @@ impl Context<'_> {
             .collect()
     }
 
-    /// The fields that exist for whoever writes: those that he may read, may write, or that a rule sets for him.
-    fn nameable_fields(&self, permit: &Permit) -> FieldSet {
-        let id = permit.collection();
-        let collection = self.collection(id);
-        let known = self.catalog.policies.known_fields(self.principal, id, collection.all_fields());
-        let set = permit.rules().iter().flat_map(|rule| rule.set.iter().map(|(field, _)| *field)).collect();
-        let covered = collection.field_ids().filter(|field| permit.covers(*field)).collect();
-        known.union(set).union(covered)
-    }
-
     /// No one rule covers all the fields of a body.
     fn not_covered(&self, permit: &Permit, columns: &[FieldId]) -> Error {
         let collection = self.collection(permit.collection());
@@ -451,100 +385,6 @@ impl Context<'_> {
         let what = if refused.is_empty() { "these fields together".to_owned() } else { refused.join(", ") };
         Error::with(self.denial(), format!("permission denied for table {}", collection.name))
             .details(format!("No rule allows to {} {what}", permit.action().as_str()))
-    }
-
-    /// Every fault of every record at once. For a create, `provided` are the fields that a rule or
-    /// the caller's attributes give.
-    fn judge_bodies(
-        &self,
-        permit: &Permit,
-        body: &Body,
-        names: &[String],
-        provided: Option<(FieldSet, &[(FieldId, String)])>,
-    ) -> Result<(), Error> {
-        /// More would tell nobody anything.
-        const MOST: usize = 100;
-        let id = permit.collection();
-        let collection = self.collection(id);
-        let nameable = self.nameable_fields(permit);
-        let mut faults: Vec<FieldFault> = Vec::new();
-        let required = |pointer: String, message: &str| FieldFault {
-            pointer,
-            code: "required".to_owned(),
-            message: message.to_owned(),
-        };
-        for (at, record) in body.records.iter().enumerate() {
-            let place = if body.single { String::new() } else { format!("/{at}") };
-            let (mut value, unreadable) = record.to_value();
-            // Nothing can be said of these by a schema: unjudged, they would pass for null and be stored.
-            for name in unreadable.iter().filter(|name| names.iter().any(|known| known == *name)) {
-                faults.push(FieldFault {
-                    pointer: format!("{place}/{name}"),
-                    code: "kind".to_owned(),
-                    message: "holds a number or a text that is out of range".to_owned(),
-                });
-            }
-            if let serde_json::Value::Object(members) = &mut value {
-                members.retain(|name, _| names.iter().any(|known| known == name));
-            }
-            self.catalog.validator(id).faults(&value, &place, &mut faults);
-            for field in collection.field_ids() {
-                let declared = collection.field(field);
-                if !declared.required {
-                    continue;
-                }
-                let pointer = || format!("{place}/{}", declared.name);
-                let defaulted =
-                    provided.is_some_and(|(_, defaulted)| defaulted.iter().any(|(known, _)| *known == field));
-                match (value.get(declared.name.as_str()), provided) {
-                    (Some(serde_json::Value::Null), _) => {
-                        faults.push(required(pointer(), "must not be null"))
-                    }
-                    (Some(_), _) | (None, None) => {}
-                    (None, Some((given, _))) => {
-                        let in_body = names.iter().any(|name| declared.name == name.as_str());
-                        let filled = if in_body && !defaulted {
-                            // The column is part of the insert, so this record's value is null.
-                            false
-                        } else {
-                            declared.default.is_some() || given.contains(field)
-                        };
-                        if filled {
-                            continue;
-                        }
-                        faults.push(if nameable.contains(field) {
-                            required(pointer(), "is required")
-                        } else {
-                            // No rule lets the caller know of it, so it has no name here either.
-                            required(
-                                place.clone(),
-                                "lacks what the collection asks for and you may not write",
-                            )
-                        });
-                    }
-                }
-            }
-            if faults.len() > MOST {
-                faults.truncate(MOST);
-                break;
-            }
-        }
-        if faults.is_empty() {
-            return Ok(());
-        }
-        let count = faults.len();
-        let mut error = Error::new(Code::Validation).details(format!(
-            "{count} {} at fault: {}",
-            if count == 1 { "field is" } else { "fields are" },
-            faults
-                .iter()
-                .map(|fault| format!("{} {}", fault.pointer, fault.message))
-                .take(5)
-                .collect::<Vec<_>>()
-                .join("; ")
-        ));
-        error.fields = faults;
-        Err(error)
     }
 
     /// The conflict's target and what happens then.

@@ -2,7 +2,7 @@
 
 use super::super::given::Given;
 use super::super::select::{Glue, bind_json};
-use super::super::write::rules_in_turn;
+use super::super::turns::rules_in_turn;
 use super::super::{Context, Cost, DeletePlan, NodePlan, UpdatePlan};
 use super::insert::add_set_fields;
 use super::judge::needs_old_row;

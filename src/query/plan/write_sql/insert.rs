@@ -2,7 +2,8 @@
 
 use super::super::given::Given;
 use super::super::select::{Glue, bind_json};
-use super::super::write::{Conflict, ConflictUpdate, Way, rules_in_turn};
+use super::super::turns::rules_in_turn;
+use super::super::write::{Conflict, ConflictUpdate, Way};
 use super::super::{Context, InsertPlan};
 use super::judge::needs_old_row;
 use super::{INSERTED, JUDGED, OLD, WriteStatement, private};

@@ -1,0 +1,68 @@
+//! Which statements are known to be cheap before they run.
+
+use super::{Context, Cost, NodePlan, Operand, Predicate, Test};
+use crate::condition::Reach;
+use crate::model::FieldId;
+use crate::query::request::Comparison;
+
+impl Context<'_> {
+    /// A plain equality on the key or on a unique constraint leaves at most one row.
+    pub(super) fn cost_by_key(&self, node: &NodePlan) -> Cost {
+        let collection = self.collection(node.permit.collection());
+        let by_key = std::iter::once(&collection.primary_key)
+            .chain(&collection.unique)
+            .any(|key| key.iter().all(|field| is_equal(node, *field)));
+        // One row is enough for a pattern to take its time.
+        if by_key && node.embeds.is_empty() && !node.is_risky() { Cost::Cheap } else { Cost::Unknown }
+    }
+
+    /// A read is cheap by its key, or where the front of an index bounds its rows and already has them in order.
+    pub(super) fn cost(&self, node: &NodePlan) -> Cost {
+        if self.cost_by_key(node) == Cost::Cheap {
+            return Cost::Cheap;
+        }
+        let collection = self.collection(node.permit.collection());
+        let plain = node.embeds.is_empty()
+            && node.limit <= SHORT_PAGE
+            && node.offset == 0
+            && node.permit.when().is_none_or(|when| when.reach() == Reach::Row)
+            && node.filter.iter().all(|predicate| match predicate {
+                Predicate::Test { column, test, .. } => !test.is_risky(column),
+                Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => false,
+            });
+        // The page must come in the index's own order, else all matching rows are read and sorted.
+        let by_index = || {
+            collection.indexes.iter().any(|index| {
+                let prefix = index.columns.iter().take_while(|column| is_equal(node, column.field)).count();
+                let rest = &index.columns[prefix..];
+                prefix > 0
+                    && node.order.len() <= rest.len()
+                    && node.order.iter().zip(rest).all(|(order, column)| {
+                        order.embed.is_none()
+                            && order.column.field == column.field
+                            && order.column.steps.is_empty()
+                            && order.descending == column.descending
+                            && order.nulls_first.is_none_or(|first| first == order.descending)
+                    })
+            })
+        };
+        if plain && by_index() { Cost::Cheap } else { Cost::Unknown }
+    }
+}
+
+/// The longest page that may share a pipelined connection.
+const SHORT_PAGE: u64 = 100;
+
+/// The filter asks for one value of this field.
+pub(super) fn is_equal(node: &NodePlan, field: FieldId) -> bool {
+    node.filter.iter().any(|predicate| match predicate {
+        Predicate::Test {
+            column,
+            test: Test::Compare { operator: Comparison::Eq, operand: Operand::One { .. } },
+            negated: false,
+        } => column.field == field && column.steps.is_empty(),
+        Predicate::Test { .. } | Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => {
+            false
+        }
+    })
+}
