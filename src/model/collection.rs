@@ -83,7 +83,7 @@ pub struct Collection {
     pub unique: Vec<Vec<FieldId>>,
     pub indexes: Vec<Index>,
     pub checks: Vec<Check>,
-    /// False forbids subscribing (DECISIONS 31).
+    /// False forbids subscribing.
     pub realtime: bool,
     /// Has `created_at` and `updated_at`.
     pub timestamps: bool,
@@ -152,7 +152,7 @@ pub enum Bound {
 #[derive(Clone, Debug, PartialEq)]
 pub enum DefaultValue {
     Literal(Value),
-    /// `auth.…`: bound by the insert plan, not part of the table (DECISIONS 13).
+    /// `auth.…`: bound by the insert plan, not part of the table.
     Attribute(super::Attribute),
     /// `now()`.
     Now,

@@ -76,7 +76,7 @@ pub enum Attribute {
     Email,
     IsAnonymous,
     Aal,
-    /// `auth.claims.a.b`: the path inside the claims. A claim of another kind than its place asks for is null (DECISIONS 2).
+    /// `auth.claims.a.b`: the path inside the claims. A claim of another kind than its place asks for is null.
     Claim(Vec<String>),
 }
 
