@@ -26,7 +26,7 @@ impl Context<'_> {
         if paired {
             let source = sql.fresh();
             sql.alias(old).raw(" as materialized (select ");
-            self.old_row(&mut sql, collection, &plan.permit, &plan.columns, source);
+            self.old_row(&mut sql, &plan.permit, &plan.columns, source);
             sql.raw(" from ");
             self.rows_to_write_sql(&mut sql, &plan.rows, &plan.permit, source);
             sql.raw(" for no key update)").raw(if a_row_each { " " } else { ", " });
@@ -105,14 +105,7 @@ impl Context<'_> {
     }
 
     /// The locked row before the write, and for each rule that covers the write whether its `when` held.
-    pub(super) fn old_row(
-        &self,
-        sql: &mut Sql,
-        _: &Collection,
-        permit: &Permit,
-        columns: &[FieldId],
-        row: Alias,
-    ) {
+    pub(super) fn old_row(&self, sql: &mut Sql, permit: &Permit, columns: &[FieldId], row: Alias) {
         sql.alias(row).raw(".*");
         for rule in permit.write_rules(&columns.iter().copied().collect()) {
             sql.raw(", ");

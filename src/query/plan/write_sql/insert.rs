@@ -104,7 +104,7 @@ impl Context<'_> {
         if let (Some(update), Some(conflict)) = (paired, &plan.conflict) {
             sql.raw(", ").alias(old).raw(" as materialized (select ");
             let source = sql.fresh();
-            self.old_row(&mut sql, collection, &update.permit, &update.columns, source);
+            self.old_row(&mut sql, &update.permit, &update.columns, source);
             sql.raw(" from public.").name(&collection.name).raw(" as ").alias(source).raw(" where ");
             self.same_key(&mut sql, collection, plan, way, conflict, (source, body));
             sql.raw(" for no key update)");
