@@ -65,7 +65,8 @@ async fn statements_of_a_transaction_are_all_done_or_none() {
     assert_eq!((e.sqlstate(), e.constraint()), (Some("23505"), Some("t_pkey")));
     assert_eq!(count(&pool).await, 2);
     // Of this database: other tests share the cluster.
-    let open = "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in%'";
+    let open =
+        "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in%'";
     let row = &pool.read(&sql(open)).await.unwrap()[0];
     assert_eq!(row.integer(0), Some(0), "no transaction is left open");
 }
