@@ -14,6 +14,7 @@ use crate::model::Name;
 use crate::project::Project;
 use crate::records::trial::{self, Report};
 use crate::schema;
+use crate::sql::Sql;
 
 /// Try the policies
 #[derive(Args)]
@@ -153,21 +154,23 @@ impl Scratch {
     /// Makes a database, judges the tests on it, and drops it.
     async fn judge(self, project: &Project, catalog: &Catalog) -> Result<Vec<Report>, Failure> {
         let maker = self.maker.connect().await.map_err(Failure::fault)?;
-        // Ours alone: hexadecimal digits after a word need no quoting.
-        let name = format!("basewright_policy_test_{}", Uuid::new_v4().simple());
-        let owner = match self.owner.user().and_then(|role| Name::new(role).ok()) {
-            Some(role) => format!(" owner \"{}\"", role.as_str().replace('"', "\"\"")),
-            None => String::new(),
-        };
-        maker.batch_execute(&format!("create database {name}{owner}")).await.map_err(|error| {
+        let name = Name::joined(&["basewright_policy_test", &Uuid::new_v4().simple().to_string()]);
+        let mut create = Sql::ddl();
+        create.raw("create database ").name(&name);
+        if let Some(role) = self.owner.user().and_then(|role| Name::new(role).ok()) {
+            create.raw(" owner ").name(&role);
+        }
+        maker.batch_execute(create.text()).await.map_err(|error| {
             let said = error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
             Failure::fault(format!(
                 "no scratch database could be made: {said}\nlet the role create databases, leave DATABASE_URL \
                  unset for a private Postgres, or judge in memory alone with --memory-only"
             ))
         })?;
-        let reports = self.judge_on(&name, project, catalog).await;
-        let dropped = maker.batch_execute(&format!("drop database if exists {name} with (force)")).await;
+        let reports = self.judge_on(name.as_str(), project, catalog).await;
+        let mut drop = Sql::ddl();
+        drop.raw("drop database if exists ").name(&name).raw(" with (force)");
+        let dropped = maker.batch_execute(drop.text()).await;
         let reports = reports?;
         if let Err(error) = dropped {
             return Err(Failure::fault(format!("the scratch database {name} could not be dropped: {error}")));

@@ -92,10 +92,7 @@ pub(super) async fn create(
         &options,
         (node, asked.media.singular()),
     )?);
-    let worker = worker(&request)?;
-    let database = Database { lanes: worker.lanes(), pool: app.pool() };
-    let written = records::write(database, context, &plan).await?;
-    asked.count_is_right(&written)?;
+    let written = asked.write(&request, &app, context, &plan).await?;
     let status = match written.inserted {
         Some(0) if written.affected > 0 => StatusCode::OK,
         Some(_) | None => StatusCode::CREATED,
@@ -138,10 +135,7 @@ pub(super) async fn put(
     let options = asked.insert_options()?;
     let plan =
         WritePlan::Insert(InsertPlan::put(context, &collection, &asked.node, &body, &options, answer)?);
-    let worker = worker(&request)?;
-    let database = Database { lanes: worker.lanes(), pool: app.pool() };
-    let written = records::write(database, context, &plan).await?;
-    asked.count_is_right(&written)?;
+    let written = asked.write(&request, &app, context, &plan).await?;
     let status = match (written.inserted, plan.represented()) {
         (Some(inserted), _) if inserted > 0 => StatusCode::CREATED,
         (Some(_) | None, Some(_)) => StatusCode::OK,
@@ -201,11 +195,8 @@ async fn changed(
     asked: &Asked,
     ranged: bool,
 ) -> Result<HttpResponse, Failure> {
-    let worker = worker(request)?;
-    let database = Database { lanes: worker.lanes(), pool: app.pool() };
     let plan = plan.with_max_affected(asked.preferences.max_affected);
-    let written = records::write(database, context, &plan).await?;
-    asked.count_is_right(&written)?;
+    let written = asked.write(request, app, context, &plan).await?;
     let total = asked.preferences.count.map(|_| written.affected);
     let range = answer::content_range(0, if ranged { written.affected } else { 0 }, total);
     let Some(node) = plan.represented() else {
@@ -259,6 +250,21 @@ impl Asked {
         let columns = parameter("columns").map(parse::columns).transpose()?;
         let on_conflict = parameter("on_conflict").map(parse::on_conflict).transpose()?;
         Ok(Asked { node, media, preferences, columns, on_conflict })
+    }
+
+    /// Runs a write, and holds its answer against the number of records that was asked for.
+    async fn write(
+        &self,
+        request: &HttpRequest,
+        app: &App,
+        context: Context<'_>,
+        plan: &WritePlan,
+    ) -> Result<Written, Error> {
+        let worker = worker(request)?;
+        let database = Database { lanes: worker.lanes(), pool: app.pool() };
+        let written = records::write(database, context, plan).await?;
+        self.count_is_right(&written)?;
+        Ok(written)
     }
 
     /// Reads and parses the body, within the limits.
