@@ -200,13 +200,13 @@ fn refused(report: &Report) -> Error {
         }
         _ => match state.get(..2).unwrap_or_default() {
             // What the caller sent does not fit: Postgres' own sentence, which speaks of the caller's input.
-            "21" | "22" | "42" | "0A" | "P0" | "BW" => Error::with(code, report.message.clone()),
+            "21" | "22" | "42" | "0A" | "P0" | "PT" | "BW" => Error::with(code, report.message.clone()),
             // The rest speaks of the server or may speak of rows.
             _ => Error::new(code),
         },
     };
     match &report.hint {
-        Some(hint) if matches!(state.get(..2), Some("22" | "42" | "P0")) => error.hint(hint.clone()),
+        Some(hint) if matches!(state.get(..2), Some("22" | "42" | "P0" | "PT")) => error.hint(hint.clone()),
         _ => error,
     }
 }

@@ -1,7 +1,12 @@
-//! A JSON body → records of raw values.
+//! A body → records of raw values.
 //!
 //! Values stay as the caller wrote them (a decimal keeps its digits); what is looked at here is structure:
-//! one object or an array of objects, no member twice, depth and size within limits.
+//! one object or an array of objects, no member twice, depth and size within limits. A CSV and a form become
+//! what the same would be as JSON.
+
+mod csv;
+mod form;
+mod text;
 
 use std::fmt;
 
@@ -11,6 +16,17 @@ use serde_json::value::RawValue;
 
 use crate::catalog::Limits;
 use crate::error::{Code, Error};
+use crate::model::Kind;
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    /// `text/csv`
+    Csv,
+    /// `application/x-www-form-urlencoded`
+    Form,
+}
 
 /// The records of a body.
 #[derive(Debug)]
@@ -64,19 +80,37 @@ fn huge(text: &str) -> Option<Json> {
 }
 
 impl Body {
-    /// Reads a body.
+    /// Reads a body whose values are bare texts, which `kind_of` a field tells how to take.
+    ///
+    /// # Errors
+    /// PGRST102 for what is not written so, names a member twice, or is over a limit.
+    pub fn of_texts(
+        format: Format,
+        bytes: &[u8],
+        limits: &Limits,
+        kind_of: &dyn Fn(&str) -> Option<Kind>,
+    ) -> Result<Body, Error> {
+        let text = || std::str::from_utf8(bytes).map_err(|_| not_utf8());
+        let mut texts = text::Texts::new(limits, kind_of);
+        match format {
+            Format::Json => Body::parse(bytes, limits),
+            Format::Csv => Ok(Body { records: csv::records(text()?, &mut texts)?, single: false }),
+            Format::Form => Ok(Body { records: vec![form::record(text()?, &mut texts)?], single: true }),
+        }
+    }
+
+    /// Reads a JSON body.
     ///
     /// # Errors
     /// PGRST102 for what is no JSON, no object and no array of objects, names a member twice, or is over a limit.
     pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Body, Error> {
-        let refuse = |message: String| Error::with(Code::Body, message);
-        let text = std::str::from_utf8(bytes).map_err(|_| refuse("The body is not UTF-8".to_owned()))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| not_utf8())?;
         let (depth, members) = measure(text);
         if depth > limits.json_depth {
-            return Err(refuse(format!("The body is nested deeper than {} levels", limits.json_depth)));
+            return Err(too_deep(limits.json_depth));
         }
         if members > limits.json_keys {
-            return Err(refuse(format!("The body has more than {} members", limits.json_keys)));
+            return Err(too_many("members", limits.json_keys));
         }
         let single = match text.trim_start().as_bytes().first() {
             Some(b'{') => true,
@@ -93,10 +127,22 @@ impl Body {
             serde_json::from_str::<Vec<Members>>(text).map_err(parse_fault)?
         };
         if records.len() > limits.bulk_rows {
-            return Err(refuse(format!("The body has more than {} records", limits.bulk_rows)));
+            return Err(too_many("records", limits.bulk_rows));
         }
         Ok(Body { records, single })
     }
+}
+
+fn not_utf8() -> Error {
+    Error::with(Code::Body, "The body is not UTF-8")
+}
+
+fn too_deep(most: usize) -> Error {
+    Error::with(Code::Body, format!("The body is nested deeper than {most} levels"))
+}
+
+fn too_many(what: &str, most: usize) -> Error {
+    Error::with(Code::Body, format!("The body has more than {most} {what}"))
 }
 
 /// How deep a JSON text nests and how many members its objects have; right for well-formed text, harmless for other.
@@ -160,8 +206,14 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// The records as a JSON array of just these members. A flag `(column, name)` adds `name: true` to each record that lacks the column.
-pub(crate) fn payload(records: &[Members], columns: &[String], flags: &[(usize, String)]) -> String {
+/// The records as a JSON array of just these members. A flag `(column, name)` adds `name: true` to each record that
+/// lacks the column; `written` says what stands in place of a column's value, if anything does.
+pub(crate) fn payload(
+    records: &[Members],
+    columns: &[String],
+    flags: &[(usize, String)],
+    written: impl Fn(usize, &RawValue) -> Option<String>,
+) -> String {
     let mut out = String::from("[");
     for (at, record) in records.iter().enumerate() {
         out.push_str(if at > 0 { ",{" } else { "{" });
@@ -174,9 +226,12 @@ pub(crate) fn payload(records: &[Members], columns: &[String], flags: &[(usize, 
             out.push(':');
             out.push_str(value);
         };
-        for column in columns {
+        for (at, column) in columns.iter().enumerate() {
             if let Some(value) = record.get(column) {
-                member(&mut out, column, value.get());
+                match written(at, value) {
+                    Some(text) => member(&mut out, column, &text),
+                    None => member(&mut out, column, value.get()),
+                }
             }
         }
         for (column, flag) in flags {
@@ -205,7 +260,7 @@ mod tests {
         let body = Body::parse(br#"{"price": 12345678901234567890.10, "x": 1}"#, &Limits::default()).unwrap();
         assert!(body.single);
         assert_eq!(
-            payload(&body.records, &["price".to_owned()], &[]),
+            payload(&body.records, &["price".to_owned()], &[], |_, _| None),
             r#"[{"price":12345678901234567890.10}]"#
         );
     }
@@ -251,6 +306,9 @@ mod tests {
         let body = Body::parse(br#"[{"a":1},{"b":2}]"#, &Limits::default()).unwrap();
         let columns = ["a".to_owned(), "b".to_owned()];
         let flags = [(0, "?a".to_owned()), (1, "?b".to_owned())];
-        assert_eq!(payload(&body.records, &columns, &flags), r#"[{"a":1,"?b":true},{"b":2,"?a":true}]"#);
+        assert_eq!(
+            payload(&body.records, &columns, &flags, |_, _| None),
+            r#"[{"a":1,"?b":true},{"b":2,"?a":true}]"#
+        );
     }
 }

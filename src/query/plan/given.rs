@@ -34,9 +34,24 @@ impl Given {
         values.collect::<Option<Vec<_>>>().map(Given::Bound)
     }
 
-    /// Any records, as JSON. `flags` as in [`payload`].
-    pub(super) fn json(records: &[Members], names: &[String], flags: &[(usize, String)]) -> Given {
-        Given::Json(payload(records, names, flags))
+    /// Any records, as JSON. `names` are the members' names, in the order of `columns`; `flags` as in [`payload`].
+    pub(super) fn json(
+        collection: &Collection,
+        columns: &[FieldId],
+        records: &[Members],
+        names: &[String],
+        flags: &[(usize, String)],
+    ) -> Given {
+        let nests = |at: usize| {
+            let kind = columns.get(at).map(|field| collection.field(*field).kind);
+            kind.filter(|kind| kind.array && kind.scalar == Scalar::Json)
+        };
+        // Postgres takes an array inside of an array for another dimension, but a string for the array's own text.
+        let written = |at: usize, raw: &RawValue| {
+            let literal = nests(at).and_then(|kind| text(kind, raw))??;
+            Some(serde_json::Value::from(literal).to_string())
+        };
+        Given::Json(payload(records, names, flags, written))
     }
 }
 
@@ -67,7 +82,7 @@ fn scalar(kind: Kind, raw: &str) -> Option<String> {
     }
 }
 
-/// A JSON array of plain values as an array literal; several dimensions are none of ours.
+/// A JSON array as an array literal of one dimension; there are no others here.
 fn array(element: Kind, raw: &str) -> Option<String> {
     if !raw.starts_with('[') {
         return None;
@@ -82,7 +97,7 @@ fn array(element: Kind, raw: &str) -> Option<String> {
             literal.push_str("NULL");
             continue;
         }
-        if raw.get().starts_with('[') {
+        if raw.get().starts_with('[') && element.scalar != Scalar::Json {
             return None;
         }
         literal.push('"');
@@ -124,6 +139,7 @@ mod tests {
             ),
             (Kind::many(Scalar::Integer), "[ 1 , -2 ]", r#"{"1","-2"}"#),
             (Kind::many(Scalar::Json), r#"[{"a":1}, "b", null]"#, r#"{"{\"a\":1}","\"b\"",NULL}"#),
+            (Kind::many(Scalar::Json), "[[1, [null]], []]", r#"{"[1, [null]]","[]"}"#),
             (Kind::many(Scalar::Text), "[]", "{}"),
         ] {
             assert_eq!(bound(kind, json), Some(Some(text.to_owned())), "{kind} {json}");
@@ -139,7 +155,6 @@ mod tests {
             (Kind::TEXT, r#"{"a": 1}"#),
             (Kind::UUID, "[]"),
             (Kind::many(Scalar::Integer), "[[1],[2]]"),
-            (Kind::many(Scalar::Json), "[[1]]"),
             (Kind::many(Scalar::Text), r#""{a}""#),
             (Kind::many(Scalar::Text), r#"["\u0000"]"#),
         ] {
