@@ -181,7 +181,9 @@ fn refused(report: &Report) -> Error {
         "42501" => return Error::new(Code::Denied),
         "BW413" => return answer_too_large(),
         // The server is starting, full or out of resources.
-        _ if state.starts_with("53") => return Error::new(Code::Unavailable).retry_after(RETRY_AFTER),
+        _ if state.starts_with("53") && state != "53400" => {
+            return Error::new(Code::Unavailable).retry_after(RETRY_AFTER);
+        }
         _ => {}
     }
     let code = Code::Sqlstate(report.sqlstate.clone());

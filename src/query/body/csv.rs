@@ -164,7 +164,7 @@ mod tests {
             ("ns", "integer[]"),
             ("js", "json[]"),
         ];
-        known.into_iter().find(|(known, _)| *known == name).and_then(|(_, kind)| Kind::from_yaml(kind).ok())
+        known.into_iter().find(|(known, _)| *known == name).and_then(|(_, kind)| Kind::from_yaml(kind))
     }
 
     fn read(format: Format, text: &str) -> Result<String, crate::error::Error> {
