@@ -184,6 +184,9 @@ async fn methods_do_what_the_dialect_says_with_its_status() {
     facts.end();
 }
 
+/// Headers, and the statuses of reading what is open to anybody and what is not.
+type Asked<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, u16);
+
 /// A plain request, with these headers and no others.
 async fn plain(stage: &Stage, method: Method, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
     let mut request = reqwest::Client::new().request(method, stage.server.at(path));
@@ -201,7 +204,7 @@ async fn a_caller_is_a_key_a_token_or_nobody() {
         (stage.server.keys.publishable().to_owned(), stage.server.keys.secret().to_owned());
     let bearer = |key: &str| format!("Bearer {key}");
     let (as_anon, as_service) = (bearer(&publishable), bearer(&secret));
-    let headers: &[(&str, &[(&str, &str)], u16, u16)] = &[
+    let headers: &[Asked<'_>] = &[
         ("an apikey alone is that key's role: anon", &[("apikey", &publishable)], 200, 404),
         ("an apikey alone is that key's role: service_role", &[("apikey", &secret)], 200, 200),
         (
