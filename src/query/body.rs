@@ -7,6 +7,8 @@
 mod csv;
 mod form;
 mod text;
+#[cfg(test)]
+mod text_tests;
 
 use std::fmt;
 

@@ -166,6 +166,23 @@ async fn targets_and_hints_name_a_relationship() {
     facts
         .refuses("an embed in an unknown column is 42703", "things?select=parts(nothing)", 400, "42703")
         .await;
+    let views = "create view public.seen as select * from public.makers;
+        create function public.first_part(public.things) returns setof public.parts rows 1 language sql stable
+            as 'select * from public.parts where thing = $1.id limit 1';";
+    stage.database.connect_owner().await.batch_execute(views).await.unwrap();
+    for (says, path, status, code) in [
+        (
+            "a table between two others is a junction only by its key: PGRST200",
+            "makers?select=makers(id)",
+            400,
+            "PGRST200",
+        ),
+        ("a view is no resource: PGRST205 (404)", "seen", 404, "PGRST205"),
+        ("a view inherits no keys: PGRST200", "things?select=seen(id)", 400, "PGRST200"),
+        ("a computed relationship is none: PGRST200", "things?select=first_part(id)", 400, "PGRST200"),
+    ] {
+        facts.refuses(says, path, status, code).await;
+    }
     facts.refuses("two joins are PGRST100", "things?select=makers!inner!left(id)", 400, "PGRST100").await;
     facts.end();
 }

@@ -1,7 +1,10 @@
 //! Methods and resources, who is asking, and what browsers are told.
 
+use basewright::app::now;
+use basewright::auth::token::mint_operator;
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::world::{Ask, Stage};
 
@@ -260,6 +263,33 @@ async fn a_caller_is_a_key_a_token_or_nobody() {
             json!({ "status": 201 }),
         )
         .await;
+    let issued = now();
+    for (says, expired, status, code) in [
+        ("a token that is past its time is PGRST303 (401)", 60, 401, json!("PGRST303")),
+        ("thirty seconds of skew are allowed", 10, 200, Value::Null),
+    ] {
+        let key = stage.server.keys.active();
+        let token = mint_operator(key, Uuid::new_v4(), "authenticated", &[], issued - 3600, issued - expired);
+        let token = bearer(&token.unwrap());
+        let headers = [("apikey", &*publishable), ("authorization", &*token)];
+        let answer = plain(&stage, Method::GET, "/rest/v1/makers", &headers).await;
+        let (seen, body) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+        facts.holds(says, seen == status && body["code"] == code, &body);
+    }
+    let long = format!("/rest/v1/makers?name=eq.{}", "x".repeat(9_000));
+    let answer = plain(&stage, Method::GET, &long, &[("apikey", &publishable)]).await;
+    facts.holds("a URL of more than 8 kB is answered", answer.status() == 200, &answer.status());
+    let long = format!("/rest/v1/makers?name=eq.{}", "x".repeat(17_000));
+    let answer = plain(&stage, Method::GET, &long, &[("apikey", &publishable)]).await;
+    facts.holds("one of more than 16 kB is 414", answer.status() == 414, &answer.status());
+    for path in ["/rest/v1", "/rest/v1/"] {
+        let answer = plain(&stage, Method::GET, path, &[("apikey", &publishable)]).await;
+        facts.holds(
+            &format!("the root is {path}, with its slash or without"),
+            answer.status() == 200,
+            &answer.status(),
+        );
+    }
     let response = plain(&stage, Method::GET, "/rest/v1/makers", &[]).await;
     facts.holds(
         "401 without a credential asks for one",

@@ -31,6 +31,7 @@ async fn select_picks_renames_and_casts() {
     for (says, select, text) in [
         ("columns stand in the order asked for", "town,id,name", "town,id,name\nAyr,1,Ada"),
         ("a column asked for twice is answered twice", "id,id", "id,id\n1,1"),
+        ("an alias that is a column's name makes two members of one name", "id,id:name", "id,id\n1,Ada"),
     ] {
         let ask = Ask::get(format!("makers?id=eq.1&select={select}")).accept("text/csv");
         facts.fact(says, ask, json!({ "status": 200, "body": text })).await;
@@ -49,6 +50,7 @@ async fn select_picks_renames_and_casts() {
         ("aggregates are off with an alias and casts", "n:id::text.max()::text", 400, "PGRST123"),
         ("aggregates are off beside other columns", "town,id.sum()", 400, "PGRST123"),
         ("aggregates are off in embeds", "name,things!maker(size.sum())", 400, "PGRST123"),
+        ("aggregates are off in spreads", "name,...things!maker(size.sum())", 400, "PGRST123"),
         ("a function that is no aggregate is PGRST100", "id.median()", 400, "PGRST100"),
     ] {
         facts.refuses(says, &format!("makers?select={select}"), status, code).await;
