@@ -92,16 +92,16 @@ pub struct Caller {
     pub roles: Vec<String>,
 }
 
-const LANE: &str =
-    "lane, shared and pipelined: one record by a key or new, or a short page in the order of an index";
-const POOL: &str = "pool, a connection of its own: what it costs is not known before it runs";
-const TRANSACTION: &str =
-    "pool, a transaction: a condition looks at the written collection itself, so a later statement judges";
+const JUDGED_LATER: &str =
+    "pool, a transaction: a condition looks at the written collection itself, so later statements judge";
 
 fn way(cost: Cost) -> &'static str {
     match cost {
-        Cost::Cheap => LANE,
-        Cost::Unknown => POOL,
+        Cost::OneRow => {
+            "lane, pipelined: one record at most, by a key or new; many such requests at once share a statement"
+        }
+        Cost::ShortPage => "lane, pipelined: a short page in the order of an index",
+        Cost::Unknown => "pool, a connection of its own: what it costs is not known before it runs",
     }
 }
 
@@ -213,7 +213,7 @@ async fn one_way(
     wanted: Wanted,
 ) -> Result<Vec<Explanation>, DbError> {
     let statement = plan.statement(context, turn);
-    let way = if statement.judged_later { TRANSACTION } else { way(plan.cost(context)) };
+    let way = if statement.judged_later { JUDGED_LATER } else { way(plan.cost(context)) };
     let ways = plan.ways();
     let explanation = |purpose, sql: &Sql, plan| Explanation {
         plan,
