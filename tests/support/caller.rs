@@ -78,6 +78,11 @@ impl Caller {
         Caller::with_key(server, server.keys.secret())
     }
 
+    /// What it sends as its Bearer.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// No API key; only a token makes somebody of him.
     pub fn keyless(server: &Server) -> Caller {
         Caller::with_key(server, "")
