@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::rules::Deciding;
-use super::{fault, keys_of};
+use super::{fault, keys_of, now};
 use crate::db::{DbError, Pool, Row, Tx};
 use crate::error::Error;
 use crate::query::plan::{Context, Cost, ReadPlan, Touched, WritePlan};
@@ -95,11 +95,13 @@ pub struct Caller {
 const JUDGED_LATER: &str =
     "pool, a transaction: a condition looks at the written collection itself, so later statements judge";
 
-fn way(cost: Cost) -> &'static str {
+/// `together`: requests like it that come at the same moment share a statement.
+fn way(cost: Cost, together: bool) -> &'static str {
     match cost {
-        Cost::OneRow => {
-            "lane, pipelined: one record at most, by a key or new; many such requests at once share a statement"
+        Cost::OneRow if together => {
+            "lane, pipelined: one record at most, by a key or new; several at once share a statement"
         }
+        Cost::OneRow => "lane, pipelined: one record at most, by a key or new",
         Cost::ShortPage => "lane, pipelined: a short page in the order of an index",
         Cost::Unknown => "pool, a connection of its own: what it costs is not known before it runs",
     }
@@ -157,7 +159,7 @@ pub async fn read(
                 plan: wanted.explain(tx, &statement.sql).await.map_err(DbError::into_error)?,
                 purpose,
                 sql: statement.sql.text().to_owned(),
-                way: way(statement.cost),
+                way: way(statement.cost, count.is_none()),
                 turn: None,
             });
         }
@@ -213,7 +215,10 @@ async fn one_way(
     wanted: Wanted,
 ) -> Result<Vec<Explanation>, DbError> {
     let statement = plan.statement(context, turn);
-    let way = if statement.judged_later { JUDGED_LATER } else { way(plan.cost(context)) };
+    let way = match statement.judged_later {
+        true => JUDGED_LATER,
+        false => way(plan.cost(context), plan.together(context, now()).is_some()),
+    };
     let ways = plan.ways();
     let explanation = |purpose, sql: &Sql, plan| Explanation {
         plan,
