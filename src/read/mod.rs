@@ -101,6 +101,26 @@ pub async fn page(
     Ok(Page { rows, total: Some(counted.max(seen)) })
 }
 
+/// The statement that counts rows, and the one that asks the planner: what answers a count takes one or both.
+pub fn counting(
+    context: Context<'_>,
+    plan: &ReadPlan,
+    count: Count,
+) -> (Option<Statement>, Option<Statement>) {
+    let page = context.catalog.limits.rows;
+    match (count, plan.estimate(context)) {
+        (Count::Exact, _) => (Some(plan.count(context)), None),
+        (Count::Planned | Count::Estimated, None) => {
+            (Some(plan.count_up_to(context, COUNTED.max(page))), None)
+        }
+        (Count::Planned, Some(estimate)) => (None, Some(estimate)),
+        // Exact as long as all of it could stand on one page.
+        (Count::Estimated, Some(estimate)) => {
+            (Some(plan.count_up_to(context, page.saturating_add(1))), Some(estimate))
+        }
+    }
+}
+
 /// How many rows there are, as exactly as was asked.
 async fn total(
     database: Database<'_>,
@@ -108,23 +128,19 @@ async fn total(
     plan: &ReadPlan,
     count: Count,
 ) -> Result<u64, DbError> {
-    let counted = async |statement: Statement| {
-        let rows = database.read(&statement).await?;
-        let found = rows.first().and_then(|row| row.integer(0)).unwrap_or(0);
-        Ok::<u64, DbError>(u64::try_from(found).unwrap_or(0))
+    let (counts, estimate) = counting(context, plan, count);
+    let found = match &counts {
+        None => None,
+        Some(statement) => {
+            let rows = database.read(statement).await?;
+            let found = rows.first().and_then(|row| row.integer(0)).unwrap_or(0);
+            Some(u64::try_from(found).unwrap_or(0))
+        }
     };
-    let page = context.catalog.limits.rows;
-    match (count, plan.estimate(context)) {
-        (Count::Exact, _) => counted(plan.count(context)).await,
-        (Count::Planned | Count::Estimated, None) => {
-            counted(plan.count_up_to(context, COUNTED.max(page))).await
-        }
-        (Count::Planned, Some(estimate)) => expected(database, &estimate).await,
-        (Count::Estimated, Some(estimate)) => {
-            // Exact as long as all of it could stand on one page.
-            let found = counted(plan.count_up_to(context, page.saturating_add(1))).await?;
-            if found <= page { Ok(found) } else { Ok(expected(database, &estimate).await?.max(found)) }
-        }
+    match (found, estimate) {
+        (Some(found), Some(_)) if found <= context.catalog.limits.rows => Ok(found),
+        (found, Some(estimate)) => Ok(expected(database, &estimate).await?.max(found.unwrap_or(0))),
+        (found, None) => Ok(found.unwrap_or(0)),
     }
 }
 

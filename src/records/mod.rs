@@ -3,7 +3,9 @@
 //! decide → plan → run: a [`WritePlan`] holds the decision; what is left is to run it on the right
 //! connection, in one transaction, and to say what Postgres refused in terms of the caller's fields.
 
+pub mod explain;
 mod fault;
+pub mod rules;
 pub mod trial;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -147,11 +149,16 @@ async fn within(
     if !statement.judged_later {
         return Ok(written);
     }
-    let keys = written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned();
+    let keys = keys_of(&written);
     let (judge, read) = (plan.judge(context, way, keys.clone()), plan.read_back(context, keys));
     // Sent together. After a refusal the reading fails too, which says nothing new.
     let (judged, rows) = futures_util::future::join(tx.query(&judge), tx.query(&read)).await;
     judged.and(rows)
+}
+
+/// What a write that is judged later answers: the keys of its rows as JSON.
+fn keys_of(written: &[Row]) -> String {
+    written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned()
 }
 
 fn written(plan: &WritePlan, statement: &WriteStatement, rows: Vec<Row>) -> Written {
