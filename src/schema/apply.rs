@@ -217,6 +217,13 @@ async fn seal(client: &impl GenericClient, plan: &Plan) -> Result<(), Failure> {
                 mark.defaults.insert(column.name.to_string(), Note::new(written, printed));
             }
         }
+        if plan.keeps_search(name) {
+            mark.search.clone_from(&table.mark.search);
+        } else if let (Some(written), Some(Definition::Found { printed, .. })) =
+            (wanted.search.as_ref().and_then(Definition::written), &table.search)
+        {
+            mark.search = Some(Note::new(written, printed));
+        }
         for constraint in &table.constraints {
             let wanted = wanted.constraint(&constraint.name);
             if wanted.is_some() || table.mark.made.contains(constraint.name.as_str()) {

@@ -76,6 +76,7 @@ struct FoundColumn {
     oid: u32,
     plain: bool,
     not_null: bool,
+    search: Option<bool>,
     default: Option<String>,
 }
 
@@ -156,8 +157,14 @@ impl Found {
 
 impl FoundTable {
     fn into_table(self, name: Name, mark: Mark, postgres: u32) -> Named<Table> {
-        let columns = self
-            .columns
+        let (search, columns): (Vec<FoundColumn>, Vec<FoundColumn>) =
+            self.columns.into_iter().partition(|column| column.search.is_some());
+        let search = search.into_iter().next().map(|column| {
+            let printed = column.default.unwrap_or_default();
+            let note = mark.search.as_ref().filter(|_| column.search == Some(true));
+            Definition::Found { written: mark.written(note, &printed, postgres), printed }
+        });
+        let columns = columns
             .into_iter()
             .map(|column| {
                 let default = column.default.map(|printed| Definition::Found {
@@ -186,6 +193,7 @@ impl FoundTable {
             name,
             renamed_from: None,
             columns,
+            search,
             constraints,
             indexes,
             touch: match self.touch {

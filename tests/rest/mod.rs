@@ -6,5 +6,6 @@ mod embeds;
 mod forms;
 mod openapi;
 mod put;
+mod search;
 mod security;
 mod writes;
