@@ -8,4 +8,5 @@ mod openapi;
 mod put;
 mod search;
 mod security;
+mod together;
 mod writes;
