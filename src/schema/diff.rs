@@ -49,7 +49,21 @@ pub fn diff(current: &Database, desired: &Database) -> Plan {
     }));
     // Stable: within a phase the order of finding stays.
     steps.sort_by_key(Step::phase);
-    Plan { steps, refusals, withheld: Vec::new(), desired: desired.clone() }
+    let notes_differ = desired
+        .tables
+        .iter()
+        .any(|(name, wanted)| current.tables.get(name).is_some_and(|found| !is_noted(found, wanted)));
+    Plan { steps, refusals, withheld: Vec::new(), desired: desired.clone(), notes_differ }
+}
+
+/// The renames that a table's mark tells of are those that the project asks for.
+fn is_noted(found: &Table, wanted: &Table) -> bool {
+    let asked = wanted.columns.iter().filter_map(|column| {
+        let from = column.renamed_from.as_ref()?;
+        Some((column.name.to_string(), from.to_string()))
+    });
+    found.mark.columns == asked.collect::<BTreeMap<_, _>>()
+        && found.mark.renamed_from == wanted.renamed_from.as_ref().map(ToString::to_string)
 }
 
 #[derive(Clone)]

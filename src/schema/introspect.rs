@@ -37,6 +37,32 @@ pub async fn introspect(client: &mut tokio_postgres::Client) -> Result<Database,
     Ok(database)
 }
 
+/// Makes sure that the connection's role has the rights of whoever owns the project's tables. What others have in
+/// schema `public` is their own business.
+///
+/// # Errors
+/// [`Failure::Foreign`] names the first table that belongs to somebody else.
+pub async fn require_ownership(client: &impl GenericClient) -> Result<(), Failure> {
+    let foreign = client
+        .query_opt(
+            "select format('public.%I', c.relname), pg_get_userbyid(c.relowner)::text, current_user::text \
+             from pg_class c \
+             join pg_description d on d.objoid = c.oid and d.classoid = 'pg_class'::regclass and d.objsubid = 0 \
+             where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' \
+               and (d.description = 'basewright' or d.description like 'basewright {%') \
+               and not pg_has_role(c.relowner, 'usage') \
+             order by c.relname limit 1",
+            &[],
+        )
+        .await?;
+    match foreign {
+        None => Ok(()),
+        Some(row) => {
+            Err(Failure::Foreign { table: row.try_get(0)?, owner: row.try_get(1)?, role: row.try_get(2)? })
+        }
+    }
+}
+
 /// Reads inside a transaction that has set [`PRINTING`]. Returns the server's major release too.
 pub(super) async fn read(client: &impl GenericClient) -> Result<(Database, u32), Failure> {
     let row = client.query_one(include_str!("introspect.sql"), &[]).await?;

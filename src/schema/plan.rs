@@ -447,12 +447,19 @@ pub struct Plan {
     /// Steps that [`Plan::safe_only`] took out.
     pub withheld: Vec<Step>,
     pub(super) desired: Database,
+    pub(super) notes_differ: bool,
 }
 
 impl Plan {
     /// The database is as the project wants it.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.refusals.is_empty() && self.withheld.is_empty()
+    }
+
+    /// The tables carry notes of renames that the project no longer asks for, or not of those that it asks for. To
+    /// apply the plan, even without a step, brings them up to date: a rename that is noted is not done again.
+    pub fn notes_differ(&self) -> bool {
+        self.notes_differ
     }
 
     /// The steps that lose data.
