@@ -38,6 +38,8 @@ impl Database<'_> {
     pub async fn read(&self, statement: &Statement) -> Result<Vec<Row>, DbError> {
         match statement.cost {
             Cost::Cheap => self.lanes.read(&statement.sql).await,
+
+            Cost::Steady => self.pool.read_again(&statement.sql).await,
             Cost::Unknown => self.pool.read(&statement.sql).await,
         }
     }

@@ -42,7 +42,7 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
         let outcome = match plan.cost(context) {
             _ if statement.judged_later => judged(database, context, plan, way, &statement).await,
             Cost::Cheap => database.lanes.write(&statement.sql).await,
-            Cost::Unknown => database.pool.query(&statement.sql).await,
+            Cost::Steady | Cost::Unknown => database.pool.query(&statement.sql).await,
         };
         match outcome {
             Ok(rows) => return Ok(written(plan, &statement, rows)),

@@ -25,6 +25,9 @@ pub struct Statement {
 pub enum Cost {
     /// At most one row by a unique key, or a page from the front of an index: may share a pipelined connection.
     Cheap,
+    /// A page from the front of an index with what is related to it by keys: more work than that, but planned the
+    /// same whatever the values. Worth keeping prepared, on a connection of its own.
+    Steady,
     /// Anything else: runs on a connection of its own.
     Unknown,
 }
