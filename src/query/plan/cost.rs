@@ -13,13 +13,13 @@ impl Context<'_> {
             .chain(&collection.unique)
             .any(|key| key.iter().all(|field| is_equal(node, *field)));
         // One row is enough for a pattern to take its time.
-        if by_key && node.embeds.is_empty() && !node.is_risky() { Cost::Cheap } else { Cost::Unknown }
+        if by_key && node.embeds.is_empty() && !node.is_risky() { Cost::OneRow } else { Cost::Unknown }
     }
 
     /// A read is cheap by its key, or where the front of an index bounds its rows and already has them in order.
     pub(super) fn cost(&self, node: &NodePlan) -> Cost {
-        if self.cost_by_key(node) == Cost::Cheap {
-            return Cost::Cheap;
+        if self.cost_by_key(node) == Cost::OneRow {
+            return Cost::OneRow;
         }
         if node.is_risky() || !node.filter.iter().all(is_plain) {
             return Cost::Unknown;
@@ -27,7 +27,7 @@ impl Context<'_> {
         let by_row = node.permit.when().is_none_or(|when| when.reach() == Reach::Row);
         let short = node.limit <= SHORT_PAGE && node.offset == 0;
         match (self.is_in_order(node), node.embeds.is_empty()) {
-            (true, true) if by_row && short => Cost::Cheap,
+            (true, true) if by_row && short => Cost::ShortPage,
             (true, false) if node.embeds.iter().all(|embed| is_steady(&embed.node)) => Cost::Steady,
             _ => Cost::Unknown,
         }
