@@ -101,6 +101,15 @@ pub(super) struct Join<'a> {
     pub(super) parent_row: Alias,
 }
 
+impl Join<'_> {
+    /// The related record is one by a constraint, and nothing skips it. Without order and limit Postgres reads it in
+    /// place, where it would else make a query of its own for each row above.
+    fn is_one_row(&self) -> bool {
+        let node = &self.embed.node;
+        self.embed.relationship.cardinality.to_one() && node.limit > 0 && node.offset == 0
+    }
+}
+
 impl Context<'_> {
     pub(super) fn binding(&self, row: Alias) -> Binding<'_> {
         Binding {
@@ -289,7 +298,9 @@ impl Context<'_> {
             self.output(sql, node, row, output);
             sql.raw(" from ");
             self.rows_from(sql, node, row, Some(join));
-            self.window(sql, node);
+            if !join.is_one_row() {
+                self.window(sql, node);
+            }
             sql.raw(")");
             return;
         }
