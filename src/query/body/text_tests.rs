@@ -1,6 +1,6 @@
 //! Bodies that come as bare text: CSV and forms.
 
-use super::{Body, Format, payload};
+use super::{Body, Format};
 use crate::catalog::Limits;
 use crate::error::Code;
 use crate::model::Kind;
@@ -27,7 +27,7 @@ fn read(format: Format, text: &str) -> Result<String, crate::error::Error> {
             names.push(name.to_owned());
         }
     }
-    Ok(payload(&body.records, &names, &[], |_, _| None))
+    Ok(body.payload(&names, &[], None))
 }
 
 fn refusal(format: Format, text: &str) -> String {

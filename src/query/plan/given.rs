@@ -8,7 +8,7 @@
 use serde_json::value::RawValue;
 
 use crate::model::{Collection, FieldId, Kind, Scalar};
-use crate::query::body::{Members, payload};
+use crate::query::body::{Body, Members};
 use crate::sql::array_literal;
 
 /// The values of a write.
@@ -35,11 +35,11 @@ impl Given {
         values.collect::<Option<Vec<_>>>().map(Given::Bound)
     }
 
-    /// Any records, as JSON. `names` are the members' names, in the order of `columns`; `flags` as in [`payload`].
+    /// Any records, as JSON. `names` are the members' names, in the order of `columns`; `flags` as in [`Body::payload`].
     pub(super) fn json(
         collection: &Collection,
         columns: &[FieldId],
-        records: &[Members],
+        body: &Body,
         names: &[String],
         flags: &[(usize, String)],
     ) -> Given {
@@ -52,7 +52,8 @@ impl Given {
             let literal = nests(at).and_then(|kind| text(kind, raw))??;
             Some(serde_json::Value::from(literal).to_string())
         };
-        Given::Json(payload(records, names, flags, written))
+        let some_nest = (0..columns.len()).any(|at| nests(at).is_some());
+        Given::Json(body.payload(names, flags, some_nest.then_some(&written)))
     }
 }
 

@@ -240,7 +240,7 @@ impl InsertPlan {
             [record] if conflict.is_none() => Given::one(declared, &columns, record, &names),
             _ => None,
         };
-        let given = bound.unwrap_or_else(|| Given::json(declared, &columns, &body.records, &names, &flags));
+        let given = bound.unwrap_or_else(|| Given::json(declared, &columns, body, &names, &flags));
         let answer = context.answer(&permit, answer)?;
         Ok(InsertPlan {
             columns,
@@ -292,7 +292,7 @@ impl UpdatePlan {
         let declared = context.collection(permit.collection());
         let record = body.records.first();
         let bound = record.and_then(|record| Given::one(declared, &columns, record, &names));
-        let given = bound.unwrap_or_else(|| Given::json(declared, &columns, &body.records, &names, &[]));
+        let given = bound.unwrap_or_else(|| Given::json(declared, &columns, body, &names, &[]));
         Ok(UpdatePlan {
             rows,
             columns,
