@@ -5,11 +5,11 @@
 //! its own number alone.
 
 mod framing;
-mod requests;
+pub mod requests;
 mod slow;
 mod wire;
-mod words;
-mod world;
+pub mod words;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -58,6 +58,11 @@ impl Stage {
         Stage { server, database, _folder: folder }
     }
 
+    /// To the server's own database, as the one who owns the tables.
+    pub async fn connect(&self) -> Client {
+        self.database.connect_owner().await
+    }
+
     fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -98,7 +103,7 @@ struct Sweeper(Client);
 
 impl Sweeper {
     async fn of(stage: &Stage) -> Sweeper {
-        let owner = stage.database.connect_owner().await;
+        let owner = stage.connect().await;
         owner
             .batch_execute(
                 "create schema spare;

@@ -68,6 +68,11 @@ impl Maker {
 
     /// A request; the caller's own headers are not in it.
     pub fn request(&self, dice: &mut Choices, sender: Sender) -> Request {
+        self.aimed(dice, sender).1
+    }
+
+    /// A request, and the collection that it is aimed at.
+    pub fn aimed(&self, dice: &mut Choices, sender: Sender) -> (usize, Request) {
         let place = dice.below(self.targets.len() as u64) as usize;
         let method = match dice.below(40) {
             0 if dice.odd(1) => {
@@ -135,7 +140,8 @@ impl Maker {
             _ if dice.odd(20) => Some(self.body(dice, place)),
             _ => None,
         };
-        Request { method: method.to_owned(), target, headers: headers(dice, body.is_some()), body }
+        let headers = headers(dice, body.is_some());
+        (place, Request { method: method.to_owned(), target, headers, body })
     }
 
     fn path(&self, dice: &mut Choices, place: usize) -> String {
