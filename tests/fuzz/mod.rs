@@ -264,14 +264,25 @@ fn hash(of: &impl std::hash::Hash) -> u64 {
     hasher.finish()
 }
 
-/// Does it, and holds the time that it takes against the bound. Others use the machine too: what seems slow gets more
-/// chances.
+/// Does it, and holds the work that it takes against the bound. What seems slow is done again and its time on the
+/// processor counted, since others use the machine too.
 fn quick<T>(what: &str, work: impl Fn() -> T) -> Result<T, String> {
+    let started = Instant::now();
+    let outcome = work();
+    if started.elapsed() <= MOST_WORK {
+        return Ok(outcome);
+    }
+    let spent = || {
+        // Nanoseconds of this thread, brought up to date by giving the processor away.
+        std::thread::yield_now();
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    };
     let mut least = Duration::MAX;
-    for _ in 0..6 {
-        let started = Instant::now();
+    for _ in 0..3 {
+        let before = spent();
         let outcome = work();
-        least = least.min(started.elapsed());
+        least = least.min(spent() - before);
         if least <= MOST_WORK {
             return Ok(outcome);
         }

@@ -13,6 +13,7 @@ mod read;
 mod relate;
 mod select;
 mod turns;
+mod weight;
 mod write;
 mod write_sql;
 

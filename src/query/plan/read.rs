@@ -50,6 +50,7 @@ impl Context<'_> {
     /// Plans a read under a permit.
     pub(super) fn node(&self, permit: Permit, node: &Node) -> Result<NodePlan, Error> {
         let mut plan = self.level(permit, node, 0, &mut Taken::default())?;
+        plan.check_weight()?;
         plan.mark_multiplied(false);
         Ok(plan)
     }
