@@ -183,6 +183,7 @@ async fn live(
             app: Arc::clone(&app),
             folder: life.place.project.clone(),
             urls,
+            target,
             manner: life.manner.clone(),
             allow_superuser: life.allow_superuser,
         };

@@ -133,6 +133,7 @@ impl DbError {
         match &self.kind {
             Kind::Server(_) => !self.connection_is_gone(),
             Kind::TooLarge => purpose == Purpose::Reading,
+            Kind::TooMany => true,
             Kind::Unreachable(_) | Kind::Lost(_) | Kind::Busy | Kind::Driver(_) => false,
         }
     }
