@@ -174,6 +174,7 @@ async fn live(
         handle.stop(false).await;
         return Err(failure);
     }
+    project::advise(&project, &catalog);
     app.publish(catalog);
     app.set_readiness(Readiness::Ready);
     runtime::spawn(watch.run());

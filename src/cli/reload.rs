@@ -77,6 +77,7 @@ impl Follower {
         })?;
         let catalog = project.catalog(version).map_err(|fault| Trouble::Lasting(fault.to_string()))?;
         tables::prepare(&self.urls, &project, &self.manner, self.allow_superuser).await?;
+        project::advise(&project, &catalog);
         self.target.limit_statements(project.limits.statement_timeout);
         self.app.publish(catalog);
         Ok(())

@@ -20,11 +20,11 @@ use basewright::project::{self, Sources};
 use basewright::query::body::Body;
 use basewright::query::parse::{self, Bounds, Fault};
 use basewright::query::plan::{
-    Context, DeletePlan, InsertOptions, InsertPlan, ReadPlan, UpdatePlan, WritePlan,
+    Context, Cost, DeletePlan, InsertOptions, InsertPlan, ReadPlan, UpdatePlan, WritePlan,
 };
 use basewright::query::preferences::Resolution;
 use basewright::query::request::Node;
-use basewright::sql::{Param, Sql};
+use basewright::sql::{Param, Shared, Sql};
 use postgres_types::Type;
 use uuid::Uuid;
 
@@ -101,12 +101,12 @@ impl Judge {
         let collection = COLLECTIONS[input.place];
         let read = quick("planning", || {
             ReadPlan::new(context, collection, &node).map(|plan| {
-                let mut all = vec![
-                    plan.statement(context).sql,
-                    plan.count(context).sql,
-                    plan.count_up_to(context, 1_000).sql,
-                ];
+                let statement = plan.statement(context);
+                let one_row = statement.cost == Cost::OneRow;
+                let mut all =
+                    vec![statement.sql, plan.count(context).sql, plan.count_up_to(context, 1_000).sql];
                 all.extend(plan.estimate(context).map(|statement| statement.sql));
+                all.extend(one_row.then(|| plan.together(context)).and_then(|one| of_two(&one)));
                 all
             })
         })?;
@@ -204,6 +204,7 @@ impl Judge {
         }
         let mut statements = Vec::new();
         for plan in plans.iter().filter(|plan| !plan.is_empty()) {
+            statements.extend(plan.together(context, 0).and_then(|one| of_two(&one)));
             for way in 0..plan.ways() {
                 let statement = plan.statement(context, way);
                 if statement.judged_later {
@@ -226,6 +227,11 @@ impl Judge {
         }
         Ok(())
     }
+}
+
+/// The statement that a request shares with another one of its shape.
+fn of_two(one: &Sql) -> Option<Sql> {
+    Shared::of(one).map(|shared| shared.together([one.params(), one.params()].into_iter()))
 }
 
 /// What a caller does wrong is his fault, has a code, and a sentence.

@@ -18,7 +18,7 @@ impl Vocabulary {
     pub fn of(catalog: &Catalog) -> Vocabulary {
         let mut words = HashSet::new();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        for module in ["query", "condition", "model", "sql.rs"] {
+        for module in ["query", "condition", "model", "sql.rs", "sql"] {
             collect(&source.join(module), &mut words);
         }
         let mut names = HashSet::new();
@@ -51,9 +51,12 @@ impl Vocabulary {
             } else if is_word(letter) {
                 let end = rest.find(|letter| !is_word(letter)).unwrap_or(rest.len());
                 let word = &rest[..end];
-                // `t12`, `$3` and the numbers that we work out are the only ones with digits in them.
-                let number =
-                    word.strip_prefix('t').unwrap_or(word).chars().all(|letter| letter.is_ascii_digit());
+                // `t12`, `p3`, `$3` and the numbers that we work out are the only ones with digits in them.
+                let number = word
+                    .strip_prefix(['t', 'p'])
+                    .unwrap_or(word)
+                    .chars()
+                    .all(|letter| letter.is_ascii_digit());
                 let short = word.len() <= 6;
                 if !(number && short) && !self.words.contains(word) {
                     return Some(word.to_owned());

@@ -82,9 +82,17 @@ impl Maker {
             4..=13 => "POST",
             14..=20 => "PATCH",
             21..=24 => "DELETE",
+            25 | 26 => "PUT",
             _ => "GET",
         };
         let mut parameters = self.parameters(dice, place);
+        let key = dice.below(RECORDS as u64 + 5) as usize;
+        if method == "PUT" && !dice.odd(3) {
+            parameters.retain(|(name, _)| name == "select");
+            let names: &[&str] = if place == 2 { &["one", "many"] } else { &["id"] };
+            parameters
+                .extend(names.iter().map(|name| ((*name).to_owned(), format!("eq.{}", world::key(key)))));
+        }
         let unguarded = matches!(method, "PATCH" | "DELETE") && sender.careful;
         if unguarded {
             // Only a few of the records.
@@ -136,6 +144,7 @@ impl Maker {
             target.extend(std::iter::repeat_n(b'a', length));
         }
         let body = match method {
+            "PUT" if !dice.odd(3) => Some(self.whole(dice, place, key)),
             "POST" | "PATCH" | "PUT" => Some(self.body(dice, place)),
             _ if dice.odd(20) => Some(self.body(dice, place)),
             _ => None,
@@ -146,7 +155,8 @@ impl Maker {
 
     fn path(&self, dice: &mut Choices, place: usize) -> String {
         if !dice.odd(20) {
-            return format!("/rest/v1/{}", self.targets[place].name);
+            let name = if dice.one_in(80) { "" } else { self.targets[place].name };
+            return format!("/rest/v1/{name}");
         }
         (dice.pick(&[
             "/rest/v1",
@@ -225,6 +235,19 @@ impl Maker {
                 "or".to_owned(),
                 format!("{}id.is.null{}", "(and".repeat(depth) + "(", ")".repeat(depth + 1)),
             ));
+        }
+        if dice.one_in(150) {
+            // Short to ask for and long to write out.
+            let (count, terms) = (dice.pick(&[30_usize, 400, 900]), dice.pick(&[5_usize, 100, 490]));
+            let what = dice.pick(&["...children", "...parent", "...parent(...parent", "children"]);
+            let close = ")".repeat(what.matches('(').count() + 1);
+            let below = if what.matches('(').count() > 0 { "parent.parent" } else { what.trim_matches('.') };
+            list.push(("select".to_owned(), format!("{what}(id{}{close}", ",id".repeat(count))));
+            list.push((format!("{below}.or"), format!("(digit.eq.1{})", ",digit.eq.1".repeat(terms))));
+            list.push(("order".to_owned(), format!("parent(digit){}", ",parent(digit)".repeat(count / 4))));
+        }
+        if dice.one_in(150) {
+            list.push(("select".to_owned(), format!("*{}", ",*".repeat(dice.pick(&[20_usize, 400, 7_000])))));
         }
         if dice.one_in(150) {
             let (field, count) = (self.field(dice, place), dice.pick(&[999_usize, 1_001, 4_000]));
@@ -322,7 +345,9 @@ impl Maker {
                 ),
                 2..=4 if depth < 3 || dice.odd(2) && depth < 7 => {
                     let (embed, of) = dice.pick(self.targets[place].embeds);
-                    let spread = if dice.odd(12) { "..." } else { "" };
+                    let spread = if dice.one_in(5) { "..." } else { "" };
+                    // What is spread has no name of its own.
+                    let alias = if spread.is_empty() || dice.odd(6) { &alias } else { "" };
                     let inside = if dice.odd(8) {
                         (dice.pick(&["", "*", "count", "nope"])).to_owned()
                     } else {
@@ -387,6 +412,21 @@ impl Maker {
             names.push(name);
         }
         names.join(",")
+    }
+
+    /// A record with the key that its URL names, or nearly.
+    fn whole(&self, dice: &mut Choices, place: usize, key: usize) -> Vec<u8> {
+        let key = if dice.odd(6) { key + 1 } else { key };
+        let names: &[&str] = if place == 2 { &["one", "many"] } else { &["id"] };
+        let mut members: Vec<String> =
+            names.iter().map(|name| format!("\"{name}\":\"{}\"", world::key(key))).collect();
+        for _ in 0..dice.below(4) {
+            let field = self.field(dice, place);
+            if !names.contains(&field.name) && !members.iter().any(|one| one.contains(field.name)) {
+                members.push(format!("\"{}\":{}", field.name, value(dice, field.name, field.kind)));
+            }
+        }
+        format!("{{{}}}", members.join(",")).into_bytes()
     }
 
     fn body(&self, dice: &mut Choices, place: usize) -> Vec<u8> {
@@ -581,7 +621,10 @@ fn headers(dice: &mut Choices, body: bool) -> Vec<(String, Vec<u8>)> {
             "resolution=ignore-duplicates",
             "missing=default",
             "handling=lenient",
-            "max-affected=1",
+            "handling=strict, max-affected=1",
+            "handling=strict, max-affected=20",
+            "count=planned",
+            "count=estimated",
         ];
         let value = if dice.odd(3) { dice.pick(PREFER) } else { dice.pick(fitting) };
         add("prefer", value.as_bytes());
@@ -592,8 +635,15 @@ fn headers(dice: &mut Choices, body: bool) -> Vec<(String, Vec<u8>)> {
     }
     if dice.odd(5) {
         add("accept", dice.pick(ACCEPT).as_bytes());
-    } else if dice.one_in(12) {
-        add("accept", b"application/vnd.pgrst.object+json");
+    } else if dice.one_in(6) {
+        let fitting = &[
+            "application/vnd.pgrst.object+json",
+            "text/csv",
+            "application/vnd.pgrst.array+json;nulls=stripped",
+            "application/vnd.pgrst.object+json;nulls=stripped",
+            "application/openapi+json, application/json",
+        ];
+        add("accept", dice.pick(fitting).as_bytes());
     }
     if dice.odd(6) {
         add("content-type", dice.pick(CONTENT_TYPES).as_bytes());
