@@ -36,6 +36,7 @@ const REAL: &[(usize, &str)] = &[
         0,
         "f_text=fts(english).cat%20%26%20dog&f_text=plfts.cat&f_text=phfts(simple).a%20b&f_text=wfts.-a%20or%20b",
     ),
+    (0, "search=wfts.soup%20-onions&or=(search.fts(english).a,not.search.plfts.b)"),
     (0, "f_json=cs.{\"a\":1}&f_json=cd.{}&f_json->a=eq.1&f_json->>a=eq.1&order=f_json->a->>b.desc"),
     (
         0,

@@ -371,7 +371,7 @@ async fn no_query_string_breaks_the_parser_or_becomes_sql_and_postgres_can_prepa
     let client = stage.connect().await;
     let (mut prepared, mut refused, mut broken) = (0_u64, BTreeMap::<String, u64>::new(), BTreeSet::new());
     for sql in tallies.iter().flat_map(|tally| &tally.sample) {
-        let types: Vec<Type> = sql.params().iter().map(|param| type_of(param)).collect();
+        let types: Vec<Type> = sql.params().iter().map(type_of).collect();
         match client.prepare_typed(sql.text(), &types).await {
             Ok(_) => prepared += 1,
             Err(error) => {

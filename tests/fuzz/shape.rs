@@ -24,6 +24,7 @@ impl Vocabulary {
         let mut names = HashSet::new();
         for (_, collection) in catalog.collections.iter() {
             names.insert(collection.name.to_string());
+            names.extend(collection.search.iter().map(|_| "search".to_owned()));
             names.extend(collection.fields.iter().map(|field| field.name.to_string()));
         }
         Vocabulary { words, names }
@@ -57,8 +58,7 @@ impl Vocabulary {
                     .unwrap_or(word)
                     .chars()
                     .all(|letter| letter.is_ascii_digit());
-                let short = word.len() <= 6;
-                if !(number && short) && !self.words.contains(word) {
+                if !(self.words.contains(word) || number && word.len() <= 6) {
                     return Some(word.to_owned());
                 }
                 rest = &rest[end..];

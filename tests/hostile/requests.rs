@@ -263,6 +263,10 @@ impl Maker {
 
     /// A field with its path, and what is asked of it.
     fn filter(&self, dice: &mut Choices, place: usize) -> (String, String) {
+        if place == 0 && dice.one_in(20) {
+            let operator = dice.pick(&["fts", "plfts", "phfts", "wfts", "not.wfts", "fts(english)", "eq"]);
+            return ("search".to_owned(), format!("{operator}.{}", dice.pick(BAD)));
+        }
         let (name, kind) = self.named(dice, place);
         (name, test(dice, kind, false))
     }

@@ -117,6 +117,9 @@ pub fn project() -> String {
         if target.name == "pairs" {
             text += "    primary_key: [one, many]\n    timestamps: false\n";
         }
+        if target.name == "scalars" {
+            text += "    search: { fields: [f_text, word], language: english }\n";
+        }
         text += "    fields:\n";
         for field in &target.fields {
             let own = match field.name {

@@ -3,9 +3,11 @@
 mod answers;
 mod bounds;
 mod embeds;
+mod explain;
 mod forms;
 mod openapi;
 mod put;
+mod search;
 mod security;
 mod together;
 mod writes;

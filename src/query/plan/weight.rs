@@ -49,6 +49,7 @@ impl NodePlan {
                 sum(terms.iter().map(|term| self.tests(term)))
             }
             Predicate::Test { column, .. } => column.weight(),
+            Predicate::Search { .. } => 1,
             Predicate::Related { embed, .. } => self.embeds[*embed].node.rows(),
         }
     }
