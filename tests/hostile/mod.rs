@@ -99,7 +99,10 @@ impl Stage {
 }
 
 /// The tables as they were at first, whatever was done to them.
-struct Sweeper(Client);
+struct Sweeper {
+    owner: Client,
+    script: String,
+}
 
 impl Sweeper {
     async fn of(stage: &Stage) -> Sweeper {
@@ -113,21 +116,19 @@ impl Sweeper {
             )
             .await
             .unwrap();
-        Sweeper(owner)
+        let mut script = "begin; truncate public.arrays, public.scalars, public.pairs;".to_owned();
+        for table in ["arrays", "scalars", "pairs"] {
+            // Without what Postgres makes of the others by itself.
+            let sql = "select string_agg(quote_ident(column_name), ', ') from information_schema.columns \
+                 where table_schema = 'public' and table_name = $1 and is_generated = 'NEVER'";
+            let columns: String = owner.query_one(sql, &[&table]).await.unwrap().get(0);
+            script += &format!("insert into public.{table} ({columns}) select {columns} from spare.{table};");
+        }
+        Sweeper { owner, script: script + "commit" }
     }
 
     async fn sweep(&self) {
-        self.0
-            .batch_execute(
-                "begin;
-                 truncate public.arrays, public.scalars, public.pairs;
-                 insert into public.arrays table spare.arrays;
-                 insert into public.scalars table spare.scalars;
-                 insert into public.pairs table spare.pairs;
-                 commit",
-            )
-            .await
-            .unwrap();
+        self.owner.batch_execute(&self.script).await.unwrap();
     }
 }
 
