@@ -22,7 +22,7 @@ use super::sharing::{Sharing, Turn};
 use super::statements::Statements;
 use super::target::Carrier;
 use super::{DbError, Row, Target};
-use crate::sql::{Shared, Sql};
+use crate::sql::{Param, Shared, Sql};
 
 /// The pauses between attempts to connect: the first, and what they grow to.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
@@ -90,6 +90,10 @@ impl Lanes {
     /// [`Lanes::read`], together with others of the same shape if there are some. `shared` is the statement for
     /// many of them: it has this one's values in the same order, and a row of it begins with the request's number.
     pub async fn read_together(&self, sql: Sql, shared: impl FnOnce() -> Sql) -> Result<Vec<Row>, DbError> {
+        // An operand that is no value of its kind is refused by Postgres, and with it whatever came along.
+        if !sql.params().iter().all(Param::is_sound) {
+            return self.reads.run(&sql).await;
+        }
         let sql = Arc::new(sql);
         match self.reads.turn(&sql, || Shared::of(&shared())).await {
             Turn::Answered(answer) => answer,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use tokio::sync::oneshot;
 
-use super::lanes::Group;
+use super::lanes::{Group, Purpose};
 use super::{DbError, Row};
 use crate::sql::{Shared, Sql};
 
@@ -22,8 +22,13 @@ const SHAPES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 const TOGETHER: usize = 128;
 /// Statements of one shape that are under way at once.
 const UNDER_WAY: usize = 1;
+/// The most bytes, of text and values, of a request that others may be sent with: they would wait for it to be sent,
+/// and many large ones would be more than one statement can hold.
+const LARGEST: usize = 16 << 10;
 /// How long a shape whose shared statement was refused is not shared.
 const ALONE_FOR: Duration = Duration::from_secs(10);
+/// How long a statement is waited for before another one of its shape leaves beside it: it may wait for a lock.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a request gets its answer.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ pub(super) struct Sharing {
 
 #[derive(Debug)]
 struct Shape {
+    /// The types of a request's values: they are not in its text.
+    oids: Box<[u32]>,
     /// `None` cannot be shared.
     shared: Option<Shared>,
     state: Mutex<State>,
@@ -50,6 +57,8 @@ struct Shape {
 #[derive(Debug, Default)]
 struct State {
     under_way: usize,
+    /// When the last of them left.
+    left: Option<Instant>,
     waiting: Vec<Waiting>,
     alone_until: Option<Instant>,
 }
@@ -158,8 +167,28 @@ impl Shape {
     fn take(&self) -> Vec<Waiting> {
         let mut state = self.state();
         state.waiting.retain(|waiting| !waiting.turn.is_closed());
+        state.left = Some(Instant::now());
         let count = state.waiting.len().min(TOGETHER);
         state.waiting.drain(..count).collect()
+    }
+
+    /// Lets a request that waits leave by itself if what it waits for has been under way for too long. `Err` says until
+    /// when it is to wait on; `Ok(false)` that it has left with others already.
+    fn give_up(&self, values: &Arc<Sql>) -> Result<bool, Instant> {
+        let mut state = self.state();
+        let Some(at) = state.waiting.iter().position(|waiting| Arc::ptr_eq(&waiting.values, values)) else {
+            return Ok(false);
+        };
+        let now = Instant::now();
+        match state.left.map(|left| left + PATIENCE) {
+            Some(until) if until > now => Err(until),
+            Some(_) | None => {
+                state.waiting.remove(at);
+                state.under_way += 1;
+                state.left = Some(now);
+                Ok(true)
+            }
+        }
     }
 }
 
@@ -168,14 +197,15 @@ impl Sharing {
         Sharing { shapes: Mutex::new(LruCache::new(SHAPES)) }
     }
 
-    /// The shape of this name, made now if it is new.
-    fn shape(&self, name: &str, shared: impl FnOnce() -> Option<Shared>) -> Arc<Shape> {
+    /// The shape of these values' text, made now if it is new. One text with other types takes the place.
+    fn shape(&self, values: &Sql, shared: impl FnOnce() -> Option<Shared>) -> Arc<Shape> {
         let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shape) = shapes.get(name) {
+        let oids = || values.params().iter().map(|param| param.oid);
+        if let Some(shape) = shapes.get(values.text()).filter(|shape| oids().eq(shape.oids.iter().copied())) {
             return Arc::clone(shape);
         }
-        let shape = Arc::new(Shape { shared: shared(), state: Mutex::default() });
-        shapes.put(name.into(), Arc::clone(&shape));
+        let shape = Arc::new(Shape { oids: oids().collect(), shared: shared(), state: Mutex::default() });
+        shapes.put(values.text().into(), Arc::clone(&shape));
         shape
     }
 }
@@ -187,32 +217,52 @@ impl Group {
         values: &Arc<Sql>,
         shared: impl FnOnce() -> Option<Shared>,
     ) -> Turn {
-        let shape = self.sharing.shape(values.text(), shared);
+        if values.size() > LARGEST {
+            return Turn::Alone(None);
+        }
+        let shape = self.sharing.shape(values, shared);
         if !shape.shared.as_ref().is_some_and(|shared| shared.takes(values.params())) {
             return Turn::Alone(None);
         }
-        let answer = {
+        let (mut answer, mut until) = {
             let mut state = shape.state();
+            let now = Instant::now();
             if let Some(until) = state.alone_until {
-                if Instant::now() < until {
+                if now < until {
                     return Turn::Alone(None);
                 }
                 state.alone_until = None;
             }
             if state.under_way < UNDER_WAY {
                 state.under_way += 1;
-                None
-            } else {
-                let (turn, answer) = oneshot::channel();
-                state.waiting.push(Waiting { values: Arc::clone(values), turn });
-                Some(answer)
+                state.left = Some(now);
+                drop(state);
+                return Turn::Alone(Some(self.lead(shape)));
+            }
+            let (turn, answer) = oneshot::channel();
+            state.waiting.push(Waiting { values: Arc::clone(values), turn });
+            (answer, state.left.unwrap_or(now) + PATIENCE)
+        };
+        let answer = loop {
+            if let Ok(answer) = tokio::time::timeout_at(until.into(), &mut answer).await {
+                break answer;
+            }
+            match shape.give_up(values) {
+                Ok(true) => return Turn::Alone(Some(self.lead(shape))),
+                Ok(false) => break answer.await,
+                Err(later) => until = later,
             }
         };
-        match answer {
-            None => Turn::Alone(Some(Lead { group: Arc::clone(self), shape, idle: false })),
-            Some(answer) => answer
-                .await
-                .unwrap_or_else(|_| Turn::Answered(Err(DbError::unreachable("the server is stopping")))),
-        }
+        // Whoever was to answer is gone with the runtime, and what was written is not known.
+        let stopping = || {
+            let mut error = DbError::unreachable("the server is stopping");
+            error.outcome_unknown = self.purpose == Purpose::Writing;
+            error
+        };
+        answer.unwrap_or_else(|_| Turn::Answered(Err(stopping())))
+    }
+
+    fn lead(self: &Arc<Group>, shape: Arc<Shape>) -> Lead {
+        Lead { group: Arc::clone(self), shape, idle: false }
     }
 }
