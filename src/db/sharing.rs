@@ -75,6 +75,8 @@ struct Waiting {
 pub struct Lead {
     group: Arc<Group>,
     shape: Arc<Shape>,
+    /// When its statement left.
+    left: Instant,
     /// Its task has not begun.
     idle: bool,
 }
@@ -86,9 +88,9 @@ impl Drop for Lead {
             // The runtime ends, and those who wait with it.
             self.shape.state().waiting.clear();
         }
-        if let (false, Some(runtime)) = (self.shape.ends_here(), runtime) {
-            let next = Lead { group: Arc::clone(&self.group), shape: Arc::clone(&self.shape), idle: true };
-            runtime.spawn(next.go_on());
+        if let (false, Some(runtime)) = (self.shape.ends_here(self.left), runtime) {
+            let (group, shape) = (Arc::clone(&self.group), Arc::clone(&self.shape));
+            runtime.spawn(Lead { group, shape, left: self.left, idle: true }.go_on());
         }
     }
 }
@@ -99,9 +101,10 @@ impl Lead {
         self.idle = false;
         // Requests that have arrived already, and that their tasks have not looked at yet, come along.
         tokio::task::yield_now().await;
-        let waiting = self.shape.take();
+        self.left = Instant::now();
+        let (waiting, alone) = self.shape.take(self.left);
         match &self.shape.shared {
-            Some(shared) if waiting.len() > 1 => {
+            Some(shared) if waiting.len() > 1 && !alone => {
                 let sql = shared.together(waiting.iter().map(|waiting| waiting.values.params()));
                 self.run(sql, waiting).await;
             }
@@ -151,44 +154,44 @@ impl Shape {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A statement has ended. True if nobody waits for the next one, which then leaves at once.
-    fn ends_here(&self) -> bool {
+    /// A statement that left then has ended. True if nobody waits for the next one, which then leaves at once, or if
+    /// another one has left meanwhile in its place.
+    fn ends_here(&self, left: Instant) -> bool {
         let mut state = self.state();
         // Those who went away have no use for an answer, and what they asked for was not sent.
         state.waiting.retain(|waiting| !waiting.turn.is_closed());
-        let done = state.waiting.is_empty();
+        let replaced = state.under_way > UNDER_WAY && left.elapsed() > PATIENCE;
+        let done = replaced || state.waiting.is_empty();
         if done {
             state.under_way = state.under_way.saturating_sub(1);
         }
         done
     }
 
-    /// Those who leave together now.
-    fn take(&self) -> Vec<Waiting> {
+    /// Those who leave now; true if each has to run alone.
+    fn take(&self, now: Instant) -> (Vec<Waiting>, bool) {
         let mut state = self.state();
         state.waiting.retain(|waiting| !waiting.turn.is_closed());
-        state.left = Some(Instant::now());
+        state.left = Some(now);
+        let alone = state.alone_until.is_some_and(|until| now < until);
         let count = state.waiting.len().min(TOGETHER);
-        state.waiting.drain(..count).collect()
+        (state.waiting.drain(..count).collect(), alone)
     }
 
     /// Lets a request that waits leave by itself if what it waits for has been under way for too long. `Err` says until
-    /// when it is to wait on; `Ok(false)` that it has left with others already.
-    fn give_up(&self, values: &Arc<Sql>) -> Result<bool, Instant> {
-        let mut state = self.state();
-        let Some(at) = state.waiting.iter().position(|waiting| Arc::ptr_eq(&waiting.values, values)) else {
-            return Ok(false);
-        };
-        let now = Instant::now();
-        match state.left.map(|left| left + PATIENCE) {
-            Some(until) if until > now => Err(until),
-            Some(_) | None => {
-                state.waiting.remove(at);
-                state.under_way += 1;
-                state.left = Some(now);
-                Ok(true)
-            }
+    /// when it is to wait on; `Ok(None)` that it has left with others already.
+    fn give_up(&self, values: &Arc<Sql>) -> Result<Option<Instant>, Instant> {
+        let (mut state, now) = (self.state(), Instant::now());
+        if let Some(until) = state.left.map(|left| left + PATIENCE).filter(|until| *until > now) {
+            return Err(until);
         }
+        let found = state.waiting.iter().position(|waiting| Arc::ptr_eq(&waiting.values, values));
+        Ok(found.map(|at| {
+            state.waiting.remove(at);
+            state.under_way += 1;
+            state.left = Some(now);
+            now
+        }))
     }
 }
 
@@ -237,7 +240,7 @@ impl Group {
                 state.under_way += 1;
                 state.left = Some(now);
                 drop(state);
-                return Turn::Alone(Some(self.lead(shape)));
+                return Turn::Alone(Some(self.lead(shape, now)));
             }
             let (turn, answer) = oneshot::channel();
             state.waiting.push(Waiting { values: Arc::clone(values), turn });
@@ -248,8 +251,8 @@ impl Group {
                 break answer;
             }
             match shape.give_up(values) {
-                Ok(true) => return Turn::Alone(Some(self.lead(shape))),
-                Ok(false) => break answer.await,
+                Ok(Some(now)) => return Turn::Alone(Some(self.lead(shape, now))),
+                Ok(None) => break answer.await,
                 Err(later) => until = later,
             }
         };
@@ -262,7 +265,7 @@ impl Group {
         answer.unwrap_or_else(|_| Turn::Answered(Err(stopping())))
     }
 
-    fn lead(self: &Arc<Group>, shape: Arc<Shape>) -> Lead {
-        Lead { group: Arc::clone(self), shape, idle: false }
+    fn lead(self: &Arc<Group>, shape: Arc<Shape>, left: Instant) -> Lead {
+        Lead { group: Arc::clone(self), shape, left, idle: false }
     }
 }

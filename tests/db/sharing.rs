@@ -365,3 +365,38 @@ async fn writers_that_go_away_leave_nothing_undone_for_the_others_and_nothing_tw
     assert!(found.values().all(|count| *count == 1));
     assert!(told.iter().all(|id| found.contains_key(id)));
 }
+
+#[tokio::test]
+async fn many_who_come_and_go_over_locks_and_refusals_all_get_an_answer_of_their_own() {
+    let (database, lanes) = stage().await;
+    let owner = database.connect_owner().await;
+    let (held, admin) = (database.connect_owner().await, database.connect_admin().await);
+    let mut next = 1000;
+    for round in 0..4_i64 {
+        // One id of each round is taken by somebody who has not decided yet, one is taken for good.
+        held.batch_execute(&format!("begin; insert into public.t values ({}, 0)", next + 30)).await.unwrap();
+        let ids: Vec<i64> =
+            (next..next + 400).map(|id| if id % 100 == 77 && round > 1 { 7 } else { id }).collect();
+        next += 400;
+        let writing = tokio::spawn({
+            let (lanes, ids) = (Arc::clone(&lanes), ids.clone());
+            async move { join_all(ids.iter().map(|id| write(&lanes, *id, Some(1)))).await }
+        });
+        let waits = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock' and query like '%insert into public.t%'";
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while admin.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            assert!(Instant::now() < deadline, "nobody waits");
+            tokio::task::yield_now().await;
+        }
+        held.batch_execute(if round % 2 == 0 { "rollback" } else { "commit" }).await.unwrap();
+        let deadline = Duration::from_secs(20);
+        let answers = tokio::time::timeout(deadline, writing).await.unwrap().unwrap();
+        for ((_, outcome), id) in answers.iter().zip(&ids) {
+            let taken = *id == 7 || (round % 2 == 1 && *id == next - 400 + 30);
+            assert_eq!(outcome.as_ref().err().and_then(DbError::sqlstate), taken.then_some("23505"), "{id}");
+        }
+    }
+    let count = owner.query_one("select count(*) from public.t where id >= 1000", &[]).await.unwrap();
+    assert_eq!(count.get::<_, i64>(0), 1600 - 8);
+}
