@@ -9,7 +9,7 @@ mod shared;
 
 use std::fmt::Write as _;
 
-use crate::model::{Kind, Name, Scalar, Value};
+use crate::model::{Kind, Language, Name, Scalar, Value};
 
 pub use shared::{Shared, array_literal};
 
@@ -145,10 +145,16 @@ impl Sql {
         self
     }
 
-    /// A bare string constant, for the few places of DDL that take nothing else (`comment on … is`).
+    /// A bare string constant, where nothing else will do (`comment on … is`).
     pub fn constant(&mut self, text: &str) -> &mut Sql {
         quote_into(&mut self.text, &text.replace('\0', ""), '\'');
         self
+    }
+
+    /// A language's text search configuration, as a constant: functions of it are then worked out when a statement
+    /// is planned, and count as immutable in DDL.
+    pub fn language(&mut self, language: Language) -> &mut Sql {
+        self.constant(&format!("pg_catalog.{}", language.as_str())).raw("::regconfig")
     }
 
     /// A part that was written by [`Sql::ddl`] and so carries its values in its text.
@@ -159,6 +165,11 @@ impl Sql {
         );
         self.text.push_str(&part.text);
         self
+    }
+
+    /// The same statement behind words of ours, as in `explain …`.
+    pub fn behind(&self, words: &[&'static str]) -> Sql {
+        Sql { text: words.concat() + self.text.as_str(), params: self.params.clone(), ..*self }
     }
 
     /// The text so far: a statement's shape.
@@ -205,6 +216,9 @@ mod tests {
         sql.raw("select ").column(t, &odd).raw(" = ").bind_text("it's");
         assert_eq!(sql.text(), "select t0.\"we\"\"ird\" = $1");
         assert_eq!(sql.params(), [Param { oid: 25, value: Some("it's".to_owned()) }]);
+        let explained = sql.behind(&["explain ", "(verbose) "]);
+        assert_eq!(explained.text(), "explain (verbose) select t0.\"we\"\"ird\" = $1");
+        assert_eq!(explained.params(), sql.params());
     }
 
     #[test]

@@ -49,6 +49,7 @@ fn collection(text: &str, fields: Vec<Field>) -> Collection {
         unique: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
+        search: None,
         realtime: true,
         timestamps: false,
         renamed_from: None,
@@ -155,6 +156,28 @@ impl Place {
         condition.to_sql(&mut sql, &binding);
         sql.text().to_owned()
     }
+}
+
+#[test]
+fn a_condition_in_words_means_the_same_and_names_what_it_uses() {
+    let posts = Place::on("posts");
+    for (text, words) in [
+        ("true", "true"),
+        ("mine", "mine"),
+        ("!mine && (live||pinned)", "!mine && (live || pinned)"),
+        ("pinned && mine || title == 'a && b'", "(pinned && mine) || title == 'a && b'"),
+        ("!(views == 1) && !(mine || live) && !!pinned", "!(views == 1) && !(mine || live) && !(!pinned)"),
+        ("comments.exists(c, c.body == 'a' || mine)", "comments.exists(c, c.body == 'a' || mine)"),
+        ("status in ['draft','review']", "status in ['draft','review']"),
+        ("author.handle.startsWith('a')", "author.handle.startsWith('a')"),
+    ] {
+        let condition = posts.check(text).unwrap();
+        assert_eq!(condition.to_string(), words);
+        assert_eq!(posts.check(words).unwrap(), condition, "{text}");
+    }
+    let named = posts.check("comments.exists(c, mine) && !live").unwrap().named();
+    let named: Vec<String> = named.iter().map(|(name, text)| format!("{name}: {text}")).collect();
+    assert_eq!(named, ["live: status == 'published'", "mine: author == auth.id"]);
 }
 
 #[test]

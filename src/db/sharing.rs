@@ -27,8 +27,6 @@ const UNDER_WAY: usize = 1;
 const LARGEST: usize = 16 << 10;
 /// How long a shape whose shared statement was refused is not shared.
 const ALONE_FOR: Duration = Duration::from_secs(10);
-/// How long a statement is waited for before another one of its shape leaves beside it: it may wait for a lock.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a request gets its answer.
 #[derive(Debug)]
@@ -57,8 +55,6 @@ struct Shape {
 #[derive(Debug, Default)]
 struct State {
     under_way: usize,
-    /// When the last of them left.
-    left: Option<Instant>,
     waiting: Vec<Waiting>,
     alone_until: Option<Instant>,
 }
@@ -75,8 +71,6 @@ struct Waiting {
 pub struct Lead {
     group: Arc<Group>,
     shape: Arc<Shape>,
-    /// When its statement left.
-    left: Instant,
     /// Its task has not begun.
     idle: bool,
 }
@@ -88,9 +82,9 @@ impl Drop for Lead {
             // The runtime ends, and those who wait with it.
             self.shape.state().waiting.clear();
         }
-        if let (false, Some(runtime)) = (self.shape.ends_here(self.left), runtime) {
-            let (group, shape) = (Arc::clone(&self.group), Arc::clone(&self.shape));
-            runtime.spawn(Lead { group, shape, left: self.left, idle: true }.go_on());
+        if let (false, Some(runtime)) = (self.shape.ends_here(), runtime) {
+            let next = Lead { group: Arc::clone(&self.group), shape: Arc::clone(&self.shape), idle: true };
+            runtime.spawn(next.go_on());
         }
     }
 }
@@ -101,8 +95,7 @@ impl Lead {
         self.idle = false;
         // Requests that have arrived already, and that their tasks have not looked at yet, come along.
         tokio::task::yield_now().await;
-        self.left = Instant::now();
-        let (waiting, alone) = self.shape.take(self.left);
+        let (waiting, alone) = self.shape.take();
         match &self.shape.shared {
             Some(shared) if waiting.len() > 1 && !alone => {
                 let sql = shared.together(waiting.iter().map(|waiting| waiting.values.params()));
@@ -154,14 +147,12 @@ impl Shape {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A statement that left then has ended. True if nobody waits for the next one, which then leaves at once, or if
-    /// another one has left meanwhile in its place.
-    fn ends_here(&self, left: Instant) -> bool {
+    /// A statement has ended. True if nobody waits for the next one, which then leaves at once.
+    fn ends_here(&self) -> bool {
         let mut state = self.state();
         // Those who went away have no use for an answer, and what they asked for was not sent.
         state.waiting.retain(|waiting| !waiting.turn.is_closed());
-        let replaced = state.under_way > UNDER_WAY && left.elapsed() > PATIENCE;
-        let done = replaced || state.waiting.is_empty();
+        let done = state.waiting.is_empty();
         if done {
             state.under_way = state.under_way.saturating_sub(1);
         }
@@ -169,29 +160,12 @@ impl Shape {
     }
 
     /// Those who leave now; true if each has to run alone.
-    fn take(&self, now: Instant) -> (Vec<Waiting>, bool) {
+    fn take(&self) -> (Vec<Waiting>, bool) {
         let mut state = self.state();
         state.waiting.retain(|waiting| !waiting.turn.is_closed());
-        state.left = Some(now);
-        let alone = state.alone_until.is_some_and(|until| now < until);
+        let alone = state.alone_until.is_some_and(|until| Instant::now() < until);
         let count = state.waiting.len().min(TOGETHER);
         (state.waiting.drain(..count).collect(), alone)
-    }
-
-    /// Lets a request that waits leave by itself if what it waits for has been under way for too long. `Err` says until
-    /// when it is to wait on; `Ok(None)` that it has left with others already.
-    fn give_up(&self, values: &Arc<Sql>) -> Result<Option<Instant>, Instant> {
-        let (mut state, now) = (self.state(), Instant::now());
-        if let Some(until) = state.left.map(|left| left + PATIENCE).filter(|until| *until > now) {
-            return Err(until);
-        }
-        let found = state.waiting.iter().position(|waiting| Arc::ptr_eq(&waiting.values, values));
-        Ok(found.map(|at| {
-            state.waiting.remove(at);
-            state.under_way += 1;
-            state.left = Some(now);
-            now
-        }))
     }
 }
 
@@ -227,34 +201,25 @@ impl Group {
         if !shape.shared.as_ref().is_some_and(|shared| shared.takes(values.params())) {
             return Turn::Alone(None);
         }
-        let (mut answer, mut until) = {
+        let answer = {
             let mut state = shape.state();
-            let now = Instant::now();
             if let Some(until) = state.alone_until {
-                if now < until {
+                if Instant::now() < until {
                     return Turn::Alone(None);
                 }
                 state.alone_until = None;
             }
             if state.under_way < UNDER_WAY {
                 state.under_way += 1;
-                state.left = Some(now);
-                drop(state);
-                return Turn::Alone(Some(self.lead(shape, now)));
+                None
+            } else {
+                let (turn, answer) = oneshot::channel();
+                state.waiting.push(Waiting { values: Arc::clone(values), turn });
+                Some(answer)
             }
-            let (turn, answer) = oneshot::channel();
-            state.waiting.push(Waiting { values: Arc::clone(values), turn });
-            (answer, state.left.unwrap_or(now) + PATIENCE)
         };
-        let answer = loop {
-            if let Ok(answer) = tokio::time::timeout_at(until.into(), &mut answer).await {
-                break answer;
-            }
-            match shape.give_up(values) {
-                Ok(Some(now)) => return Turn::Alone(Some(self.lead(shape, now))),
-                Ok(None) => break answer.await,
-                Err(later) => until = later,
-            }
+        let Some(answer) = answer else {
+            return Turn::Alone(Some(Lead { group: Arc::clone(self), shape, idle: false }));
         };
         // Whoever was to answer is gone with the runtime, and what was written is not known.
         let stopping = || {
@@ -262,10 +227,6 @@ impl Group {
             error.outcome_unknown = self.purpose == Purpose::Writing;
             error
         };
-        answer.unwrap_or_else(|_| Turn::Answered(Err(stopping())))
-    }
-
-    fn lead(self: &Arc<Group>, shape: Arc<Shape>, left: Instant) -> Lead {
-        Lead { group: Arc::clone(self), shape, left, idle: false }
+        answer.await.unwrap_or_else(|_| Turn::Answered(Err(stopping())))
     }
 }

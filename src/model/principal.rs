@@ -1,5 +1,7 @@
 //! [`Principal`]: who is asking, as one value.
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use super::Kind;
@@ -57,6 +59,18 @@ impl Principal {
         Principal { role: AUTHENTICATED.to_owned(), roles: all, id: Some(id), ..Principal::anonymous() }
     }
 
+    /// With what a token says of the person besides id and roles.
+    pub fn with_claims(self, claims: serde_json::Map<String, serde_json::Value>) -> Principal {
+        let text = |name: &str| claims.get(name).and_then(|claim| claim.as_str()).map(str::to_owned);
+        Principal {
+            email: text("email").filter(|email| !email.is_empty()),
+            is_anonymous: claims.get("is_anonymous").and_then(|claim| claim.as_bool()).unwrap_or(false),
+            aal: text("aal"),
+            claims,
+            ..self
+        }
+    }
+
     /// Nobody is signed in: a refusal then asks for a token (401) instead of denying (403).
     pub fn is_anon(&self) -> bool {
         self.role == ANON
@@ -78,6 +92,21 @@ pub enum Attribute {
     Aal,
     /// `auth.claims.a.b`: the path inside the claims. A claim of another kind than its place asks for is null.
     Claim(Vec<String>),
+}
+
+/// As a project writes it: `auth.id`.
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Attribute::Id => f.write_str("auth.id"),
+            Attribute::Role => f.write_str("auth.role"),
+            Attribute::Roles => f.write_str("auth.roles"),
+            Attribute::Email => f.write_str("auth.email"),
+            Attribute::IsAnonymous => f.write_str("auth.is_anonymous"),
+            Attribute::Aal => f.write_str("auth.aal"),
+            Attribute::Claim(path) => write!(f, "auth.claims.{}", path.join(".")),
+        }
+    }
 }
 
 impl Attribute {

@@ -28,7 +28,10 @@ impl Context<'_> {
             && node.permit.when().is_none_or(|when| when.reach() == Reach::Row)
             && node.filter.iter().all(|predicate| match predicate {
                 Predicate::Test { column, test, .. } => !test.is_risky(column),
-                Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => false,
+                Predicate::And { .. }
+                | Predicate::Or { .. }
+                | Predicate::Search { .. }
+                | Predicate::Related { .. } => false,
             });
         // The page must come in the index's own order, else all matching rows are read and sorted.
         let by_index = || {
@@ -61,8 +64,10 @@ pub(super) fn is_equal(node: &NodePlan, field: FieldId) -> bool {
             test: Test::Compare { operator: Comparison::Eq, operand: Operand::One { .. } },
             negated: false,
         } => column.field == field && column.steps.is_empty(),
-        Predicate::Test { .. } | Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => {
-            false
-        }
+        Predicate::Test { .. }
+        | Predicate::And { .. }
+        | Predicate::Or { .. }
+        | Predicate::Search { .. }
+        | Predicate::Related { .. } => false,
     })
 }

@@ -12,6 +12,7 @@ mod put;
 mod read;
 mod relate;
 mod select;
+mod touched;
 mod turns;
 mod write;
 mod write_sql;
@@ -23,10 +24,11 @@ use crate::policy::{Decision, Permit};
 use crate::query::request::Step;
 
 pub use select::{Cost, Statement};
+pub use touched::Touched;
 pub use write::{Conflict, DeletePlan, InsertOptions, InsertPlan, UpdatePlan, WritePlan};
 pub use write_sql::WriteStatement;
 
-pub(crate) use operand::{Operand, Predicate, Test};
+pub(crate) use operand::{FullTextQuery, Operand, Predicate, Test};
 
 /// What a plan is made with: one version of the project and who asks.
 #[derive(Clone, Copy)]
