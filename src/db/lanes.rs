@@ -23,7 +23,7 @@ use super::sharing::{Sharing, Turn};
 use super::statements::Statements;
 use super::target::{Carrier, Limit};
 use super::{DbError, Row, Target};
-use crate::sql::{Shared, Sql};
+use crate::sql::{Param, Shared, Sql};
 
 /// The pauses between attempts to connect: the first, and what they grow to.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
@@ -95,6 +95,10 @@ impl Lanes {
     /// Offers a read to be answered together with others of the same shape. `shared` is the statement for many of
     /// them: it has this one's values in the same order, and a row of it begins with the request's number.
     pub async fn read_together(&self, sql: &Arc<Sql>, shared: impl FnOnce() -> Sql) -> Turn {
+        // An operand that is no value of its kind is refused by Postgres, and with it whatever came along.
+        if !sql.params().iter().all(Param::is_sound) {
+            return Turn::Alone(None);
+        }
         self.reads.turn(sql, || Shared::of(&shared())).await
     }
 
