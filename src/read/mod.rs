@@ -60,10 +60,10 @@ impl Database<'_> {
             Cost::OneRow | Cost::ShortPage => {
                 let outcome = self.lanes.read(sql).await;
                 drop(lead);
-                if outcome.as_ref().is_err_and(DbError::waits_for_a_lock) {
-                    return self.pool.read(sql).await;
+                match outcome {
+                    Err(error) if error.waits_for_a_lock() => self.pool.read(sql).await,
+                    outcome => outcome,
                 }
-                outcome
             }
             Cost::Steady => self.pool.read_again(sql).await,
             Cost::Unknown => self.pool.read(sql).await,

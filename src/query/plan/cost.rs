@@ -60,7 +60,10 @@ impl Context<'_> {
 fn is_plain(predicate: &Predicate) -> bool {
     match predicate {
         Predicate::Test { column, test, .. } => !test.is_risky(column),
-        Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => false,
+        Predicate::And { .. }
+        | Predicate::Or { .. }
+        | Predicate::Search { .. }
+        | Predicate::Related { .. } => false,
     }
 }
 
@@ -80,8 +83,10 @@ pub(super) fn is_equal(node: &NodePlan, field: FieldId) -> bool {
             test: Test::Compare { operator: Comparison::Eq, operand: Operand::One { .. } },
             negated: false,
         } => column.field == field && column.steps.is_empty(),
-        Predicate::Test { .. } | Predicate::And { .. } | Predicate::Or { .. } | Predicate::Related { .. } => {
-            false
-        }
+        Predicate::Test { .. }
+        | Predicate::And { .. }
+        | Predicate::Or { .. }
+        | Predicate::Search { .. }
+        | Predicate::Related { .. } => false,
     })
 }

@@ -257,6 +257,7 @@ impl Context<'_> {
             glue.put(sql);
             self.condition(sql, when, row);
         }
+        self.searches_sql(sql, node, &node.filter, glue);
         for predicate in &node.filter {
             glue.put(sql);
             self.predicate_sql(sql, node, row, predicate, true);
