@@ -274,8 +274,19 @@ impl<'a> View<'a> {
     }
 }
 
+/// A body of records in each media type that it is taken in; `schema` is that of JSON.
 fn body(schema: Json) -> Json {
-    json!({ "required": true, "content": { "application/json": { "schema": schema } } })
+    let table = "A line of names, then a line for each record. A value is written as it is answered in this media type, \
+                 and null as NULL without quotes.";
+    let form = "One record. A value is written as it is answered in text/csv.";
+    let values = json!({ "type": "string" });
+    json!({ "required": true, "content": {
+        "application/json": { "schema": schema },
+        "text/csv": { "schema": { "type": "string", "description": table } },
+        "application/x-www-form-urlencoded": {
+            "schema": { "type": "object", "description": form, "additionalProperties": values },
+        },
+    } })
 }
 
 /// What requests can embed, by the name that means it. The plan of a read is asked, so that whatever hides a

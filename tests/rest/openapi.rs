@@ -433,6 +433,14 @@ async fn every_media_type_preference_and_parameter_that_is_described_is_served()
                 }
                 let body = operation.get("requestBody").is_some();
                 assert_eq!(named("columns").is_some(), body, "{collection} {method}");
+                for kind in keys(&operation["requestBody"]["content"]) {
+                    // No record in any of them, so it is refused for what it says and not for how.
+                    let verb = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                    let headers = [("content-type", &*kind)];
+                    let answer = caller.send_text(verb, collection, &headers, Some("\"".to_owned())).await;
+                    assert_eq!(answer.status, 400, "{collection} {method} {kind}: {}", answer.body);
+                    media_types += 1;
+                }
                 assert_eq!(named("on_conflict").is_some(), method == "post");
                 assert_eq!(named("Range").is_some(), method == "get");
                 assert_eq!(named("order").is_some(), method != "put");
