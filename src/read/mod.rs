@@ -5,11 +5,14 @@
 pub mod encode;
 mod rows;
 
-use crate::db::{DbError, Lanes, Pool, Row};
+use std::sync::Arc;
+
+use crate::db::{DbError, Lanes, Lead, Pool, Row, Turn};
 use crate::error::Error;
 use crate::policy::Permit;
 use crate::query::plan::{Context, Cost, ReadPlan, Statement};
 use crate::query::preferences::Count;
+use crate::sql::Sql;
 
 pub use rows::Layout;
 
@@ -36,9 +39,34 @@ impl Database<'_> {
     /// # Errors
     /// Whatever Postgres or the way to it says.
     pub async fn read(&self, statement: &Statement) -> Result<Vec<Row>, DbError> {
-        match statement.cost {
-            Cost::OneRow | Cost::ShortPage => self.lanes.read(&statement.sql).await,
-            Cost::Unknown => self.pool.read(&statement.sql).await,
+        self.run(statement.cost, &statement.sql, None).await
+    }
+
+    /// Runs a plan's statement, together with others of its shape if there are some.
+    async fn read_plan(&self, context: Context<'_>, plan: &ReadPlan) -> Result<Vec<Row>, DbError> {
+        let Statement { sql, cost } = plan.statement(context);
+        if cost != Cost::OneRow {
+            return self.run(cost, &sql, None).await;
+        }
+        let sql = Arc::new(sql);
+        match self.lanes.read_together(&sql, || plan.together(context)).await {
+            Turn::Answered(answer) => answer,
+            Turn::Alone(lead) => self.run(cost, &sql, lead).await,
+        }
+    }
+
+    async fn run(&self, cost: Cost, sql: &Sql, lead: Option<Lead>) -> Result<Vec<Row>, DbError> {
+        match cost {
+            Cost::OneRow | Cost::ShortPage => {
+                let outcome = self.lanes.read(sql).await;
+                drop(lead);
+                match outcome {
+                    Err(error) if error.waits_for_a_lock() => self.pool.read(sql).await,
+                    outcome => outcome,
+                }
+            }
+            Cost::Steady => self.pool.read_again(sql).await,
+            Cost::Unknown => self.pool.read(sql).await,
         }
     }
 }
@@ -65,16 +93,11 @@ pub async fn page(
     count: Option<Count>,
 ) -> Result<Page, Error> {
     note_bypass(context, plan.node.permit());
-    let statement = plan.statement(context);
+    let read = database.read_plan(context, plan);
     let Some(count) = count else {
-        let rows = match statement.cost {
-            Cost::OneRow => database.lanes.read_together(statement.sql, || plan.together(context)).await,
-            Cost::ShortPage | Cost::Unknown => database.read(&statement).await,
-        };
-        return Ok(Page { rows: rows.map_err(DbError::into_error)?, total: None });
+        return Ok(Page { rows: read.await.map_err(DbError::into_error)?, total: None });
     };
-    let (rows, counted) =
-        futures_util::future::join(database.read(&statement), total(database, context, plan, count)).await;
+    let (rows, counted) = futures_util::future::join(read, total(database, context, plan, count)).await;
     let rows = rows.map_err(DbError::into_error)?;
     let counted = counted.map_err(DbError::into_error)?;
     // The two statements may see different moments, and estimates err; a total never contradicts the page beside it.

@@ -47,7 +47,7 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
         return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });
     }
     // What arrives while this one is under way leaves together when it is done.
-    let _lead = match plan.together(context, now()) {
+    let mut lead = match plan.together(context, now()) {
         None => None,
         Some(shared) => match database.lanes.write_together(shared).await {
             Turn::Alone(lead) => lead,
@@ -63,8 +63,15 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
     loop {
         let outcome = match plan.cost(context) {
             _ if statement.judged_later => judged(database, context, plan, way, &statement).await,
-            Cost::OneRow | Cost::ShortPage => database.lanes.write(&statement.sql).await,
-            Cost::Unknown => database.pool.query(&statement.sql).await,
+            Cost::OneRow | Cost::ShortPage => {
+                let outcome = database.lanes.write(&statement.sql).await;
+                drop(lead.take());
+                match outcome {
+                    Err(error) if error.waits_for_a_lock() => database.pool.query(&statement.sql).await,
+                    outcome => outcome,
+                }
+            }
+            Cost::Steady | Cost::Unknown => database.pool.query(&statement.sql).await,
         };
         match outcome {
             Ok(rows) => return Ok(written(plan, &statement, rows)),

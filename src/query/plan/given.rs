@@ -8,7 +8,7 @@
 use serde_json::value::RawValue;
 
 use crate::model::{Collection, FieldId, Kind, Scalar};
-use crate::query::body::{Members, payload};
+use crate::query::body::{Body, Members};
 use crate::sql::array_literal;
 
 /// The values of a write.
@@ -35,9 +35,9 @@ impl Given {
         values.collect::<Option<Vec<_>>>().map(Given::Bound)
     }
 
-    /// Any records, as JSON. `flags` as in [`payload`].
-    pub(super) fn json(records: &[Members], names: &[String], flags: &[(usize, String)]) -> Given {
-        Given::Json(payload(records, names, flags))
+    /// Any records, as JSON. `flags` as in [`Body::payload`].
+    pub(super) fn json(body: &Body, names: &[String], flags: &[(usize, String)]) -> Given {
+        Given::Json(body.payload(names, flags))
     }
 }
 

@@ -240,7 +240,7 @@ impl InsertPlan {
             [record] if conflict.is_none() => Given::one(declared, &columns, record, &names),
             _ => None,
         };
-        let given = bound.unwrap_or_else(|| Given::json(&body.records, &names, &flags));
+        let given = bound.unwrap_or_else(|| Given::json(body, &names, &flags));
         let answer = context.answer(&permit, answer)?;
         Ok(InsertPlan {
             columns,
@@ -293,7 +293,7 @@ impl UpdatePlan {
             .records
             .first()
             .and_then(|record| Given::one(context.collection(permit.collection()), &columns, record, &names));
-        let given = bound.unwrap_or_else(|| Given::json(&body.records, &names, &[]));
+        let given = bound.unwrap_or_else(|| Given::json(body, &names, &[]));
         Ok(UpdatePlan {
             rows,
             columns,
