@@ -228,7 +228,7 @@ impl std::fmt::Display for Lost {
 
 impl ResponseError for Lost {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        reply::status(&self.error)
     }
 
     fn error_response(&self) -> HttpResponse {
