@@ -5,11 +5,12 @@ use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::ask::{encode, relations};
+use super::ask::encode;
 use super::ledger::Ledger;
 use super::oracle::{Action, Door};
 use super::random::Random;
 use super::reads::AT_ONCE;
+use super::relations::{Junction, Relation, relations};
 use super::site::{Answer, Caller, Request, Site};
 use super::world::{Table, tables};
 
@@ -179,10 +180,10 @@ fn of_hidden_fields(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
             }
             // From the other side of each relation that exists.
             for relation in relations()
-                .into_iter()
+                .iter()
                 .filter(|relation| relation.target == name && relation.refusal(&caller.who) == 0)
             {
-                let spelled = relation.name;
+                let spelled = relation.spelled();
                 // A hint may name a field of either side: it must be hidden at both.
                 let source = tables.iter().find(|table| table.name == relation.from).unwrap();
                 let hints = !caller.who.knows(source).contains(field.name);
@@ -303,6 +304,29 @@ fn of_hidden_collections(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair
         if !matches!(caller.who.door(Action::Read, relation.from), Door::Open(_))
             || relation.refusal(&caller.who) != 400
         {
+            continue;
+        }
+        // What a junction joins is called by its target, which may be there in another way: hints tell them apart.
+        if let Some(Junction { table, .. }) = relation.junction {
+            let spelled = relation.target;
+            let mut hints = vec![relation.constraint()];
+            let by_table = |other: &&Relation| other.junction.is_some_and(|other| other.table == table);
+            let visible = || relations().iter().filter(|other| other.refusal(&caller.who) != 400);
+            let here = |other: &&Relation| other.from == relation.from && other.target == relation.target;
+            if !visible().filter(here).any(|other| by_table(&other)) {
+                hints.push(table.to_owned());
+            }
+            for hint in hints {
+                for select in [
+                    format!("{spelled}!F(*)"),
+                    format!("x:{spelled}!F!inner(*)"),
+                    format!("...{spelled}!F(*)"),
+                    format!("{spelled}!F(count)"),
+                ] {
+                    let path = format!("{}?{}", relation.from, query(&[("select", &select)]));
+                    pairs.push(Pair::new(caller, &hint, &Request::get(path)));
+                }
+            }
             continue;
         }
         for name in [relation.name.to_owned(), relation.constraint()] {

@@ -183,6 +183,39 @@ fn rules() -> Vec<Rule> {
         rule(Editor, Create, "badges", Only(&["label", "holder"])),
         rule(Admin, Create, "badges", Only(&["label", "holder", "serial"])),
         rule(Anon, Read, "awards", All),
+
+        when(rule(Anon, Read, "labels", Only(&["id", "name"])), |c| c.row["secret"] == false),
+        when(rule(User, Read, "labels", Only(&["id", "name", "weight"])), |c| at_least(&c.row["weight"], 2)),
+        rule(Editor, Read, "labels", Only(&["name", "secret"])),
+        rule(Admin, Read, "labels", All),
+        rule(Editor, Create, "labels", Except(&["secret"])),
+        check(when(rule(Editor, Update, "labels", Only(&["name", "weight"])), |c| c.row["secret"] == false), |c| at_least(&c.row["weight"], 1)),
+        rule(Admin, Delete, "labels", All),
+
+        when(rule(User, Read, "doc_labels", Only(&["nr", "doc", "label", "shown"])), |c| c.row["shown"] == true && inside(c, &team_of_doc(c))),
+        when(rule(User, Read, "doc_labels", All), |c| same(&c.row["by"], c.me)),
+        when(rule(Editor, Read, "doc_labels", Only(&["nr", "doc", "note"])), |c| c.row["shown"] == false),
+        rule(Admin, Read, "doc_labels", All),
+        check(set(rule(User, Create, "doc_labels", Except(&["by"])), "by", None), |c| inside(c, &team_of_doc(c))),
+        check(when(rule(User, Update, "doc_labels", Only(&["label", "nr", "note", "shown"])), |c| same(&c.row["by"], c.me)), |c| at_least(&c.row["nr"], 1)),
+        when(rule(User, Delete, "doc_labels", All), |c| same(&c.row["by"], c.me)),
+
+        rule(User, Read, "pins", Only(&["nr", "doc", "rank"])),
+        when(rule(Editor, Read, "pins", Only(&["nr", "label"])), |c| at_least(&c.row["rank"], 2)),
+        rule(Editor, Create, "pins", All),
+        when(rule(Editor, Update, "pins", All), |c| at_least(&c.row["rank"], 2)),
+
+        rule(User, Read, "follows", Only(&["nr", "follower"])),
+        when(rule(User, Read, "follows", All), |c| same(&c.row["follower"], c.me)),
+        check(rule(User, Create, "follows", All), |c| same(&c.row["follower"], c.me)),
+        when(rule(User, Delete, "follows", All), |c| same(&c.row["follower"], c.me)),
+
+        check(rule(User, Create, "wishes", All), |c| same(&c.row["person"], c.me)),
+        rule(Admin, Read, "wishes", All),
+
+        when(rule(User, Read, "cards", All), |c| same(&c.row["person"], c.me)),
+        rule(Editor, Read, "cards", Only(&["id", "number"])),
+        when(rule(User, Update, "cards", Only(&["number"])), |c| same(&c.row["person"], c.me)),
     ]
 }
 

@@ -6,10 +6,12 @@ use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::ask::{Ask, By, Embed, Filter, Item, Path, Relation, Sight, Test, encode, relations};
+use super::ask::{Ask, By, Embed, Filter, Item, Path, Sight, Test, Views, encode};
+use super::forms::{self, Column, sorted};
 use super::ledger::Ledger;
 use super::oracle::{Action, Door, Role};
 use super::random::Random;
+use super::relations::{Relation, relations};
 use super::site::{Answer, Caller, Request, Site};
 use super::world::{Field, Kind, Table, World, tables};
 
@@ -26,30 +28,28 @@ pub(super) struct Cell {
 pub(super) enum Expected {
     /// Status, `Content-Range` and body. Embedded arrays without an order are compared as sets: by this ask.
     Page { status: u16, range: String, body: Value, ask: Ask },
+    /// As a page, in CSV.
+    Table { status: u16, range: String, rows: Vec<Value>, columns: Vec<Column> },
     /// As a page, without a body.
     Head { status: u16, range: String },
     /// Status and code.
     Refused(u16, String),
+    /// The relationships that a name means, as the refusal tells them.
+    Ambiguous(Vec<String>),
 }
 
-fn sorted(ask: &Ask, body: Value) -> Value {
-    match body {
-        Value::Array(rows) => rows.into_iter().map(|row| sorted(ask, row)).collect(),
-        Value::Object(mut row) => {
-            for item in &ask.items {
-                let Item::Embed(embed) = item else { continue };
-                let Some(value) = row.remove(&embed.key()) else { continue };
-                let mut value = sorted(&embed.ask, value);
-                if let (Value::Array(rows), true) = (&mut value, embed.ask.order.is_empty()) {
-                    rows.sort_by_key(Value::to_string);
-                }
-                row.insert(embed.key(), value);
-            }
-            Value::Object(row)
-        }
-        other => other,
-    }
-}
+/// Names for what is hoisted, by how deep it stands.
+const HOISTED: [&[&str]; 4] = [
+    &["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7"],
+    &["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"],
+    &["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"],
+    &["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"],
+];
+
+const CSV: &str = "text/csv";
+const OBJECT: &str = "application/vnd.pgrst.object+json";
+const ARRAY_STRIPPED: &str = "application/vnd.pgrst.array+json;nulls=stripped";
+const OBJECT_STRIPPED: &str = "application/vnd.pgrst.object+json;nulls=stripped";
 
 impl Cell {
     pub(super) fn judge(&self, ledger: &Ledger, answer: &Answer) {
@@ -65,6 +65,27 @@ impl Cell {
                 (answer.status, range, sorted(ask, answer.json())),
                 (*status, expected.clone(), sorted(ask, body.clone())),
             ),
+            Expected::Table { status, range: expected, rows, columns } => {
+                let (lines, exact) = forms::csv(columns, rows);
+                let bytes = exact.is_some().then(|| answer.body.clone());
+                let found = forms::found(columns, &answer.body);
+                let media = "text/csv; charset=utf-8";
+                ledger.cell(
+                    what,
+                    (answer.status, range, answer.header("content-type"), found, bytes),
+                    (*status, expected.clone(), media, lines, exact),
+                );
+            }
+            Expected::Ambiguous(expected) => {
+                let details = answer.json()["details"].as_array().cloned().unwrap_or_default();
+                let told = details.iter().map(|one| one["relationship"].as_str().unwrap_or("").to_owned());
+                let told: BTreeSet<String> = told.collect();
+                ledger.cell(
+                    what,
+                    (answer.status, answer.code(), told),
+                    (300, "PGRST201".to_owned(), expected.iter().cloned().collect()),
+                );
+            }
             Expected::Head { status, range: expected } => ledger.cell(
                 what,
                 (answer.status, range, answer.body.as_str()),
@@ -93,22 +114,29 @@ pub(super) async fn walk(site: &Site, ledger: &Ledger, cells: Vec<Cell>) {
 struct Walk<'a> {
     caller: &'a Caller,
     table: &'a Table,
+    world: &'a World,
     sight: Sight<'a>,
     knows: BTreeSet<&'static str>,
+    /// How many reads were asked: they take turns with the forms of their answers.
+    asked: usize,
+    /// Which are asked at all.
+    lot: Random,
+    one_in: usize,
     cells: Vec<Cell>,
 }
 
 /// Every read of the matrix. The seed chooses the compound ones, `random` of them for each caller and collection,
-/// and `one_in` which of the pages are asked for; refusals always are.
+/// and `one_in` which of the pages are asked for; of the refusals, four times as many are.
 pub(super) fn cells(callers: &[Caller], world: &World, seed: u64, random: usize, one_in: usize) -> Vec<Cell> {
     let tables = tables();
     let mut cells = Vec::new();
     let mut choices = Random::new(seed);
     for caller in callers {
+        let views = Views::of(&caller.who, world);
         for table in tables {
-            let sight = Sight { who: &caller.who, world, tables };
-            let knows = caller.who.knows(table);
-            let mut walk = Walk { caller, table, sight, knows, cells: Vec::new() };
+            let sight = Sight { who: &caller.who, views: &views };
+            let lot = Random::new(seed ^ cells.len() as u64);
+            let mut walk = Walk { lot, one_in, ..Walk::new(caller, table, world, sight) };
             match caller.who.door(Action::Read, table.name) {
                 Door::Missing => walk.closed(404, "PGRST205"),
                 Door::Shut => walk.closed(caller.who.refusal(), "42501"),
@@ -123,17 +151,29 @@ pub(super) fn cells(callers: &[Caller], world: &World, seed: u64, random: usize,
             expected: Expected::Refused(404, "PGRST205".to_owned()),
         }));
     }
-    cells.retain(|cell| matches!(cell.expected, Expected::Refused(..)) || choices.one_in(one_in));
     cells
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(caller: &'a Caller, table: &'a Table, world: &'a World, sight: Sight<'a>) -> Walk<'a> {
+        let knows = caller.who.knows(table);
+        let (lot, cells) = (Random::new(0), Vec::new());
+        Walk { caller, table, world, sight, knows, asked: 0, lot, one_in: 1, cells }
+    }
+
     fn push(&mut self, request: Request, expected: Expected) {
         self.cells.push(Cell { caller: self.caller.clone(), request, expected });
     }
 
+    /// It is asked for. The oracle takes longer than the dice.
+    fn drawn(&mut self) -> bool {
+        self.lot.one_in(self.one_in)
+    }
+
     fn refused(&mut self, request: Request, status: u16, code: &str) {
-        self.push(request, Expected::Refused(status, code.to_owned()));
+        if self.lot.one_in(self.one_in.div_ceil(4)) {
+            self.push(request, Expected::Refused(status, code.to_owned()));
+        }
     }
 
     fn closed(&mut self, status: u16, code: &str) {
@@ -150,20 +190,45 @@ impl Walk<'_> {
 
     /// A read that the oracle answers.
     fn ask(&mut self, ask: Ask) {
+        if !self.drawn() {
+            return;
+        }
         let (rows, _) = self.sight.answer(self.table.name, &ask);
         let range = range(ask.offset.unwrap_or(0), rows.len(), None);
-        let expected = Expected::Page { status: 200, range, body: Value::Array(rows), ask: ask.clone() };
-        self.push(Request::get(ask.path(self.table.name)), expected);
+        let request = Request::get(ask.path(self.table.name));
+        self.asked += 1;
+        match self.asked % 4 {
+            1 => {
+                let body = forms::stripped(Value::Array(rows.clone()));
+                let expected = Expected::Page { status: 200, range: range.clone(), body, ask: ask.clone() };
+                self.push(request.clone().header("accept", ARRAY_STRIPPED), expected);
+            }
+            3 => {
+                if let Some(columns) = forms::columns(&self.sight, self.table, &ask) {
+                    let rows = rows.clone();
+                    let expected = Expected::Table { status: 200, range: range.clone(), rows, columns };
+                    self.push(request.clone().header("accept", CSV), expected);
+                }
+            }
+            _ => {}
+        }
+        let expected = Expected::Page { status: 200, range, body: Value::Array(rows), ask };
+        self.push(request, expected);
     }
 
     /// The same with a count, as GET and as HEAD.
     fn counted(&mut self, ask: Ask) {
+        if !self.drawn() {
+            return;
+        }
         let (rows, total) = self.sight.answer(self.table.name, &ask);
         let offset = ask.offset.unwrap_or(0);
         let mut head = Request::get(ask.path(self.table.name)).header("prefer", "count=exact");
         head.method = Method::HEAD;
         let get = Request { method: Method::GET, ..head.clone() };
+        let csv = get.clone().header("accept", CSV);
         if offset > total {
+            self.refused(csv, 416, "PGRST103");
             self.refused(head, 416, "PGRST103");
             self.refused(get, 416, "PGRST103");
             return;
@@ -171,6 +236,10 @@ impl Walk<'_> {
         let status = if rows.len() < total { 206 } else { 200 };
         let range = range(offset, rows.len(), Some(total));
         self.push(head, Expected::Head { status, range: range.clone() });
+        if let Some(columns) = forms::columns(&self.sight, self.table, &ask) {
+            let rows = rows.clone();
+            self.push(csv, Expected::Table { status, range: range.clone(), rows, columns });
+        }
         self.push(get, Expected::Page { status, range, body: Value::Array(rows), ask });
     }
 
@@ -196,8 +265,9 @@ impl Walk<'_> {
         self.by_key();
         self.fields();
         self.risky();
-        for relation in relations().into_iter().filter(|relation| relation.from == self.table.name) {
-            self.embeds(relation);
+        for relation in relations().iter().filter(|relation| relation.from == self.table.name) {
+            self.ambiguous(relation);
+            self.embeds(*relation);
         }
         for _ in 0..random {
             let ask = self.compound(choices);
@@ -228,30 +298,39 @@ impl Walk<'_> {
 
     /// Every record there is by its key, seen or not; as a list, as one object, counted.
     fn by_key(&mut self) {
-        let ids: Vec<Value> =
-            self.sight.world.rows(self.table.name).iter().map(|row| row["id"].clone()).collect();
-        for id in ids {
-            let filter = Filter::Test { field: Path::of("id"), not: false, test: Test::Compare("eq", id) };
-            let ask = Ask { filters: vec![filter], ..Ask::default() };
-            let path = ask.path(self.table.name);
-            let single = Request::get(path.clone()).header("accept", "application/vnd.pgrst.object+json");
-            if !self.knows.contains("id") {
-                self.refused(Request::get(path), 400, "42703");
-                self.refused(single, 400, "42703");
+        for row in self.world.rows(self.table.name) {
+            let named = self.table.key.iter().map(|field| Filter::Test {
+                field: Path::of(field),
+                not: false,
+                test: Test::Compare("eq", row[*field].clone()),
+            });
+            let ask = Ask { filters: named.collect(), ..Ask::default() };
+            let request = Request::get(ask.path(self.table.name));
+            let (single, stripped) =
+                (request.clone().header("accept", OBJECT), request.clone().header("accept", OBJECT_STRIPPED));
+            if !self.table.key.iter().all(|field| self.knows.contains(field)) {
+                for request in [request, single, stripped] {
+                    self.refused(request, 400, "42703");
+                }
                 continue;
             }
             let (rows, _) = self.sight.answer(self.table.name, &ask);
             match rows.first() {
+                Some(_) if !self.drawn() => {}
                 Some(row) => {
-                    let expected = Expected::Page {
+                    let page = |body| Expected::Page {
                         status: 200,
                         range: range(0, 1, None),
-                        body: row.clone(),
+                        body,
                         ask: ask.clone(),
                     };
-                    self.push(single, expected);
+                    self.push(single, page(row.clone()));
+                    self.push(stripped, page(forms::stripped(row.clone())));
                 }
-                None => self.refused(single, 406, "PGRST116"),
+                None => {
+                    self.refused(single, 406, "PGRST116");
+                    self.refused(stripped, 406, "PGRST116");
+                }
             }
             self.counted(ask.clone());
             self.ask(ask);
@@ -342,7 +421,7 @@ impl Walk<'_> {
     fn tests(&self, field: &Field) -> Vec<(Path, Test)> {
         let path = Path::of(field.name);
         let mut values: Vec<Value> = Vec::new();
-        for row in self.sight.world.rows(self.table.name) {
+        for row in self.world.rows(self.table.name) {
             let value = &row[field.name];
             if !value.is_null() && !values.contains(value) && values.len() < 3 {
                 values.push(value.clone());
@@ -406,7 +485,7 @@ impl Walk<'_> {
 
     /// What raises on some contents: it may say so only where the caller sees such a record.
     fn risky(&mut self) {
-        let rows = self.sight.who.view(self.sight.world, self.table);
+        let rows = self.sight.views.rows(self.table.name).to_vec();
         let names: Vec<&'static str> = self.knows.iter().copied().collect();
         for name in names {
             let kind = self.table.field(name).unwrap().kind;
@@ -455,7 +534,7 @@ impl Walk<'_> {
     fn embeds(&mut self, relation: Relation) {
         let name = self.table.name;
         let refusal = relation.refusal(self.sight.who);
-        let spellings = relation.spellings();
+        let spellings = relation.spellings(self.sight.who);
         if refusal != 0 {
             let code = if refusal == 400 { "PGRST200" } else { "42501" };
             for spelled in spellings {
@@ -464,6 +543,7 @@ impl Walk<'_> {
                     format!("select=x:{spelled}!inner(*)"),
                     format!("select={spelled}()&{}=is.null", spelled.split('!').next().unwrap()),
                     format!("select={spelled}(count)"),
+                    format!("select=...{spelled}(*)"),
                 ] {
                     self.refused(Request::get(format!("{name}?{query}")), refusal, code);
                 }
@@ -474,22 +554,17 @@ impl Walk<'_> {
         let (handle, target_knows) = (target.handle, self.sight.who.knows(target));
         let by_handle = By { relation: None, field: Path::of(handle), descending: false, nulls_first: None };
         let nested: Vec<Relation> = relations()
-            .into_iter()
+            .iter()
             .filter(|next| next.from == relation.target && next.refusal(self.sight.who) == 0)
+            .copied()
             .collect();
         let field_tests: Vec<(Path, Test)> = target
             .fields
             .iter()
             .filter(|field| target_knows.contains(field.name))
             .flat_map(|field| {
-                let walk = Walk {
-                    caller: self.caller,
-                    table: target,
-                    sight: self.sight,
-                    knows: BTreeSet::new(),
-                    cells: Vec::new(),
-                };
-                walk.tests(field)
+                self.at(target)
+                    .tests(field)
                     .into_iter()
                     .filter(|(_, test)| !matches!(test, Test::Match(_)))
                     .step_by(3)
@@ -497,8 +572,14 @@ impl Walk<'_> {
             })
             .collect();
         for (at, spelled) in spellings.iter().enumerate() {
-            let embed =
-                |ask: Ask, alias, inner| Embed { alias, spelled: spelled.clone(), relation, inner, ask };
+            let embed = |ask: Ask, alias, inner| Embed {
+                alias,
+                spelled: spelled.clone(),
+                relation,
+                inner,
+                spread: false,
+                ask,
+            };
             let whole = Ask { items: vec![Item::All], ..Ask::default() };
             let with = |walk: &Walk<'_>, embeds: Vec<Embed>| {
                 let handle = Item::Field { alias: None, field: Path::of(walk.table.handle), cast: None };
@@ -512,6 +593,7 @@ impl Walk<'_> {
             if at > 0 {
                 continue;
             }
+            self.spreads(spelled, relation);
             let counted = Ask { items: vec![Item::Count], ..Ask::default() };
             if !relation.to_one {
                 self.ask(with(self, vec![embed(counted, Some("kin"), false)]));
@@ -555,9 +637,13 @@ impl Walk<'_> {
                     format!("select=x:{spelled}(*)&x.{field}=eq.1"),
                     format!("select=x:{spelled}!inner(*)&x.or=({field}.is.null)"),
                     format!("select=x:{spelled}(*)&x.order={field}"),
+                    format!("select=...{spelled}({field})"),
+                    format!("select=...{spelled}!inner(a:{field}::text)"),
                 ];
                 if to_one {
                     queries.push(format!("select=x:{spelled}(*)&order=x({field})"));
+                    let key = spelled.split('!').next().unwrap();
+                    queries.push(format!("select=...{spelled}()&order={key}({field})"));
                 }
                 for query in queries {
                     self.refused(Request::get(format!("{name}?{query}")), 400, "42703");
@@ -585,9 +671,10 @@ impl Walk<'_> {
                 for inner in [false, true] {
                     let inside = Embed {
                         alias: Some("next"),
-                        spelled: next.spellings()[0].clone(),
+                        spelled: next.spellings(self.sight.who)[0].clone(),
                         relation: *next,
                         inner,
+                        spread: false,
                         ask: whole.clone(),
                     };
                     let ask = Ask { items: vec![Item::All, Item::Embed(inside)], ..Ask::default() };
@@ -595,6 +682,124 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    /// A name that means several relationships to the caller is told with these, and with no other.
+    fn ambiguous(&mut self, relation: &Relation) {
+        let all = relation.ambiguous(self.sight.who);
+        // Each of them would ask the same.
+        if all.first() != Some(&relation) {
+            return;
+        }
+        let (name, target) = (self.table.name, relation.target);
+        for select in [format!("{target}(*)"), format!("x:{target}!inner()"), format!("...{target}(*)")] {
+            let told = all.iter().map(|relation| relation.told()).collect();
+            let path = format!("{name}?select={}", encode(&select));
+            self.push(Request::get(path), Expected::Ambiguous(told));
+        }
+    }
+
+    /// A relation whose members are hoisted: fields in every position, orders, filters, and what leads on.
+    fn spreads(&mut self, spelled: &str, relation: Relation) {
+        let target = self.sight.table(relation.target);
+        let known = self.sight.who.knows(target);
+        let fields: Vec<&Field> = target.fields.iter().filter(|field| known.contains(field.name)).collect();
+        let named = |alias, field: &Field, cast| Item::Field { alias, field: Path::of(field.name), cast };
+        let each: Vec<Item> =
+            fields.iter().zip(HOISTED[0]).map(|(field, alias)| named(Some(*alias), field, None)).collect();
+        let spread = |items: Vec<Item>, inner| Embed {
+            alias: None,
+            spelled: spelled.to_owned(),
+            relation,
+            inner,
+            spread: true,
+            ask: Ask { items, ..Ask::default() },
+        };
+        let handle = Item::Field { alias: Some("own"), field: Path::of(self.table.handle), cast: None };
+        let base = self.base();
+        let with = |embed: Embed| Ask { items: vec![handle.clone(), Item::Embed(embed)], ..base.clone() };
+        self.ask(Ask { items: vec![Item::Embed(spread(vec![Item::All], false))], ..base.clone() });
+        for inner in [false, true] {
+            self.counted(with(spread(each.clone(), inner)));
+            self.ask(with(spread(each.clone(), inner)));
+            self.ask(with(spread(each.iter().rev().take(1).cloned().collect(), inner)));
+        }
+        // Nothing hoisted, but a filter all the same.
+        let key = spelled.split('!').next().unwrap().to_owned();
+        for exists in [false, true] {
+            let mut ask = with(spread(Vec::new(), false));
+            ask.filters.push(Filter::Related { key: key.clone(), exists });
+            self.counted(ask);
+        }
+        for field in fields {
+            if field.kind != Kind::Json && field.kind != Kind::Tags {
+                self.ask(with(spread(vec![named(Some("cast"), field, Some("text"))], false)));
+                for descending in [false, true] {
+                    let by =
+                        By { relation: None, field: Path::of(field.name), descending, nulls_first: None };
+                    let mut ask = with(spread(each.clone(), false));
+                    if relation.to_one {
+                        // By the record that is hoisted.
+                        ask.order.insert(0, By { relation: Some(key.clone()), ..by });
+                    } else if let Some(Item::Embed(embed)) = ask.items.last_mut() {
+                        embed.ask.order = vec![by, self.by_handle(target)];
+                        embed.ask.limit = Some(2);
+                    }
+                    self.ask(ask);
+                }
+            } else if field.kind == Kind::Json {
+                let inside = Path { field: field.name, key: Some(("k", true)) };
+                let item = Item::Field { alias: Some("inside"), field: inside, cast: None };
+                self.ask(with(spread(vec![item], false)));
+            }
+            for (path, test) in self.at(target).tests(field).into_iter().step_by(4) {
+                if matches!(test, Test::Match(_)) {
+                    continue;
+                }
+                for inner in [false, true] {
+                    let mut embed = spread(each.clone(), inner);
+                    let (field, test) = (path.clone(), test.clone());
+                    embed.ask.filters.push(Filter::Test { field, not: false, test });
+                    self.ask(with(embed));
+                }
+            }
+        }
+        // From there on: an embed in the spread, and a spread in it.
+        for next in relations().iter().filter(|next| next.from == relation.target) {
+            if next.refusal(self.sight.who) != 0 {
+                continue;
+            }
+            let far = self.sight.table(next.target);
+            let known = self.sight.who.knows(far);
+            let hoisted = far.fields.iter().filter(|field| known.contains(field.name)).zip(HOISTED[1]);
+            let items = hoisted.map(|(field, alias)| named(Some(*alias), field, None)).collect();
+            for next_spread in [false, true] {
+                let inside = Embed {
+                    alias: (!next_spread).then_some("next"),
+                    spelled: next.spelled(),
+                    relation: *next,
+                    inner: false,
+                    spread: next_spread,
+                    ask: Ask {
+                        items: Vec::clone(&items),
+                        order: vec![self.by_handle(far)],
+                        ..Ask::default()
+                    },
+                };
+                let mut embed = spread(each.clone(), false);
+                embed.ask.items.push(Item::Embed(inside));
+                self.ask(with(embed));
+            }
+        }
+    }
+
+    fn by_handle(&self, table: &Table) -> By {
+        By { relation: None, field: Path::of(table.handle), descending: false, nulls_first: None }
+    }
+
+    /// The same caller at another collection.
+    fn at(&self, table: &'a Table) -> Walk<'a> {
+        Walk::new(self.caller, table, self.world, self.sight)
     }
 
     /// A filter of several terms, an embed or two, an order and a window, as the dice fall.
@@ -612,20 +817,26 @@ impl Walk<'_> {
         ask
     }
 
-    fn level(&self, table: &Table, choices: &mut Random, depth: usize) -> Ask {
+    fn level(&self, table: &'a Table, choices: &mut Random, depth: usize) -> Ask {
         let mut ask = Ask { items: vec![Item::All], ..Ask::default() };
         let ways: Vec<Relation> = relations()
-            .into_iter()
+            .iter()
             .filter(|way| way.from == table.name && way.refusal(self.sight.who) == 0)
+            .copied()
             .collect();
         if depth < 3 && !ways.is_empty() {
             for alias in ["one", "two"].iter().take(choices.below(3)) {
                 let relation = *choices.pick(&ways);
                 let target = self.sight.table(relation.target);
                 let inside = self.level(target, choices, depth + 1);
-                let spelled = choices.pick(&relation.spellings()).clone();
+                let spelled = choices.pick(&relation.spellings(self.sight.who)).clone();
+                let inner = choices.one_in(3);
                 let embed =
-                    Embed { alias: Some(alias), spelled, relation, inner: choices.one_in(3), ask: inside };
+                    Embed { alias: Some(alias), spelled, relation, inner, spread: false, ask: inside };
+                ask.items.push(Item::Embed(embed));
+            }
+            if choices.one_in(4) {
+                let embed = self.hoist(*choices.pick(&ways), choices, depth);
                 ask.items.push(Item::Embed(embed));
             }
         }
@@ -661,7 +872,31 @@ impl Walk<'_> {
         ask
     }
 
-    fn term(&self, table: &Table, ask: &Ask, choices: &mut Random, depth: usize) -> Filter {
+    /// A spread of some fields.
+    fn hoist(&self, relation: Relation, choices: &mut Random, depth: usize) -> Embed {
+        let target = self.sight.table(relation.target);
+        let known = self.sight.who.knows(target);
+        let fields = target.fields.iter().filter(|field| known.contains(field.name));
+        let mut items: Vec<Item> = fields
+            .zip(HOISTED[depth])
+            .map(|(field, alias)| Item::Field { alias: Some(alias), field: Path::of(field.name), cast: None })
+            .collect();
+        items.truncate(1 + choices.below(3));
+        let mut ask = Ask { items, ..Ask::default() };
+        if choices.one_in(2) {
+            let filter = self.term(target, &ask, choices, 1);
+            ask.filters.push(filter);
+        }
+        if choices.one_in(2) {
+            ask.order.push(self.by_handle(target));
+            ask.limit = choices.one_in(2).then_some(1);
+        }
+        // A field's own name would also be a filter's.
+        let spelled = if relation.to_one { relation.constraint() } else { relation.spelled() };
+        Embed { alias: None, spelled, relation, inner: choices.one_in(3), spread: true, ask }
+    }
+
+    fn term(&self, table: &'a Table, ask: &Ask, choices: &mut Random, depth: usize) -> Filter {
         if depth < 2 && choices.one_in(3) {
             let terms =
                 (0..1 + choices.below(3)).map(|_| self.term(table, ask, choices, depth + 1)).collect();
@@ -681,9 +916,7 @@ impl Walk<'_> {
         }
         let knows = self.sight.who.knows(table);
         let fields: Vec<&Field> = table.fields.iter().filter(|field| knows.contains(field.name)).collect();
-        let walk =
-            Walk { caller: self.caller, table, sight: self.sight, knows: BTreeSet::new(), cells: Vec::new() };
-        let mut tests = walk.tests(choices.pick::<&Field>(&fields));
+        let mut tests = self.at(table).tests(choices.pick::<&Field>(&fields));
         tests.retain(|(_, test)| !(matches!(test, Test::Match(_)) && self.caller.who.role == Role::Anon));
         let (field, test) = choices.pick(&tests).clone();
         Filter::Test { field, not: choices.one_in(3), test }

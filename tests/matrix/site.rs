@@ -188,7 +188,9 @@ impl Site {
             .iter()
             .map(|table| {
                 let name = table.name;
-                format!("'{name}', (select coalesce(json_agg(t order by t.id), '[]') from public.{name} t)")
+                let key: Vec<String> = table.key.iter().map(|field| format!("t.{field}")).collect();
+                let key = key.join(",");
+                format!("'{name}', (select coalesce(json_agg(t order by {key}), '[]') from public.{name} t)")
             })
             .collect();
         let sql = format!("select json_build_object({})::text", parts.join(","));
