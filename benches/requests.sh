@@ -54,21 +54,21 @@ limit() { # the best median of the client counts
 
 row() { # NAME METHOD PATH [BODY]
   export METHOD=$2 REQUEST=$3; if [ $# -gt 3 ]; then export BODY=$4; else unset BODY; fi
-  local raw rate=() p50=() p90=() cpu=() pg=() failed=0 why= before pgbefore answer n r a b f w
+  local raw rate=() p50=() p90=() cpu=() pg=() failed=0 before pgbefore answer n r a b f
   raw=$(limit "$1")
   wrk -t2 -c"$connections" -d1s -s requests.lua "http://127.0.0.1:$port" >/dev/null
   for _ in $(seq "$rounds"); do
     sleep "$pause"; before=$(ticks "$server"); pgbefore=$(ticks $(pgrep -P "$postgres"))
     answer=$($run_with wrk -t2 -c"$connections" -d"${seconds}s" --timeout 10s -s requests.lua "http://127.0.0.1:$port" | grep '^RESULT')
-    read -r _ r a b f w <<<"$answer"
+    read -r _ r a b f <<<"$answer"
     n=$(awk "BEGIN { print $r * $seconds }")
-    rate+=("$r") p50+=("$a") p90+=("$b"); failed=$((failed + f)); why=${why:-$w}
+    rate+=("$r") p50+=("$a") p90+=("$b"); failed=$((failed + f))
     cpu+=("$(awk "BEGIN { print ($(ticks "$server") - $before) * 10000 / $n }")")
     pg+=("$(awk "BEGIN { print ($(ticks $(pgrep -P "$postgres")) - $pgbefore) * 10000 / $n }")")
   done
   r=$(median "${rate[@]}")
-  printf '%-8s %10.0f %10.0f %6.2f %8.2f %8.2f %9.1f %9.1f %6d %s\n' "$1" "$raw" "$r" "$(awk "BEGIN { print $r / $raw }")" \
-    "$(median "${p50[@]}")" "$(median "${p90[@]}")" "$(median "${cpu[@]}")" "$(median "${pg[@]}")" "$failed" "$why"
+  printf '%-8s %10.0f %10.0f %6.2f %8.2f %8.2f %9.1f %9.1f %6d\n' "$1" "$raw" "$r" "$(awk "BEGIN { print $r / $raw }")" \
+    "$(median "${p50[@]}")" "$(median "${p90[@]}")" "$(median "${cpu[@]}")" "$(median "${pg[@]}")" "$failed"
 }
 
 printf '%-8s %10s %10s %6s %8s %8s %9s %9s %6s\n' what raw_a_s http_a_s ratio p50_ms p90_ms server_us pg_us failed

@@ -5,9 +5,13 @@
 //! type, so a statement's text is its *shape*: requests that differ only in values share one prepared
 //! statement, and Postgres itself parses what a caller sends (with its own errors).
 
+mod shared;
+
 use std::fmt::Write as _;
 
 use crate::model::{Kind, Name};
+
+pub use shared::{Shared, array_literal};
 
 /// The name of a table, CTE or sub-select inside one statement: `t0`, `t1`, …
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +31,8 @@ pub struct Param {
 enum Mode {
     /// As `$1`, `$2`, …
     Bound,
+    /// As columns of the row that stands for one request of many; the rows come from where `rows_at` points.
+    Shared { rows_at: usize },
     /// As quoted, typed literals: DDL takes no parameters.
     Inline,
 }
@@ -112,6 +118,10 @@ impl Sql {
             (Mode::Bound, value) => {
                 self.params.push(Param { oid, value });
                 let _ = write!(self.text, "${}", self.params.len());
+            }
+            (Mode::Shared { .. }, value) => {
+                self.params.push(Param { oid, value });
+                let _ = write!(self.text, "b.p{}", self.params.len());
             }
             (Mode::Inline, None) => {
                 let _ = write!(self.text, "null::{type_name}");

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt;
 
+use super::lanes::Purpose;
 use crate::error::{Code, Error};
 
 /// Seconds after which a caller may try again.
@@ -114,6 +115,15 @@ impl DbError {
     /// The database was not there or went away, as opposed to refusing the statement.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.kind, Kind::Unreachable(_)) || self.connection_is_gone()
+    }
+
+    /// The statement was refused for what it is, and nothing of it was done: it can be tried again in another form.
+    pub(super) fn is_refusal(&self, purpose: Purpose) -> bool {
+        match &self.kind {
+            Kind::Server(_) => !self.connection_is_gone(),
+            Kind::TooLarge => purpose == Purpose::Reading,
+            Kind::Unreachable(_) | Kind::Lost(_) | Kind::Busy | Kind::Driver(_) => false,
+        }
     }
 
     /// The connection ended before the answer came.

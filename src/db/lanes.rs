@@ -10,7 +10,7 @@
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -18,10 +18,11 @@ use tokio::sync::watch;
 use tokio_postgres::{Client, Statement};
 
 use super::row::Text;
+use super::sharing::{Sharing, Turn};
 use super::statements::Statements;
 use super::target::Carrier;
 use super::{DbError, Row, Target};
-use crate::sql::Sql;
+use crate::sql::{Shared, Sql};
 
 /// The pauses between attempts to connect: the first, and what they grow to.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
@@ -56,22 +57,26 @@ impl Default for LanesOptions {
 /// The connections of one worker. Dropping it closes them once their requests are answered.
 #[derive(Debug)]
 pub struct Lanes {
-    reads: Vec<Lane>,
-    writes: Vec<Lane>,
-    first_connection_within: Duration,
+    reads: Arc<Group>,
+    writes: Arc<Group>,
 }
 
 impl Lanes {
     /// Opens the lanes on the current runtime, whose thread then does their work. Returns at once: they
     /// connect in the background, and again whenever a connection is lost.
     pub fn open(target: &Target, options: LanesOptions) -> Lanes {
-        let lanes = |count: NonZeroUsize| {
-            (0..count.get()).map(|_| Lane::open(target.clone(), options.statements)).collect()
+        let group = |count: NonZeroUsize, purpose| {
+            let lane = |_| Lane::open(target.clone(), options.statements);
+            Arc::new(Group {
+                lanes: (0..count.get()).map(lane).collect(),
+                purpose,
+                sharing: Sharing::new(),
+                first_connection_within: options.first_connection_within,
+            })
         };
         Lanes {
-            reads: lanes(options.reads),
-            writes: lanes(options.writes),
-            first_connection_within: options.first_connection_within,
+            reads: group(options.reads, Purpose::Reading),
+            writes: group(options.writes, Purpose::Writing),
         }
     }
 
@@ -79,37 +84,70 @@ impl Lanes {
     ///
     /// Fails at once, with [`DbError::is_unavailable`], while there is no connection.
     pub async fn read(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
-        self.run(&self.reads, sql, Purpose::Reading).await
+        self.reads.run(sql).await
+    }
+
+    /// [`Lanes::read`], together with others of the same shape if there are some. `shared` is the statement for
+    /// many of them: it has this one's values in the same order, and a row of it begins with the request's number.
+    pub async fn read_together(&self, sql: Sql, shared: impl FnOnce() -> Sql) -> Result<Vec<Row>, DbError> {
+        let sql = Arc::new(sql);
+        match self.reads.turn(&sql, || Shared::of(&shared())).await {
+            Turn::Answered(answer) => answer,
+            Turn::Alone(_lead) => self.reads.run(&sql).await,
+        }
     }
 
     /// Runs a statement that may change something, as a transaction of its own. Never sent twice: if the
     /// connection is lost under way, [`DbError::outcome_unknown`] says so.
     pub async fn write(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
-        self.run(&self.writes, sql, Purpose::Writing).await
+        self.writes.run(sql).await
     }
 
-    async fn run(&self, lanes: &[Lane], sql: &Sql, purpose: Purpose) -> Result<Vec<Row>, DbError> {
-        let (lane, link) = self.pick(lanes).await?;
+    /// Offers a write to be made together with others of the same shape. `shared` is the statement for many of
+    /// them, with this one's values; a row of it begins with the request's number. [`Turn::Alone`] was not written.
+    pub async fn write_together(&self, shared: Sql) -> Turn {
+        let shared = Arc::new(shared);
+        self.writes.turn(&shared, || Shared::of(&shared)).await
+    }
+}
+
+/// Connections for one purpose.
+#[derive(Debug)]
+pub(super) struct Group {
+    lanes: Vec<Lane>,
+    pub(super) purpose: Purpose,
+    pub(super) sharing: Sharing,
+    first_connection_within: Duration,
+}
+
+impl Group {
+    pub(super) async fn run(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
+        let (lane, link) = self.pick().await?;
         let _under_way = lane.count();
-        link.run(sql, purpose).await
+        let outcome = link.run(sql, self.purpose).await;
+        if outcome.as_ref().is_err_and(DbError::connection_is_gone) {
+            // Known here before the connection's own end is noticed: nobody else should try it.
+            link.gone.store(true, Ordering::Relaxed);
+        }
+        outcome
     }
 
     /// The connected lane with the fewest requests under way.
-    async fn pick<'a>(&self, lanes: &'a [Lane]) -> Result<(&'a Lane, Arc<Link>), DbError> {
-        if let Some(picked) = least_busy(lanes) {
+    async fn pick(&self) -> Result<(&Lane, Arc<Link>), DbError> {
+        if let Some(picked) = least_busy(&self.lanes) {
             return Ok(picked);
         }
         // Only a lane that never was connected is waited for: after a loss requests fail fast.
-        for lane in lanes {
+        for lane in &self.lanes {
             let mut state = lane.state.clone();
             let settled = state.wait_for(|state| !matches!(state, State::Connecting));
             // Either outcome, and a time-out, is read off the lanes below.
             let _ = tokio::time::timeout(self.first_connection_within, settled).await;
-            if let Some(picked) = least_busy(lanes) {
+            if let Some(picked) = least_busy(&self.lanes) {
                 return Ok(picked);
             }
         }
-        let why = lanes.iter().find_map(|lane| match &*lane.state.borrow() {
+        let why = self.lanes.iter().find_map(|lane| match &*lane.state.borrow() {
             State::Down(why) => Some(why.to_string()),
             State::Connecting | State::Up(_) => None,
         });
@@ -148,7 +186,9 @@ impl Lane {
 
     fn link(&self) -> Option<Arc<Link>> {
         match &*self.state.borrow() {
-            State::Up(link) if !link.client.is_closed() => Some(Arc::clone(link)),
+            State::Up(link) if !link.gone.load(Ordering::Relaxed) && !link.client.is_closed() => {
+                Some(Arc::clone(link))
+            }
             State::Up(_) | State::Connecting | State::Down(_) => None,
         }
     }
@@ -210,7 +250,11 @@ async fn carry(
     statements: NonZeroUsize,
     state: &watch::Sender<State>,
 ) -> Option<String> {
-    let link = Link { client: Arc::new(client), statements: Statements::new(statements) };
+    let link = Link {
+        client: Arc::new(client),
+        statements: Statements::new(statements),
+        gone: AtomicBool::new(false),
+    };
     state.send_replace(State::Up(Arc::new(link)));
     tokio::select! {
         ended = &mut carrier => Some(match ended {
@@ -249,6 +293,8 @@ impl Purpose {
 struct Link {
     client: Arc<Client>,
     statements: Statements,
+    /// A request has met its end.
+    gone: AtomicBool,
 }
 
 impl std::fmt::Debug for Link {

@@ -25,6 +25,7 @@ pub struct Migration {
 pub const SYSTEM_MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "foundations", sql: include_str!("../../migrations/0001_foundations.sql") },
     Migration { number: 2, name: "users", sql: include_str!("../../migrations/0002_users.sql") },
+    Migration { number: 3, name: "faster_uuid", sql: include_str!("../../migrations/0003_faster_uuid.sql") },
 ];
 
 /// What a run did.

@@ -9,30 +9,39 @@ use crate::sql::Param;
 
 /// One row of an answer; every column is in Postgres' binary format.
 #[derive(Clone, Debug)]
-pub struct Row(tokio_postgres::Row);
+pub struct Row {
+    row: tokio_postgres::Row,
+    /// Columns before the first one.
+    passed: usize,
+}
 
 impl Row {
     pub(super) fn new(row: tokio_postgres::Row) -> Row {
-        Row(row)
+        Row { row, passed: 0 }
+    }
+
+    /// The row without its first columns.
+    pub(super) fn after(self, columns: usize) -> Row {
+        Row { passed: self.passed + columns, ..self }
     }
 
     /// The number of columns.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.row.len().saturating_sub(self.passed)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// A column's bytes; `None` is NULL, and a column that is not there.
     pub fn raw(&self, column: usize) -> Option<&[u8]> {
-        self.0.try_get::<_, Raw<'_>>(column).ok().and_then(|raw| raw.0)
+        self.row.try_get::<_, Raw<'_>>(self.passed + column).ok().and_then(|raw| raw.0)
     }
 
     /// A column's type; 0 for one that is not there.
     pub fn oid(&self, column: usize) -> u32 {
-        self.0.columns().get(column).map_or(0, |column| column.type_().oid())
+        self.row.columns().get(self.passed + column).map_or(0, |column| column.type_().oid())
     }
 
     /// A column of type `text`, `name`, `json` or alike; `None` is NULL, or bytes that are no text.

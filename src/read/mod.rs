@@ -37,7 +37,7 @@ impl Database<'_> {
     /// Whatever Postgres or the way to it says.
     pub async fn read(&self, statement: &Statement) -> Result<Vec<Row>, DbError> {
         match statement.cost {
-            Cost::Cheap => self.lanes.read(&statement.sql).await,
+            Cost::OneRow | Cost::ShortPage => self.lanes.read(&statement.sql).await,
             Cost::Unknown => self.pool.read(&statement.sql).await,
         }
     }
@@ -67,8 +67,11 @@ pub async fn page(
     note_bypass(context, plan.node.permit());
     let statement = plan.statement(context);
     let Some(count) = count else {
-        let rows = database.read(&statement).await.map_err(DbError::into_error)?;
-        return Ok(Page { rows, total: None });
+        let rows = match statement.cost {
+            Cost::OneRow => database.lanes.read_together(statement.sql, || plan.together(context)).await,
+            Cost::ShortPage | Cost::Unknown => database.read(&statement).await,
+        };
+        return Ok(Page { rows: rows.map_err(DbError::into_error)?, total: None });
     };
     let (rows, counted) =
         futures_util::future::join(database.read(&statement), total(database, context, plan, count)).await;

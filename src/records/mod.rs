@@ -6,7 +6,9 @@
 mod fault;
 pub mod trial;
 
-use crate::db::{DbError, Row, Tx};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::db::{DbError, Row, Turn, Tx};
 use crate::error::Error;
 use crate::query::plan::{Context, Cost, WritePlan, WriteStatement};
 use crate::read::{Database, note_bypass};
@@ -25,6 +27,13 @@ pub struct Written {
     pub inserted: Option<u64>,
 }
 
+/// Microseconds since 2000-01-01 UTC.
+fn now() -> i64 {
+    const EPOCH: u64 = 946_684_800;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(EPOCH)).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
 /// Runs a write: all of it or nothing.
 ///
 /// # Errors
@@ -35,13 +44,24 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
     if plan.is_empty() {
         return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });
     }
+    // What arrives while this one is under way leaves together when it is done.
+    let _lead = match plan.together(context, now()) {
+        None => None,
+        Some(shared) => match database.lanes.write_together(shared).await {
+            Turn::Alone(lead) => lead,
+            Turn::Answered(Ok(rows)) => {
+                return Ok(Written { affected: rows.len() as u64, ..Written::default() });
+            }
+            Turn::Answered(Err(error)) => return Err(fault::of_write(context, plan, error)),
+        },
+    };
     let mut way = 0;
     let mut statement = plan.statement(context, way);
     let mut attempt = 1;
     loop {
         let outcome = match plan.cost(context) {
             _ if statement.judged_later => judged(database, context, plan, way, &statement).await,
-            Cost::Cheap => database.lanes.write(&statement.sql).await,
+            Cost::OneRow | Cost::ShortPage => database.lanes.write(&statement.sql).await,
             Cost::Unknown => database.pool.query(&statement.sql).await,
         };
         match outcome {

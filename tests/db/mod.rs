@@ -2,4 +2,5 @@ mod embedded;
 mod lanes;
 mod migrate;
 mod pool;
+mod sharing;
 mod target;

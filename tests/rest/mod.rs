@@ -7,4 +7,5 @@ mod forms;
 mod openapi;
 mod put;
 mod security;
+mod together;
 mod writes;

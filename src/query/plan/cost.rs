@@ -13,13 +13,13 @@ impl Context<'_> {
             .chain(&collection.unique)
             .any(|key| key.iter().all(|field| is_equal(node, *field)));
         // One row is enough for a pattern to take its time.
-        if by_key && node.embeds.is_empty() && !node.is_risky() { Cost::Cheap } else { Cost::Unknown }
+        if by_key && node.embeds.is_empty() && !node.is_risky() { Cost::OneRow } else { Cost::Unknown }
     }
 
     /// A read is cheap by its key, or where the front of an index bounds its rows and already has them in order.
     pub(super) fn cost(&self, node: &NodePlan) -> Cost {
-        if self.cost_by_key(node) == Cost::Cheap {
-            return Cost::Cheap;
+        if self.cost_by_key(node) == Cost::OneRow {
+            return Cost::OneRow;
         }
         let collection = self.collection(node.permit.collection());
         let plain = node.embeds.is_empty()
@@ -46,7 +46,7 @@ impl Context<'_> {
                     })
             })
         };
-        if plain && by_index() { Cost::Cheap } else { Cost::Unknown }
+        if plain && by_index() { Cost::ShortPage } else { Cost::Unknown }
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::model::{Collection, FieldId, Kind, Scalar};
 use crate::query::body::{Members, payload};
+use crate::sql::array_literal;
 
 /// The values of a write.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,29 +74,13 @@ fn array(element: Kind, raw: &str) -> Option<String> {
         return None;
     }
     let elements: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
-    let mut literal = String::from("{");
-    for (at, raw) in elements.iter().enumerate() {
-        if at > 0 {
-            literal.push(',');
-        }
-        if raw.get() == "null" {
-            literal.push_str("NULL");
-            continue;
-        }
-        if raw.get().starts_with('[') {
-            return None;
-        }
-        literal.push('"');
-        for letter in scalar(element, raw.get())?.chars() {
-            if matches!(letter, '"' | '\\') {
-                literal.push('\\');
-            }
-            literal.push(letter);
-        }
-        literal.push('"');
-    }
-    literal.push('}');
-    Some(literal)
+    let texts = elements.iter().map(|raw| match raw.get() {
+        "null" => Some(None),
+        nested if nested.starts_with('[') => None,
+        plain => scalar(element, plain).map(Some),
+    });
+    let texts: Vec<Option<String>> = texts.collect::<Option<_>>()?;
+    Some(array_literal(texts.iter().map(Option::as_deref)))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::{Column, Context, NodePlan, Yields};
 use crate::error::{Code, Error};
 use crate::model::Kind;
 use crate::query::request::{self, Comparison, Filter, FullText, Is};
+use crate::sql::array_literal;
 
 /// A condition of a request on a node's rows.
 #[derive(Debug)]
@@ -186,7 +187,7 @@ impl Context<'_> {
                     Some(_) | None => {}
                 }
                 let many = |list: &[String]| -> Result<String, Error> {
-                    if kind.array { Err(no_operator(kind, "= any")) } else { Ok(array_literal(list)) }
+                    if kind.array { Err(no_operator(kind, "= any")) } else { Ok(literal(list)) }
                 };
                 let operand = match operand {
                     request::Operand::One(text) => one(text),
@@ -202,7 +203,7 @@ impl Context<'_> {
             request::Test::In(_) if kind.array => return Err(no_operator(kind, "in")),
             request::Test::In(list) => Test::Compare {
                 operator: Comparison::Eq,
-                operand: Operand::Any { kind: Kind::many(kind.scalar), list: array_literal(list) },
+                operand: Operand::Any { kind: Kind::many(kind.scalar), list: literal(list) },
             },
             request::Test::Is(is) => {
                 match is {
@@ -257,22 +258,6 @@ fn no_operator(kind: Kind, operator: &str) -> Error {
     Error::with(Code::Sqlstate("42883".to_owned()), message)
 }
 
-/// A Postgres array literal. Every element is quoted, so that `NULL` is text and nothing splits.
-pub(crate) fn array_literal<S: AsRef<str>>(elements: &[S]) -> String {
-    let mut literal = String::from("{");
-    for (at, element) in elements.iter().enumerate() {
-        if at > 0 {
-            literal.push(',');
-        }
-        literal.push('"');
-        for c in element.as_ref().chars() {
-            if matches!(c, '"' | '\\') {
-                literal.push('\\');
-            }
-            literal.push(c);
-        }
-        literal.push('"');
-    }
-    literal.push('}');
-    literal
+fn literal(list: &[String]) -> String {
+    array_literal(list.iter().map(|element| Some(element.as_str())))
 }

@@ -23,8 +23,10 @@ pub struct Statement {
 /// What is known of a statement's cost before it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
-    /// At most one row by a unique key, or a page from the front of an index: may share a pipelined connection.
-    Cheap,
+    /// At most one row by a unique key: may share a pipelined connection, and a statement with others of its shape.
+    OneRow,
+    /// A page from the front of an index: may share a pipelined connection.
+    ShortPage,
     /// Anything else: runs on a connection of its own.
     Unknown,
 }
@@ -34,8 +36,25 @@ impl ReadPlan {
     pub fn statement(&self, context: Context<'_>) -> Statement {
         let mut sql = Sql::new();
         let row = sql.fresh();
-        context.select(&mut sql, &self.node, row, None);
-        Statement { sql, cost: context.cost(&self.node) }
+        context.select_all(&mut sql, &self.node, row, None);
+        let mut cost = context.cost(&self.node);
+        // A key's one row needs no window, which would cost its share of the statement.
+        if cost != Cost::OneRow || self.node.limit == 0 || self.node.offset > 0 {
+            context.window(&mut sql, &self.node);
+            cost = if cost == Cost::OneRow { Cost::ShortPage } else { cost };
+        }
+        Statement { sql, cost }
+    }
+
+    /// The statement for many requests like this one, which costs [`Cost::OneRow`]: it has the same values in the
+    /// same order, and each of its rows begins with the request's number.
+    pub fn together(&self, context: Context<'_>) -> Sql {
+        let mut sql = Sql::shared();
+        let row = sql.fresh();
+        sql.raw("select b.n, r.* from ").each_request().raw(" cross join lateral (");
+        context.select_all(&mut sql, &self.node, row, None);
+        sql.raw(") as r");
+        sql
     }
 
     /// The statement that answers with one bigint: how many rows there are without the page.
@@ -112,15 +131,21 @@ impl Context<'_> {
 
     /// `select … from … where … order by … limit … offset …`
     fn select(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Option<Join<'_>>) {
+        self.select_all(sql, node, row, join);
+        if !node.counts() {
+            self.window(sql, node);
+        }
+    }
+
+    /// [`Self::select`] without its window.
+    fn select_all(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Option<Join<'_>>) {
         sql.raw("select ");
         self.outputs(sql, node, row);
         sql.raw(" from ");
         self.rows_from(sql, node, row, join);
-        if node.counts() {
-            return;
+        if !node.counts() {
+            self.order(sql, node, row);
         }
-        self.order(sql, node, row);
-        self.window(sql, node);
     }
 
     fn window(&self, sql: &mut Sql, node: &NodePlan) {

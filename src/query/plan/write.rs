@@ -164,7 +164,7 @@ impl WritePlan {
     /// A write of one record by its key, or of one new record, may share a pipelined connection.
     pub fn cost(&self, context: Context<'_>) -> Cost {
         match self {
-            WritePlan::Insert(plan) if plan.count == 1 && plan.conflict.is_none() => Cost::Cheap,
+            WritePlan::Insert(plan) if plan.count == 1 && plan.conflict.is_none() => Cost::OneRow,
             WritePlan::Insert(_) => Cost::Unknown,
             WritePlan::Update(UpdatePlan { rows, .. }) | WritePlan::Delete(DeletePlan { rows, .. }) => {
                 context.cost_by_key(rows)

@@ -19,7 +19,7 @@ impl Context<'_> {
         let paired = needs_old_row(&plan.permit, &plan.columns);
         let answer = &plan.answer;
         let counted = answer.node.is_some() || answer.singular || answer.max_affected.is_some();
-        let a_row_each = !counted && !judged_later && self.cost_by_key(&plan.rows) == Cost::Cheap;
+        let a_row_each = !counted && !judged_later && self.cost_by_key(&plan.rows) == Cost::OneRow;
         if paired || !a_row_each {
             sql.raw("with ");
         }

@@ -8,6 +8,7 @@
 mod change;
 mod insert;
 mod judge;
+mod together;
 
 use std::collections::BTreeSet;
 
