@@ -39,7 +39,7 @@ pub(super) struct Embed {
     pub(super) alias: Option<&'static str>,
     /// As it stands in `select`, a hint included.
     pub(super) spelled: String,
-    pub(super) relation: Relation,
+    pub(super) relation: &'static Relation,
     pub(super) inner: bool,
     /// `...target(…)`
     pub(super) spread: bool,
@@ -316,7 +316,7 @@ impl Sight<'_> {
     }
 
     fn related(&self, embed: &Embed, row: &Row) -> Vec<Row> {
-        let Relation { local, target, foreign, junction, .. } = embed.relation;
+        let &Relation { local, target, foreign, junction, .. } = embed.relation;
         let link = &row[local];
         if link.is_null() {
             return Vec::new();

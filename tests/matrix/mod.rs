@@ -6,6 +6,7 @@
 
 mod ask;
 mod deeds;
+mod describe;
 mod forms;
 mod ledger;
 mod names;
@@ -78,6 +79,15 @@ async fn what_is_hidden_answers_as_if_it_did_not_exist() {
     names::walk(&site, &ledger, seed(), one_in(2)).await;
     ledger.cell(|| "the records after all questions".to_owned(), site.dump().await == world.sorted(), true);
     ledger.close("matrix_names", &figures(started), 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_tells_everybody_what_the_policy_text_gives_him_and_nothing_else() {
+    let site = Site::open().await;
+    let ledger = Ledger::default();
+    let started = Instant::now();
+    describe::walk(&site, &ledger).await;
+    ledger.close("matrix_openapi", &figures(started), 180);
 }
 
 #[tokio::test(flavor = "multi_thread")]

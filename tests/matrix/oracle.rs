@@ -50,6 +50,8 @@ pub(super) struct Rule {
     on: &'static str,
     fields: Fields,
     when: Judge,
+    /// It speaks of some records only.
+    pub(super) conditional: bool,
     check: Judge,
     /// What the rule writes by itself; `None` is the caller's id.
     pub(super) set: Option<(&'static str, Option<bool>)>,
@@ -112,8 +114,8 @@ fn rules() -> Vec<Rule> {
     use Fields::{All, Except, Only};
     use Role::{Admin, Anon, Editor, User};
     const YES: Judge = |_| true;
-    let rule = |role, action, on, fields| Rule { role, action, on, fields, when: YES, check: YES, set: None };
-    let when = |rule: Rule, when: Judge| Rule { when, ..rule };
+    let rule = |role, action, on, fields| Rule { role, action, on, fields, when: YES, conditional: false, check: YES, set: None };
+    let when = |rule: Rule, when: Judge| Rule { when, conditional: true, ..rule };
     let check = |rule: Rule, check: Judge| Rule { check, ..rule };
     let set = |rule: Rule, field, value| Rule { set: Some((field, value)), ..rule };
     vec![
@@ -224,7 +226,8 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(rules);
 /// The secret key's.
 static ALL: LazyLock<[Rule; 1]> = LazyLock::new(|| {
     let (when, check): (Judge, Judge) = (|_| true, |_| true);
-    [Rule { role: Role::Service, action: Action::Read, on: "", fields: Fields::All, when, check, set: None }]
+    let (role, action, fields) = (Role::Service, Action::Read, Fields::All);
+    [Rule { role, action, on: "", fields, when, conditional: false, check, set: None }]
 });
 
 /// What a collection is to somebody who wants to do something with it.

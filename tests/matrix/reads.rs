@@ -267,7 +267,7 @@ impl<'a> Walk<'a> {
         self.risky();
         for relation in relations().iter().filter(|relation| relation.from == self.table.name) {
             self.ambiguous(relation);
-            self.embeds(*relation);
+            self.embeds(relation);
         }
         for _ in 0..random {
             let ask = self.compound(choices);
@@ -531,7 +531,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A relation in every form of an embed.
-    fn embeds(&mut self, relation: Relation) {
+    fn embeds(&mut self, relation: &'static Relation) {
         let name = self.table.name;
         let refusal = relation.refusal(self.sight.who);
         let spellings = relation.spellings(self.sight.who);
@@ -553,10 +553,9 @@ impl<'a> Walk<'a> {
         let target = self.sight.table(relation.target);
         let (handle, target_knows) = (target.handle, self.sight.who.knows(target));
         let by_handle = By { relation: None, field: Path::of(handle), descending: false, nulls_first: None };
-        let nested: Vec<Relation> = relations()
+        let nested: Vec<&'static Relation> = relations()
             .iter()
             .filter(|next| next.from == relation.target && next.refusal(self.sight.who) == 0)
-            .copied()
             .collect();
         let field_tests: Vec<(Path, Test)> = target
             .fields
@@ -672,7 +671,7 @@ impl<'a> Walk<'a> {
                     let inside = Embed {
                         alias: Some("next"),
                         spelled: next.spellings(self.sight.who)[0].clone(),
-                        relation: *next,
+                        relation: next,
                         inner,
                         spread: false,
                         ask: whole.clone(),
@@ -700,7 +699,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A relation whose members are hoisted: fields in every position, orders, filters, and what leads on.
-    fn spreads(&mut self, spelled: &str, relation: Relation) {
+    fn spreads(&mut self, spelled: &str, relation: &'static Relation) {
         let target = self.sight.table(relation.target);
         let known = self.sight.who.knows(target);
         let fields: Vec<&Field> = target.fields.iter().filter(|field| known.contains(field.name)).collect();
@@ -777,7 +776,7 @@ impl<'a> Walk<'a> {
                 let inside = Embed {
                     alias: (!next_spread).then_some("next"),
                     spelled: next.spelled(),
-                    relation: *next,
+                    relation: next,
                     inner: false,
                     spread: next_spread,
                     ask: Ask {
@@ -819,10 +818,9 @@ impl<'a> Walk<'a> {
 
     fn level(&self, table: &'a Table, choices: &mut Random, depth: usize) -> Ask {
         let mut ask = Ask { items: vec![Item::All], ..Ask::default() };
-        let ways: Vec<Relation> = relations()
+        let ways: Vec<&'static Relation> = relations()
             .iter()
             .filter(|way| way.from == table.name && way.refusal(self.sight.who) == 0)
-            .copied()
             .collect();
         if depth < 3 && !ways.is_empty() {
             for alias in ["one", "two"].iter().take(choices.below(3)) {
@@ -836,7 +834,8 @@ impl<'a> Walk<'a> {
                 ask.items.push(Item::Embed(embed));
             }
             if choices.one_in(4) {
-                let embed = self.hoist(*choices.pick(&ways), choices, depth);
+                let way = *choices.pick(&ways);
+                let embed = self.hoist(way, choices, depth);
                 ask.items.push(Item::Embed(embed));
             }
         }
@@ -873,7 +872,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A spread of some fields.
-    fn hoist(&self, relation: Relation, choices: &mut Random, depth: usize) -> Embed {
+    fn hoist(&self, relation: &'static Relation, choices: &mut Random, depth: usize) -> Embed {
         let target = self.sight.table(relation.target);
         let known = self.sight.who.knows(target);
         let fields = target.fields.iter().filter(|field| known.contains(field.name));

@@ -16,7 +16,7 @@ pub(super) struct Relation {
     /// What the side that is embedded is called: the field, the inverse, or through a junction the target.
     pub(super) name: &'static str,
     /// The foreign key stands in `from`.
-    ours: bool,
+    pub(super) ours: bool,
     pub(super) junction: Option<Junction>,
 }
 
