@@ -76,7 +76,7 @@ async fn what_is_hidden_answers_as_if_it_did_not_exist() {
     site.fill(&world).await;
     let ledger = Ledger::default();
     let started = Instant::now();
-    names::walk(&site, &ledger, seed(), one_in(2)).await;
+    names::walk(&site, &ledger, &world, seed(), one_in(4)).await;
     ledger.cell(|| "the records after all questions".to_owned(), site.dump().await == world.sorted(), true);
     ledger.close("matrix_names", &figures(started), 3_000);
 }

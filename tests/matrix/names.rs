@@ -12,7 +12,9 @@ use super::random::Random;
 use super::reads::AT_ONCE;
 use super::relations::{Junction, Relation, relations};
 use super::site::{Answer, Caller, Request, Site};
-use super::world::{Table, tables};
+use super::world::{Row, Table, World, id, tables};
+
+const OBJECT: &str = "application/vnd.pgrst.object+json";
 
 /// The same request about a name that is hidden and about one that is not there.
 struct Pair {
@@ -107,21 +109,24 @@ fn of_field() -> Vec<String> {
 impl Pair {
     /// `template` speaks of `F`.
     fn new(caller: &Caller, name: &str, template: &Request) -> Pair {
-        let other = absent(name);
+        Pair::of(caller, (name, &absent(name)), template)
+    }
+
+    fn of(caller: &Caller, (name, other): (&str, &str), template: &Request) -> Pair {
         let with = |name: &str| {
             let fill = |text: &str| text.replace('F', name);
             Request {
                 method: template.method.clone(),
                 path: fill(&template.path),
-                headers: template.headers.clone(),
+                headers: template.headers.iter().map(|(header, value)| (*header, fill(value))).collect(),
                 body: template.body.as_deref().map(fill),
             }
         };
         Pair {
             caller: caller.clone(),
             hidden: with(name),
-            absent: with(&other),
-            names: (name.to_owned(), other),
+            absent: with(other),
+            names: (name.to_owned(), other.to_owned()),
         }
     }
 
@@ -174,6 +179,11 @@ fn of_hidden_fields(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
             add(Request::get(format!("{name}?F=eq.1"))
                 .header("range", "5-9")
                 .header("prefer", "count=exact"));
+            for media in ["text/csv", "application/vnd.pgrst.array+json;nulls=stripped"] {
+                for query in ["select=F", "F=like.x*", "order=F", "select=a:F::text,*"] {
+                    add(Request::get(format!("{name}?{query}")).header("accept", media));
+                }
+            }
             // As the name of what is embedded, and as a hint.
             for hint in ["people!F(*)", "people!inner!F(*)", "x:teams!F(*)"] {
                 add(Request::get(format!("{name}?{}", query(&[("select", hint)]))));
@@ -184,6 +194,7 @@ fn of_hidden_fields(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
                 .filter(|relation| relation.target == name && relation.refusal(&caller.who) == 0)
             {
                 let spelled = relation.spelled();
+                let key = spelled.split('!').next().unwrap().to_owned();
                 // A hint may name a field of either side: it must be hidden at both.
                 let source = tables.iter().find(|table| table.name == relation.from).unwrap();
                 let hints = !caller.who.knows(source).contains(field.name);
@@ -209,6 +220,18 @@ fn of_hidden_fields(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
                         ("select".to_owned(), format!("x:{spelled}(*)")),
                         ("order".to_owned(), "x(F)".to_owned()),
                     ],
+                    vec![("select".to_owned(), format!("...{spelled}(F)"))],
+                    vec![("select".to_owned(), format!("...{spelled}!inner(a:F::text)"))],
+                    vec![("select".to_owned(), format!("...{spelled}(x:F(*))"))],
+                    vec![
+                        ("select".to_owned(), format!("...{spelled}()")),
+                        ("order".to_owned(), format!("{key}(F).desc")),
+                    ],
+                    vec![
+                        ("select".to_owned(), format!("...{spelled}(*)")),
+                        (format!("{key}.F"), "eq.1".to_owned()),
+                        (format!("{key}.order"), "F".to_owned()),
+                    ],
                 ] {
                     if parts[0].1.contains("!F(") && !hints {
                         continue;
@@ -219,7 +242,13 @@ fn of_hidden_fields(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
                 }
             }
             // Writes by it.
-            for prefer in ["return=minimal", "return=representation", "count=exact"] {
+            for prefer in [
+                "return=minimal",
+                "return=representation",
+                "count=exact",
+                "handling=strict,max-affected=0",
+                "return=headers-only",
+            ] {
                 let change = Some(json!({}));
                 add(Request::write(Method::PATCH, format!("{name}?F=eq.1"), change).header("prefer", prefer));
                 add(Request::write(Method::DELETE, format!("{name}?F=eq.1"), None).header("prefer", prefer));
@@ -231,8 +260,23 @@ fn of_hidden_fields(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
                     Request::write(Method::POST, format!("{name}?on_conflict=id,F"), Some(json!([{}, {}])));
                 add(both.header("prefer", resolution));
             }
-            add(Request::write(Method::POST, format!("{name}?select=F"), Some(json!({})))
-                .header("prefer", "return=representation"));
+            for method in [Method::POST, Method::PATCH, Method::PUT] {
+                let filter = if method == Method::POST { "" } else { "&id=is.null" };
+                let path = format!("{name}?select=F{filter}");
+                add(Request::write(method, path, Some(json!({}))).header("prefer", "return=representation"));
+            }
+            let key = table.key[0];
+            for path in ["F=eq.1", &format!("{key}=eq.1&F=eq.1"), &format!("{key}=eq.1&columns={key},F")] {
+                for body in [json!({}), json!({ key: "1" }), json!({ "F": 1 })] {
+                    if body.get("F").is_some()
+                        && caller.who.may_name(Action::Create, table).contains(field.name)
+                    {
+                        continue;
+                    }
+                    add(Request::write(Method::PUT, format!("{name}?{path}"), Some(body))
+                        .header("prefer", "missing=default,return=representation"));
+                }
+            }
             for (method, action) in [(Method::POST, Action::Create), (Method::PATCH, Action::Update)] {
                 if caller.who.may_name(action, table).contains(field.name) {
                     continue;
@@ -247,6 +291,9 @@ fn of_hidden_fields(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
                 ] {
                     add(Request::write(method.clone(), format!("{name}{filter}"), Some(body)));
                 }
+                let sparse =
+                    Request::write(method.clone(), format!("{name}{filter}"), Some(json!([{}, { "F": 1 }])));
+                add(sparse.header("prefer", "missing=default,return=headers-only"));
                 let columns = if filter.is_empty() { "?columns=F" } else { "?id=is.null&columns=F" };
                 add(Request::write(method.clone(), format!("{name}{columns}"), Some(json!({ "F": 1 }))));
                 add(Request::write(method, format!("{name}{columns}"), Some(json!({ "title": 1 }))));
@@ -282,17 +329,29 @@ fn of_hidden_collections(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair
                     .header("prefer", "return=representation"));
                 add(Request::write(Method::POST, path, Some(body.clone()))
                     .header("prefer", "resolution=merge-duplicates"));
-                add(Request::write(Method::PATCH, path, Some(body)));
+                add(Request::write(Method::PATCH, path, Some(body.clone())));
+                add(Request::write(Method::PUT, path, Some(body)));
             }
             add(Request::write(Method::DELETE, path, None));
+            add(Request::write(Method::DELETE, path, None).header("prefer", "handling=strict,max-affected=0"));
+            add(Request::get(path).header("accept", "text/csv"));
             add(Request::get(path).header("accept", "application/vnd.pgrst.object+json"));
         }
         for table in tables {
             if !matches!(caller.who.door(Action::Read, table.name), Door::Open(_)) {
                 continue;
             }
-            for select in ["F(*)", "x:F!inner(id)", "F(count)", "F!id(*)", "F()", "...F(id)", "F(people(*))"]
-            {
+            for select in [
+                "F(*)",
+                "x:F!inner(id)",
+                "F(count)",
+                "F!id(*)",
+                "F()",
+                "...F(id)",
+                "F(people(*))",
+                "labels!F(*)",
+                "...people!F(*)",
+            ] {
                 add(Request::get(format!("{}?{}", table.name, query(&[("select", select)]))));
             }
             add(Request::get(format!("{}?{}", table.name, query(&[("select", "F(*)"), ("F.id", "eq.1")]))));
@@ -338,13 +397,80 @@ fn of_hidden_collections(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair
     }
 }
 
+/// A record that is hidden answers like one that is not there, wherever it can be named.
+fn of_hidden_records(caller: &Caller, tables: &[Table], world: &World, pairs: &mut Vec<Pair>) {
+    for table in tables {
+        let name = table.name;
+        let knows = caller.who.knows(table);
+        if !table.has_id() || !knows.contains("id") {
+            continue;
+        }
+        let hidden = |row: &&Row| caller.who.sees(world, table, row).is_none_or(|seen| seen["id"].is_null());
+        for row in world.rows(name).iter().filter(hidden) {
+            let key = row["id"].as_str().unwrap();
+            let nobody = id(name, 77);
+            let mut add = |template: Request| pairs.push(Pair::of(caller, (key, &nobody), &template));
+            for query in
+                ["id=eq.F", "id=in.(F)", "or=(id.eq.F)", "id=gte.F&id=lte.F", "id=eq.F&limit=1&offset=1"]
+            {
+                for media in ["application/json", "text/csv", OBJECT] {
+                    add(Request::get(format!("{name}?{query}")).header("accept", media));
+                }
+                let mut head = Request::get(format!("{name}?{query}")).header("prefer", "count=exact");
+                add(head.clone());
+                head.method = Method::HEAD;
+                add(head);
+                let bodies = [json!({}), json!({ table.handle: "x" }), json!({ table.fields[1].name: null })];
+                for prefer in
+                    ["return=minimal,count=exact", "return=representation", "handling=strict,max-affected=0"]
+                {
+                    for body in &bodies {
+                        let body = Some(body.clone());
+                        let path = format!("{name}?{query}");
+                        add(Request::write(Method::PATCH, path, body).header("prefer", prefer));
+                    }
+                    add(Request::write(Method::DELETE, format!("{name}?{query}"), None)
+                        .header("prefer", prefer));
+                    add(Request::write(Method::DELETE, format!("{name}?{query}"), None)
+                        .header("prefer", prefer)
+                        .header("accept", OBJECT));
+                }
+            }
+            for relation in relations()
+                .iter()
+                .filter(|relation| relation.target == name && relation.refusal(&caller.who) == 0)
+            {
+                let (from, spelled) = (relation.from, relation.spelled());
+                for parts in [
+                    vec![("select", format!("x:{spelled}!inner(*)")), ("x.id", "eq.F".to_owned())],
+                    vec![
+                        ("select", format!("x:{spelled}()")),
+                        ("x.id", "eq.F".to_owned()),
+                        ("x", "is.null".to_owned()),
+                    ],
+                    vec![("select", format!("...{spelled}!inner(a:id)"))],
+                    vec![
+                        ("select", format!("x:{spelled}(count)")),
+                        ("x.or", "(id.eq.F,id.is.null)".to_owned()),
+                    ],
+                ] {
+                    let parts: Vec<(&str, &str)> =
+                        parts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                    add(Request::get(format!("{from}?{}", query(&parts))));
+                }
+            }
+        }
+    }
+}
+
 /// Asks about everything that is hidden, and about what is not there; the seed chooses one in so many.
-pub(super) async fn walk(site: &Site, ledger: &Ledger, seed: u64, one_in: usize) {
+pub(super) async fn walk(site: &Site, ledger: &Ledger, world: &World, seed: u64, one_in: usize) {
     let tables = tables();
     let mut pairs = Vec::new();
     for caller in site.callers() {
         of_hidden_fields(&caller, tables, &mut pairs);
         of_hidden_collections(&caller, tables, &mut pairs);
+        of_hidden_records(&caller, tables, world, &mut pairs);
     }
     let mut choices = Random::new(seed);
     pairs.retain(|_| choices.one_in(one_in));
