@@ -152,6 +152,11 @@ impl Sql {
         self
     }
 
+    /// The same statement behind words of ours, as in `explain …`.
+    pub fn behind(&self, words: &[&'static str]) -> Sql {
+        Sql { text: words.concat() + self.text.as_str(), params: self.params.clone(), ..*self }
+    }
+
     /// The text so far: a statement's shape.
     pub fn text(&self) -> &str {
         &self.text
@@ -190,6 +195,9 @@ mod tests {
         sql.raw("select ").column(t, &odd).raw(" = ").bind_text("it's");
         assert_eq!(sql.text(), "select t0.\"we\"\"ird\" = $1");
         assert_eq!(sql.params(), [Param { oid: 25, value: Some("it's".to_owned()) }]);
+        let explained = sql.behind(&["explain ", "(verbose) "]);
+        assert_eq!(explained.text(), "explain (verbose) select t0.\"we\"\"ird\" = $1");
+        assert_eq!(explained.params(), sql.params());
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! Why a condition decided as it did: the tree of its terms, each with its text and its truth.
+//! A condition in words: what it says, and why it decided as it did (the tree of its terms, each with its text
+//! and its truth).
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::Env;
@@ -38,6 +41,80 @@ impl Condition {
     pub fn explain(&self, env: &Env<'_>) -> Explanation {
         Evaluation { env, variables: Vec::new() }.explain(&self.root)
     }
+}
+
+/// The condition as a project could write it: terms in their own text, named conditions by their names.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.write(f)
+    }
+}
+
+impl Condition {
+    /// What the named conditions that it uses say, those inside others included.
+    pub fn named(&self) -> BTreeMap<Name, String> {
+        let mut found = BTreeMap::new();
+        self.root.collect_named(&mut found);
+        found
+    }
+}
+
+impl Node {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Node::Constant(truth) => write!(f, "{truth}"),
+            Node::And(parts) => write_joined(f, parts, " && "),
+            Node::Or(parts) => write_joined(f, parts, " || "),
+            Node::Not(inner) => match &**inner {
+                Node::And(_) | Node::Or(_) | Node::Not(_) => {
+                    f.write_str("!(")?;
+                    inner.write(f)?;
+                    f.write_str(")")
+                }
+                // A term was written behind a `!` too, in parentheses where it needs them.
+                Node::Named { .. } | Node::Constant(_) | Node::Term { .. } => {
+                    f.write_str("!")?;
+                    inner.write(f)
+                }
+            },
+            Node::Named { name, .. } => write!(f, "{name}"),
+            Node::Term { text, .. } => f.write_str(text),
+        }
+    }
+
+    fn collect_named(&self, found: &mut BTreeMap<Name, String>) {
+        match self {
+            Node::Constant(_) => {}
+            Node::And(parts) | Node::Or(parts) => parts.iter().for_each(|part| part.collect_named(found)),
+            Node::Not(inner) => inner.collect_named(found),
+            Node::Named { name, node } => {
+                found.insert(name.clone(), Condition { root: Node::clone(node) }.to_string());
+                node.collect_named(found);
+            }
+            Node::Term { test, .. } => {
+                if let Test::Quantified { body, .. } = test {
+                    body.collect_named(found);
+                }
+            }
+        }
+    }
+}
+
+fn write_joined(f: &mut fmt::Formatter<'_>, parts: &[Node], word: &str) -> fmt::Result {
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            f.write_str(word)?;
+        }
+        match part {
+            Node::And(_) | Node::Or(_) => {
+                f.write_str("(")?;
+                part.write(f)?;
+                f.write_str(")")?;
+            }
+            Node::Constant(_) | Node::Not(_) | Node::Named { .. } | Node::Term { .. } => part.write(f)?,
+        }
+    }
+    Ok(())
 }
 
 impl<'e> Evaluation<'e> {

@@ -158,6 +158,28 @@ impl Place {
 }
 
 #[test]
+fn a_condition_in_words_means_the_same_and_names_what_it_uses() {
+    let posts = Place::on("posts");
+    for (text, words) in [
+        ("true", "true"),
+        ("mine", "mine"),
+        ("!mine && (live||pinned)", "!mine && (live || pinned)"),
+        ("pinned && mine || title == 'a && b'", "(pinned && mine) || title == 'a && b'"),
+        ("!(views == 1) && !(mine || live) && !!pinned", "!(views == 1) && !(mine || live) && !(!pinned)"),
+        ("comments.exists(c, c.body == 'a' || mine)", "comments.exists(c, c.body == 'a' || mine)"),
+        ("status in ['draft','review']", "status in ['draft','review']"),
+        ("author.handle.startsWith('a')", "author.handle.startsWith('a')"),
+    ] {
+        let condition = posts.check(text).unwrap();
+        assert_eq!(condition.to_string(), words);
+        assert_eq!(posts.check(words).unwrap(), condition, "{text}");
+    }
+    let named = posts.check("comments.exists(c, mine) && !live").unwrap().named();
+    let named: Vec<String> = named.iter().map(|(name, text)| format!("{name}: {text}")).collect();
+    assert_eq!(named, ["live: status == 'published'", "mine: author == auth.id"]);
+}
+
+#[test]
 fn a_fault_says_where_it_is_and_what_to_write_instead() {
     let posts = Place::on("posts");
     for (text, told) in [

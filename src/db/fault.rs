@@ -117,6 +117,11 @@ impl DbError {
         matches!(self.kind, Kind::Unreachable(_)) || self.connection_is_gone()
     }
 
+    /// The statement was undone because somebody else holds a lock that it needs.
+    pub fn waits_for_a_lock(&self) -> bool {
+        self.sqlstate() == Some("55P03")
+    }
+
     /// The statement was refused for what it is, and nothing of it was done: it can be tried again in another form.
     pub(super) fn is_refusal(&self, purpose: Purpose) -> bool {
         match &self.kind {

@@ -3,7 +3,8 @@
 //! A lane is one connection whose requests are pipelined: each is sent at once, behind the others, and the
 //! answers come in order. That costs one system call for many requests where a pool pays two and a wake-up
 //! each; but a slow statement holds up those behind it, so only statements known to be cheap belong here,
-//! and writes, which may wait for a row's lock, have lanes of their own.
+//! and writes, which may wait for a row's lock, have lanes of their own. Whatever waits longer than a moment for a lock
+//! is refused here ([`DbError::waits_for_a_lock`]), undone, and belongs to the pool.
 //!
 //! There are no transactions here: each statement is one. Those that need more take the pool.
 
@@ -27,6 +28,9 @@ use crate::sql::{Shared, Sql};
 /// The pauses between attempts to connect: the first, and what they grow to.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 const RECONNECT_AFTER_AT_MOST: Duration = Duration::from_secs(2);
+
+/// The longest that a statement may hold up those behind it by waiting for a lock.
+const LOCK_WITHIN: Duration = Duration::from_millis(250);
 
 /// How many connections, and how much each remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,7 @@ impl Lanes {
     /// Opens the lanes on the current runtime, whose thread then does their work. Returns at once: they
     /// connect in the background, and again whenever a connection is lost.
     pub fn open(target: &Target, options: LanesOptions) -> Lanes {
+        let target = target.clone().waiting_for_locks(LOCK_WITHIN);
         let group = |count: NonZeroUsize, purpose| {
             let lane = |_| Lane::open(target.clone(), options.statements);
             Arc::new(Group {
@@ -87,14 +92,10 @@ impl Lanes {
         self.reads.run(sql).await
     }
 
-    /// [`Lanes::read`], together with others of the same shape if there are some. `shared` is the statement for
-    /// many of them: it has this one's values in the same order, and a row of it begins with the request's number.
-    pub async fn read_together(&self, sql: Sql, shared: impl FnOnce() -> Sql) -> Result<Vec<Row>, DbError> {
-        let sql = Arc::new(sql);
-        match self.reads.turn(&sql, || Shared::of(&shared())).await {
-            Turn::Answered(answer) => answer,
-            Turn::Alone(_lead) => self.reads.run(&sql).await,
-        }
+    /// Offers a read to be answered together with others of the same shape. `shared` is the statement for many of
+    /// them: it has this one's values in the same order, and a row of it begins with the request's number.
+    pub async fn read_together(&self, sql: &Arc<Sql>, shared: impl FnOnce() -> Sql) -> Turn {
+        self.reads.turn(sql, || Shared::of(&shared())).await
     }
 
     /// Runs a statement that may change something, as a transaction of its own. Never sent twice: if the

@@ -120,6 +120,14 @@ pub struct Target {
 pub(super) type Carrier = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
 impl Target {
+    /// The same, with another longest wait for a lock.
+    pub(super) fn waiting_for_locks(mut self, at_most: Duration) -> Target {
+        // What stands last counts.
+        let options = self.config.get_options().unwrap_or_default().to_owned();
+        self.config.options(format!("{options} -c lock_timeout={}", at_most.as_millis()));
+        self
+    }
+
     /// Reads a `postgresql://` URL or a `key=value` string, with libpq's meaning, except for TLS:
     /// `sslmode=prefer` (the default) encrypts where the server offers it, `require` and `verify-full` also
     /// check the certificate against the machine's trust store or `sslrootcert`, `no-verify` encrypts and

@@ -16,7 +16,7 @@ use super::reply::Failure;
 use super::server::Options;
 use crate::app::{App, Worker, now};
 use crate::auth::resolve::{self, Credentials};
-use crate::auth::token::TokenFault;
+use crate::auth::token::{Holder, KeyRole, TokenFault, Verified};
 use crate::error::{Code, Error};
 use crate::model::Principal;
 
@@ -59,19 +59,8 @@ pub async fn caller(request: &HttpRequest) -> Result<Caller, Error> {
     ) else {
         return Err(Error::internal("the server was built without its App or its Worker"));
     };
-    let verified = {
-        let credentials = credentials(request.headers())?;
-        let keys = app.keys();
-        let now = now();
-        let mut tokens = worker.tokens();
-        resolve::identify(credentials, options.keyless, |token| {
-            let verified = tokens.verify(token, &keys, now)?;
-            match &verified.jti {
-                Some(jti) if app.revocations().contains(jti) => Err(TokenFault::Revoked),
-                Some(_) | None => Ok(verified),
-            }
-        })?
-    };
+    let credentials = credentials(request.headers())?;
+    let verified = resolve::identify(credentials, options.keyless, |token| verify(app, worker, token))?;
     let principal = match verified {
         None => Arc::new(Principal::anonymous()),
         Some(verified) => resolve::principal(&verified, worker.lanes()).await?,
@@ -79,6 +68,26 @@ pub async fn caller(request: &HttpRequest) -> Result<Caller, Error> {
     let caller = Caller(principal);
     request.extensions_mut().insert(caller.clone());
     Ok(caller)
+}
+
+/// The request's API key is the secret one, whoever it is judged as: with it comes the operator.
+pub fn holds_secret_key(request: &HttpRequest) -> bool {
+    let (Some(app), Some(worker)) = (request.app_data::<web::Data<App>>(), request.app_data::<Rc<Worker>>())
+    else {
+        return false;
+    };
+    let key = one(request.headers(), &API_KEY).ok().flatten();
+    key.and_then(|key| verify(app, worker, key).ok())
+        .is_some_and(|verified| verified.holder == Holder::Key { role: KeyRole::Service })
+}
+
+/// Verifies a token, against what is revoked too.
+fn verify(app: &App, worker: &Worker, token: &str) -> Result<Arc<Verified>, TokenFault> {
+    let verified = worker.tokens().verify(token, &app.keys(), now())?;
+    match &verified.jti {
+        Some(jti) if app.revocations().contains(jti) => Err(TokenFault::Revoked),
+        Some(_) | None => Ok(verified),
+    }
 }
 
 /// The two headers that carry credentials. Twice the same header is refused: a proxy before us may have

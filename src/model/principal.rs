@@ -1,5 +1,7 @@
 //! [`Principal`]: who is asking, as one value.
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use super::Kind;
@@ -78,6 +80,21 @@ pub enum Attribute {
     Aal,
     /// `auth.claims.a.b`: the path inside the claims. A claim of another kind than its place asks for is null.
     Claim(Vec<String>),
+}
+
+/// As a project writes it: `auth.id`.
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Attribute::Id => f.write_str("auth.id"),
+            Attribute::Role => f.write_str("auth.role"),
+            Attribute::Roles => f.write_str("auth.roles"),
+            Attribute::Email => f.write_str("auth.email"),
+            Attribute::IsAnonymous => f.write_str("auth.is_anonymous"),
+            Attribute::Aal => f.write_str("auth.aal"),
+            Attribute::Claim(path) => write!(f, "auth.claims.{}", path.join(".")),
+        }
+    }
 }
 
 impl Attribute {

@@ -84,6 +84,7 @@ struct View<'a> {
     /// Only beside `read`: who may not read a record cannot name it in a request.
     update: Option<Permit>,
     delete: Option<Permit>,
+    signed_in: bool,
     /// How others are embedded by it: those that lead to one record by our field, and the rest.
     embeds: Vec<Embeds>,
 }
@@ -112,7 +113,8 @@ impl<'a> View<'a> {
         let delete = decide(Action::Delete)?.filter(|_| read.is_some());
         let embeds = read.as_ref().map(|read| embeds(context, read)).unwrap_or_default();
         let collection = context.catalog.collection(id);
-        Some(View { catalog: context.catalog, id, collection, read, create, update, delete, embeds })
+        let (catalog, signed_in) = (context.catalog, !context.principal.is_anon());
+        Some(View { catalog, id, collection, read, create, update, delete, signed_in, embeds })
     }
 
     fn name(&self) -> &str {
@@ -124,9 +126,10 @@ impl<'a> View<'a> {
         parts.tags.push(json!({ "name": name }));
         if let Some(read) = &self.read {
             parts.schemas.insert(name.to_owned(), self.record(read));
+            parts.schemas.insert(schema::stripped_key(name), self.stripped(read));
             for field in self.collection.field_ids().filter(|field| read.covers(*field)) {
                 let field = self.collection.field(field);
-                let (key, parameter) = parameters::filter(name, field);
+                let (key, parameter) = parameters::filter(name, field, self.signed_in);
                 parts.parameters.insert(key, parameter);
             }
         }
@@ -174,14 +177,21 @@ impl<'a> View<'a> {
     fn filters(&self, read: &Permit) -> Vec<Json> {
         let known = self.collection.field_ids().filter(|field| read.covers(*field));
         let named = known.map(|field| parameters::filter_key(self.name(), self.collection.field(field)));
-        named.chain(["and", "or"].map(str::to_owned)).map(|key| parameters::reference(&key)).collect()
+        let trees = ["and", "or", "not.and", "not.or"].map(str::to_owned);
+        named.chain(trees).map(|key| parameters::reference(&key)).collect()
+    }
+
+    /// What says which members the records of an answer have.
+    fn shaped(&self) -> impl Iterator<Item = Json> {
+        let embedded = (!self.embeds.is_empty()).then_some("embedded");
+        std::iter::once("select").chain(embedded).map(parameters::reference)
     }
 
     fn reading(&self, read: &Permit, body: bool) -> Json {
         let name = self.name();
         let mut parameters = self.filters(read);
-        let more = ["select", "order", "limit", "offset", "prefer.read"];
-        parameters.extend(more.map(parameters::reference));
+        parameters.extend(self.shaped());
+        parameters.extend(["order", "limit", "offset", "prefer.read"].map(parameters::reference));
         if body {
             parameters.push(parameters::reference("range"));
             let summary = format!("Reads records of {name}");
@@ -196,7 +206,8 @@ impl<'a> View<'a> {
         let mut parameters = ["columns", "on_conflict"].map(parameters::reference).to_vec();
         let read = self.read.is_some();
         if read {
-            parameters.push(parameters::reference("select"));
+            parameters.extend(self.shaped());
+            parameters.push(parameters::reference("order"));
         }
         let merges = self.update.is_some();
         parameters.push(parameters::prefer_create(read, merges));
@@ -222,7 +233,8 @@ impl<'a> View<'a> {
         let key = self.collection.primary_key.iter().map(|field| self.collection.field(*field));
         let mut parameters: Vec<Json> =
             key.map(|field| parameters::reference(&parameters::filter_key(name, field))).collect();
-        parameters.extend(["select", "columns", "prefer.put"].map(parameters::reference));
+        parameters.extend(self.shaped());
+        parameters.extend(["columns", "prefer.put"].map(parameters::reference));
         let summary = format!("Puts one whole record of {name} under the key that the filters name");
         let mut operation = self.operation("put", summary, parameters, responses::put(name));
         operation["requestBody"] = body(schema::reference(&format!("{name}.create")));
@@ -232,7 +244,8 @@ impl<'a> View<'a> {
     fn updating(&self, read: &Permit) -> Json {
         let name = self.name();
         let mut parameters = self.filters(read);
-        parameters.extend(["select", "columns", "prefer.change"].map(parameters::reference));
+        parameters.extend(self.shaped());
+        parameters.extend(["order", "columns", "prefer.change"].map(parameters::reference));
         let summary = format!("Changes the records of {name} that the filters name");
         let mut operation = self.operation("update", summary, parameters, responses::changed(name));
         operation["requestBody"] = body(schema::reference(&format!("{name}.update")));
@@ -242,7 +255,8 @@ impl<'a> View<'a> {
     fn deleting(&self, read: &Permit) -> Json {
         let name = self.name();
         let mut parameters = self.filters(read);
-        parameters.extend(["select", "prefer.change"].map(parameters::reference));
+        parameters.extend(self.shaped());
+        parameters.extend(["order", "prefer.change"].map(parameters::reference));
         let summary = format!("Removes the records of {name} that the filters name");
         self.operation("delete", summary, parameters, responses::changed(name))
     }

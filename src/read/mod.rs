@@ -5,11 +5,14 @@
 pub mod encode;
 mod rows;
 
-use crate::db::{DbError, Lanes, Pool, Row};
+use std::sync::Arc;
+
+use crate::db::{DbError, Lanes, Lead, Pool, Row, Turn};
 use crate::error::Error;
 use crate::policy::Permit;
 use crate::query::plan::{Context, Cost, ReadPlan, Statement};
 use crate::query::preferences::Count;
+use crate::sql::Sql;
 
 pub use rows::Layout;
 
@@ -36,10 +39,31 @@ impl Database<'_> {
     /// # Errors
     /// Whatever Postgres or the way to it says.
     pub async fn read(&self, statement: &Statement) -> Result<Vec<Row>, DbError> {
-        match statement.cost {
-            Cost::OneRow | Cost::ShortPage => self.lanes.read(&statement.sql).await,
-            Cost::Unknown => self.pool.read(&statement.sql).await,
+        self.run(statement.cost, &statement.sql, None).await
+    }
+
+    /// Runs a plan's statement, together with others of its shape if there are some.
+    async fn read_plan(&self, context: Context<'_>, plan: &ReadPlan) -> Result<Vec<Row>, DbError> {
+        let Statement { sql, cost } = plan.statement(context);
+        if cost != Cost::OneRow {
+            return self.run(cost, &sql, None).await;
         }
+        let sql = Arc::new(sql);
+        match self.lanes.read_together(&sql, || plan.together(context)).await {
+            Turn::Answered(answer) => answer,
+            Turn::Alone(lead) => self.run(cost, &sql, lead).await,
+        }
+    }
+
+    async fn run(&self, cost: Cost, sql: &Sql, lead: Option<Lead>) -> Result<Vec<Row>, DbError> {
+        if cost != Cost::Unknown {
+            let outcome = self.lanes.read(sql).await;
+            drop(lead);
+            if !outcome.as_ref().is_err_and(DbError::waits_for_a_lock) {
+                return outcome;
+            }
+        }
+        self.pool.read(sql).await
     }
 }
 
@@ -65,21 +89,36 @@ pub async fn page(
     count: Option<Count>,
 ) -> Result<Page, Error> {
     note_bypass(context, plan.node.permit());
-    let statement = plan.statement(context);
+    let read = database.read_plan(context, plan);
     let Some(count) = count else {
-        let rows = match statement.cost {
-            Cost::OneRow => database.lanes.read_together(statement.sql, || plan.together(context)).await,
-            Cost::ShortPage | Cost::Unknown => database.read(&statement).await,
-        };
-        return Ok(Page { rows: rows.map_err(DbError::into_error)?, total: None });
+        return Ok(Page { rows: read.await.map_err(DbError::into_error)?, total: None });
     };
-    let (rows, counted) =
-        futures_util::future::join(database.read(&statement), total(database, context, plan, count)).await;
+    let (rows, counted) = futures_util::future::join(read, total(database, context, plan, count)).await;
     let rows = rows.map_err(DbError::into_error)?;
     let counted = counted.map_err(DbError::into_error)?;
     // The two statements may see different moments, and estimates err; a total never contradicts the page beside it.
     let seen = if rows.is_empty() { 0 } else { plan.node.offset() + rows.len() as u64 };
     Ok(Page { rows, total: Some(counted.max(seen)) })
+}
+
+/// The statement that counts rows, and the one that asks the planner: what answers a count takes one or both.
+pub fn counting(
+    context: Context<'_>,
+    plan: &ReadPlan,
+    count: Count,
+) -> (Option<Statement>, Option<Statement>) {
+    let page = context.catalog.limits.rows;
+    match (count, plan.estimate(context)) {
+        (Count::Exact, _) => (Some(plan.count(context)), None),
+        (Count::Planned | Count::Estimated, None) => {
+            (Some(plan.count_up_to(context, COUNTED.max(page))), None)
+        }
+        (Count::Planned, Some(estimate)) => (None, Some(estimate)),
+        // Exact as long as all of it could stand on one page.
+        (Count::Estimated, Some(estimate)) => {
+            (Some(plan.count_up_to(context, page.saturating_add(1))), Some(estimate))
+        }
+    }
 }
 
 /// How many rows there are, as exactly as was asked.
@@ -89,23 +128,19 @@ async fn total(
     plan: &ReadPlan,
     count: Count,
 ) -> Result<u64, DbError> {
-    let counted = async |statement: Statement| {
-        let rows = database.read(&statement).await?;
-        let found = rows.first().and_then(|row| row.integer(0)).unwrap_or(0);
-        Ok::<u64, DbError>(u64::try_from(found).unwrap_or(0))
+    let (counts, estimate) = counting(context, plan, count);
+    let found = match &counts {
+        None => None,
+        Some(statement) => {
+            let rows = database.read(statement).await?;
+            let found = rows.first().and_then(|row| row.integer(0)).unwrap_or(0);
+            Some(u64::try_from(found).unwrap_or(0))
+        }
     };
-    let page = context.catalog.limits.rows;
-    match (count, plan.estimate(context)) {
-        (Count::Exact, _) => counted(plan.count(context)).await,
-        (Count::Planned | Count::Estimated, None) => {
-            counted(plan.count_up_to(context, COUNTED.max(page))).await
-        }
-        (Count::Planned, Some(estimate)) => expected(database, &estimate).await,
-        (Count::Estimated, Some(estimate)) => {
-            // Exact as long as all of it could stand on one page.
-            let found = counted(plan.count_up_to(context, page.saturating_add(1))).await?;
-            if found <= page { Ok(found) } else { Ok(expected(database, &estimate).await?.max(found)) }
-        }
+    match (found, estimate) {
+        (Some(found), Some(_)) if found <= context.catalog.limits.rows => Ok(found),
+        (found, Some(estimate)) => Ok(expected(database, &estimate).await?.max(found.unwrap_or(0))),
+        (found, None) => Ok(found.unwrap_or(0)),
     }
 }
 

@@ -3,7 +3,9 @@
 //! decide → plan → run: a [`WritePlan`] holds the decision; what is left is to run it on the right
 //! connection, in one transaction, and to say what Postgres refused in terms of the caller's fields.
 
+pub mod explain;
 mod fault;
+pub mod rules;
 pub mod trial;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -45,7 +47,7 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
         return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });
     }
     // What arrives while this one is under way leaves together when it is done.
-    let _lead = match plan.together(context, now()) {
+    let mut lead = match plan.together(context, now()) {
         None => None,
         Some(shared) => match database.lanes.write_together(shared).await {
             Turn::Alone(lead) => lead,
@@ -61,7 +63,14 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
     loop {
         let outcome = match plan.cost(context) {
             _ if statement.judged_later => judged(database, context, plan, way, &statement).await,
-            Cost::OneRow | Cost::ShortPage => database.lanes.write(&statement.sql).await,
+            Cost::OneRow | Cost::ShortPage => {
+                let outcome = database.lanes.write(&statement.sql).await;
+                drop(lead.take());
+                match outcome {
+                    Err(error) if error.waits_for_a_lock() => database.pool.query(&statement.sql).await,
+                    outcome => outcome,
+                }
+            }
             Cost::Unknown => database.pool.query(&statement.sql).await,
         };
         match outcome {
@@ -140,11 +149,16 @@ async fn within(
     if !statement.judged_later {
         return Ok(written);
     }
-    let keys = written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned();
+    let keys = keys_of(&written);
     let (judge, read) = (plan.judge(context, way, keys.clone()), plan.read_back(context, keys));
     // Sent together. After a refusal the reading fails too, which says nothing new.
     let (judged, rows) = futures_util::future::join(tx.query(&judge), tx.query(&read)).await;
     judged.and(rows)
+}
+
+/// What a write that is judged later answers: the keys of its rows as JSON.
+fn keys_of(written: &[Row]) -> String {
+    written.first().and_then(|row| row.text(0)).unwrap_or("[]").to_owned()
 }
 
 fn written(plan: &WritePlan, statement: &WriteStatement, rows: Vec<Row>) -> Written {

@@ -475,8 +475,27 @@ describe('the rest of the client', () => {
     assert.match(error.message, /AbortError/)
     assert.deepEqual(await ids(books().abortSignal(AbortSignal.timeout(30_000)).limit(1)), [1])
   })
-  test('explain and functions are not open', async () => {
-    await fails(books().explain(), 400, 'PGRST127')
+  test('an explanation is for the secret key alone', async () => {
+    for (const format of ['text', 'json']) await fails(books().explain({ format }), 406, 'PGRST107')
+    const operator = new PostgrestClient(`${url}/rest/v1`, {
+      headers: { apikey: keys.service, Authorization: `Bearer ${tokens.ada}` },
+      fetch: counted,
+    })
+    const call = () => operator.from('books').select('id, title').eq('id', 1)
+    const text = await rows(call().explain())
+    assert.match(text, /^(Limit|Index|Seq)/)
+    assert.match(text, /books\.read\[0\]/)
+    const [{ Plan, Basewright }] = await rows(call().explain({ format: 'json', analyze: true, verbose: true, settings: true, buffers: true, wal: true }))
+    assert.deepEqual([Plan['Actual Rows'], Basewright.caller.id], [1, ADA])
+    const [single] = await rows(call().single().explain({ format: 'json' }))
+    assert.ok(single.Plan)
+    const secret = new PostgrestClient(`${url}/rest/v1`, { headers: { apikey: keys.service }, fetch: counted })
+    const before = await rows(service.from('books').select('id, in_print').order('id'))
+    const [written] = await rows(secret.from('books').update({ in_print: false }).gt('id', 0).explain({ format: 'json', analyze: true }))
+    assert.match(written.Basewright.sql, /update public."books"/)
+    assert.deepEqual(await rows(service.from('books').select('id, in_print').order('id')), before)
+  })
+  test('functions are not open', async () => {
     assert.equal((await anon.rpc('version')).error !== null, true)
   })
   test('another schema is refused, and public is this one', async () => {

@@ -185,7 +185,7 @@ async fn sessions_begin_with_our_settings() {
     }
     for rows in [lanes.read(&text).await.unwrap(), lanes.write(&text).await.unwrap()] {
         let got: Vec<&str> = (0..rows[0].len()).filter_map(|at| rows[0].text(at)).collect();
-        assert_eq!(got, ["UTC", "ISO, MDY", "8s", "5s", "10s", "off"]);
+        assert_eq!(got, ["UTC", "ISO, MDY", "8s", "250ms", "10s", "off"]);
     }
 }
 

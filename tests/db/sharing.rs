@@ -33,15 +33,18 @@ fn quotient(sql: &mut Sql, id: i64, how: &'static str) {
 async fn read(lanes: &Lanes, id: i64) -> Result<Vec<Row>, DbError> {
     let mut alone = Sql::new();
     quotient(&mut alone, id, "'alone'");
-    lanes
-        .read_together(alone, || {
-            let mut sql = Sql::shared();
-            sql.raw("select b.n, r.* from ").each_request().raw(" cross join lateral (");
-            quotient(&mut sql, id, "'together'");
-            sql.raw(") as r");
-            sql
-        })
-        .await
+    let alone = Arc::new(alone);
+    let shared = || {
+        let mut sql = Sql::shared();
+        sql.raw("select b.n, r.* from ").each_request().raw(" cross join lateral (");
+        quotient(&mut sql, id, "'together'");
+        sql.raw(") as r");
+        sql
+    };
+    match lanes.read_together(&alone, shared).await {
+        Turn::Answered(answer) => answer,
+        Turn::Alone(_lead) => lanes.read(&alone).await,
+    }
 }
 
 /// Puts a record in, together with others or alone; whether it was together.

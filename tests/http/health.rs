@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use basewright::db::Embedded;
 
+use super::reasons::status_line;
 use crate::support::server::{Folder, NOTES, Server, Start, eventually};
 
 /// The program that ties a private Postgres to this process.
@@ -49,6 +50,8 @@ async fn readiness_is_lost_with_postgres_and_comes_back_with_it() {
     let reason: serde_json::Value = refused.json().await.unwrap();
     assert!(reason["details"].as_str().unwrap().contains("database"), "{reason}");
     assert_eq!(client.get(server.at("/health/live")).send().await.unwrap().status(), 200);
+    let line = status_line(server.address(), "GET /health/ready HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(line, "503 Service Unavailable");
     let asked = Instant::now();
     let answer = read().await;
     assert_eq!(answer.status(), 503);

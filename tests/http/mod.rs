@@ -3,4 +3,5 @@
 mod editor;
 mod health;
 mod log;
+mod reasons;
 mod shutdown;

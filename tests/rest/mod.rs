@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod embeds;
+mod explain;
 mod forms;
 mod openapi;
 mod put;

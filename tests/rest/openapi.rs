@@ -373,3 +373,145 @@ async fn relations_are_described_by_the_names_that_embed_them() {
     }
     assert!(schemas["tags"]["properties"]["name"]["description"].is_null());
 }
+
+/// A validator of a schema whose references lead into the document.
+fn judge(document: &Value, schema: &Value) -> jsonschema::Validator {
+    let whole = json!({ "allOf": [schema], "components": document["components"] });
+    jsonschema::options().build(&whole).unwrap()
+}
+
+/// The names of an operation's parameters, references followed.
+fn parameters(document: &Value, operation: &Value) -> Vec<Value> {
+    let follow = |parameter: &Value| match parameter["$ref"].as_str() {
+        Some(place) => document.pointer(place.strip_prefix('#').unwrap()).unwrap().clone(),
+        None => parameter.clone(),
+    };
+    operation["parameters"].as_array().unwrap().iter().map(follow).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_media_type_preference_and_parameter_that_is_described_is_served() {
+    let database = database().await;
+    let folder = Folder::new();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/blog");
+    let server = Server::dev(&project, &folder.join("data"), &database.urls);
+    let (mut media_types, mut words) = (0, 0);
+    for caller in [Caller::anonymous(&server), Caller::user(&server, &["admin"])] {
+        let document = caller.get("").await.is(200);
+        for collection in ["profiles", "posts", "comments", "tags", "post_tags"] {
+            let path = &document["paths"][format!("/{collection}")];
+            let content = path["get"]["responses"]["200"]["content"].as_object().unwrap();
+            for (media, described) in content {
+                let answer = caller
+                    .send(Method::GET, &format!("{collection}?limit=1"), &[("accept", media)], None)
+                    .await;
+                let told = answer.header("content-type").to_owned();
+                assert_eq!(told, format!("{media}; charset=utf-8"), "{collection}");
+                let body = answer.is(200);
+                let judge = judge(&document, &described["schema"]);
+                let faults: Vec<String> = judge.iter_errors(&body).map(|fault| fault.to_string()).collect();
+                assert!(faults.is_empty(), "{collection} {media} {body}: {faults:?}");
+                assert!(!judge.is_valid(&json!(7)), "{collection} {media}");
+                media_types += 1;
+            }
+            assert_eq!(content.len(), 5);
+            for (method, operation) in path.as_object().unwrap() {
+                let parameters = parameters(&document, operation);
+                let named = |name: &str| parameters.iter().find(|parameter| parameter["name"] == name);
+                let items = &named("Prefer").unwrap()["schema"]["items"];
+                let offered = strings(items.get("enum").unwrap_or(&items["anyOf"][0]["enum"]));
+                assert!(offered.contains("handling=strict"), "{method}");
+                for word in offered {
+                    let prefer = format!("handling=strict, {word}");
+                    let answer = caller
+                        .send(Method::GET, &format!("{collection}?limit=0"), &[("prefer", &prefer)], None)
+                        .await;
+                    assert!(answer.status < 300, "{method} {prefer}: {}", answer.body);
+                    words += 1;
+                }
+                let body = operation.get("requestBody").is_some();
+                assert_eq!(named("columns").is_some(), body, "{collection} {method}");
+                assert_eq!(named("on_conflict").is_some(), method == "post");
+                assert_eq!(named("Range").is_some(), method == "get");
+                assert_eq!(named("order").is_some(), method != "put");
+            }
+        }
+        for (name, value) in [
+            ("not.and", "(title.eq.x,slug.eq.y)"),
+            ("not.or", "(title.eq.x,slug.eq.y)"),
+            ("author.name", "neq.x"),
+            ("author.or", "(name.eq.x,bio.is.null)"),
+            ("comments.order", "created_at.desc"),
+            ("comments.limit", "1"),
+            ("comments.offset", "1"),
+            ("comments.author.name", "neq.x"),
+        ] {
+            let path =
+                format!("posts?select=id,author(name),comments(body,author(name))&limit=2&{name}={value}");
+            caller.get(&path).await.is(200);
+        }
+        let get = &document["paths"]["/posts"]["get"];
+        let names: Vec<Value> =
+            parameters(&document, get).iter().map(|parameter| parameter["name"].clone()).collect();
+        for name in ["not.and", "not.or", "embedded"] {
+            assert!(names.contains(&json!(name)), "{name}");
+        }
+    }
+    println!("PASS openapi {media_types} media types, {words} preferences as described");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_of_every_kind_are_those_that_filters_take() {
+    let database = database().await;
+    let (project, folder) = (Folder::with(DESK), Folder::new());
+    let server = Server::dev(&project.0, &folder.join("data"), &database.urls);
+    const OPERATORS: &str = "eq neq gt gte lt lte like ilike match imatch in is isdistinct fts plfts phfts wfts \
+                             cs cd ov sl sr nxl nxr adj";
+    let mut asked = 0;
+    for caller in [Caller::anonymous(&server), Caller::user(&server, &[])] {
+        let document = caller.get("").await.is(200);
+        for (field, operand) in [
+            ("words", "abc"),
+            ("small", "1"),
+            ("large", "1"),
+            ("exact", "1.5"),
+            ("rough", "1.5"),
+            ("truth", "true"),
+            ("moment", "2026-01-02T03:04:05Z"),
+            ("day", "2026-01-02"),
+            ("hour", "03:04:05"),
+            ("span", "1h"),
+            ("data", "\\x00"),
+            ("address", "10.0.0.1"),
+            ("free", "{}"),
+            ("mood", "calm"),
+            ("moods", "{calm}"),
+            ("marks", "{1}"),
+            ("id", "00000000-0000-4000-8000-000000000001"),
+        ] {
+            let parameter = &document["components"]["parameters"][format!("filter.samples.{field}")];
+            let told = parameter["description"].as_str().unwrap();
+            let (_, list) = told.trim_end_matches('.').rsplit_once("Operators: ").unwrap();
+            let mut taken = BTreeSet::new();
+            for operator in OPERATORS.split_whitespace() {
+                let operand = match operator {
+                    "is" => "null".to_owned(),
+                    "in" => format!("({operand})"),
+                    _ => operand.to_owned(),
+                };
+                let answer = caller.get(&format!("samples?{field}={operator}.{operand}")).await;
+                assert!(answer.status < 500, "{field} {operator}: {}", answer.body);
+                if answer.status == 200 {
+                    taken.insert(operator.to_owned());
+                }
+                asked += 1;
+            }
+            assert_eq!(taken, words(list), "{field}");
+            let many = caller.get(&format!("samples?{field}=eq(any).{{\"{operand}\"}}")).await.status;
+            let described = told.contains("eq(any)");
+            // JSON in an array of JSON has quotes of its own.
+            assert!(many == if described { 200 } else { 404 } || field == "free", "{field}: {many}");
+        }
+    }
+    println!("PASS openapi {asked} operators compared");
+}

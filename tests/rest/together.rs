@@ -192,3 +192,31 @@ async fn records_that_many_callers_read_at_once_are_each_as_their_reader_may_see
     assert_eq!(codes.iter().filter(|code| **code == 400).count(), 1);
     assert_eq!(codes.iter().filter(|code| **code == 200).count(), ids.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_wait_for_a_lock_hold_up_no_other_record() {
+    let stage = Stage::new().await;
+    let callers: Vec<Caller> = (0..20).map(|_| Caller::user(&stage.server, &[])).collect();
+    let room = stage.sql("insert into rooms (name, open) values ('open', true) returning id::text").await;
+    let owner = stage.database.connect_owner().await;
+    // More of them than there are lanes.
+    owner.batch_execute("begin; insert into notes (slug, title, owner) select 'taken ' || i, 'a', gen_random_uuid() from generate_series(1, 5) i").await.unwrap();
+    let waiting: Vec<_> = (1..=5)
+        .map(|at| {
+            let caller = callers[at].clone();
+            let body = json!({ "title": "b", "slug": format!("taken {at}"), "room": room[0] });
+            tokio::spawn(async move { caller.post("notes", "", body).await.status })
+        })
+        .collect();
+    for round in 0..5 {
+        let bodies: Vec<Value> = (0..60)
+            .map(|at| json!({ "title": "c", "slug": format!("free {round} {at}"), "room": room[0] }))
+            .collect();
+        // Each of these is answered while the lock is held.
+        assert!(create(&callers, &bodies).await.iter().all(|status| *status == 201));
+    }
+    owner.batch_execute("commit").await.unwrap();
+    for one in waiting {
+        assert_eq!(one.await.unwrap(), 409);
+    }
+}

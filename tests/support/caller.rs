@@ -78,6 +78,28 @@ impl Caller {
         Caller::with_key(server, server.keys.secret())
     }
 
+    /// What it sends as its Bearer.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// No API key; only a token makes somebody of him.
+    pub fn keyless(server: &Server) -> Caller {
+        Caller::with_key(server, "")
+    }
+
+    /// The same with this token.
+    pub fn with_token(self, token: &str) -> Caller {
+        Caller { token: Some(token.to_owned()), ..self }
+    }
+
+    /// The same caller, whose requests are sent by whoever holds the secret key.
+    pub fn behind_secret_key(self, server: &Server) -> Caller {
+        let key = server.keys.secret().to_owned();
+        let token = self.token.or(Some(self.key));
+        Caller { key, token, ..self }
+    }
+
     fn with_key(server: &Server, key: &str) -> Caller {
         let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build().unwrap();
         Caller { client, url: server.url.clone(), key: key.to_owned(), token: None, id: String::new() }
@@ -109,7 +131,9 @@ impl Caller {
 
     fn request(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
         let mut request = self.client.request(method, format!("{}/rest/v1/{path}", self.url));
-        request = request.header("apikey", &self.key);
+        if !self.key.is_empty() {
+            request = request.header("apikey", &self.key);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -123,7 +147,9 @@ impl Caller {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await?;
-        let json = headers.get("content-type").is_none_or(|kind| kind.to_str().unwrap().contains("json"));
+        let json = headers
+            .get("content-type")
+            .is_none_or(|kind| kind.to_str().unwrap().split(';').next().unwrap().contains("json"));
         let body = match bytes.is_empty() {
             true => Value::Null,
             false if json => serde_json::from_slice(&bytes).unwrap(),

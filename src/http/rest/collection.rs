@@ -5,12 +5,12 @@ use std::rc::Rc;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::answer;
-use super::headers::{self, Media};
+use super::headers::{self, Accepted, Media};
+use super::{answer, explain};
 use crate::app::{App, Worker};
 use crate::catalog::{Catalog, Limits};
 use crate::error::{Code, Error};
-use crate::http::principal::Caller;
+use crate::http::principal::{Caller, holds_secret_key};
 use crate::http::reply::Failure;
 use crate::http::{body, reply};
 use crate::model::Action;
@@ -20,6 +20,7 @@ use crate::query::plan::{Context, DeletePlan, InsertOptions, InsertPlan, ReadPla
 use crate::query::preferences::{Preferences, Return};
 use crate::query::request::Node;
 use crate::read::{self, Database};
+use crate::records::explain::Wanted;
 use crate::records::{self, Written};
 
 /// `GET` and `HEAD`.
@@ -39,6 +40,11 @@ pub(super) async fn read(
         window.narrow(&mut node)?;
     }
     let plan = ReadPlan::new(context, &collection, &node)?;
+    if let Some(wanted) = asked.explain {
+        let explained =
+            records::explain::read(app.pool(), context, &plan, asked.preferences.count, wanted).await?;
+        return Ok(explain::answer(&explained, wanted, asked.media, &asked.preferences)?);
+    }
     let worker = worker(&request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
     let page = read::page(database, context, &plan, asked.preferences.count).await?;
@@ -92,6 +98,9 @@ pub(super) async fn create(
         &options,
         (node, asked.media.singular()),
     )?);
+    if let Some(explained) = asked.explained(&app, context, &plan).await? {
+        return Ok(explained);
+    }
     let written = asked.write(&request, &app, context, &plan).await?;
     let status = match written.inserted {
         Some(0) if written.affected > 0 => StatusCode::OK,
@@ -135,6 +144,9 @@ pub(super) async fn put(
     let options = asked.insert_options()?;
     let plan =
         WritePlan::Insert(InsertPlan::put(context, &collection, &asked.node, &body, &options, answer)?);
+    if let Some(explained) = asked.explained(&app, context, &plan).await? {
+        return Ok(explained);
+    }
     let written = asked.write(&request, &app, context, &plan).await?;
     let status = match (written.inserted, plan.represented()) {
         (Some(inserted), _) if inserted > 0 => StatusCode::CREATED,
@@ -196,6 +208,9 @@ async fn changed(
     ranged: bool,
 ) -> Result<HttpResponse, Failure> {
     let plan = plan.with_max_affected(asked.preferences.max_affected);
+    if let Some(explained) = asked.explained(app, context, &plan).await? {
+        return Ok(explained);
+    }
     let written = asked.write(request, app, context, &plan).await?;
     let total = asked.preferences.count.map(|_| written.affected);
     let range = answer::content_range(0, if ranged { written.affected } else { 0 }, total);
@@ -228,6 +243,7 @@ pub(super) async fn other(request: HttpRequest) -> Result<HttpResponse, Failure>
 struct Asked {
     node: Node,
     media: Media,
+    explain: Option<Wanted>,
     preferences: Preferences,
     columns: Option<Vec<String>>,
     on_conflict: Option<Vec<String>>,
@@ -236,7 +252,7 @@ struct Asked {
 impl Asked {
     fn of(request: &HttpRequest, limits: &Limits) -> Result<Asked, Error> {
         headers::schema(request)?;
-        let media = headers::media(request)?;
+        let Accepted { media, explain } = headers::accepted(request, || holds_secret_key(request))?;
         let preferences = headers::preferences(request)?;
         let parameters = parse::parameters(request.query_string())?;
         let bounds = Bounds {
@@ -249,7 +265,7 @@ impl Asked {
             |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let columns = parameter("columns").map(parse::columns).transpose()?;
         let on_conflict = parameter("on_conflict").map(parse::on_conflict).transpose()?;
-        Ok(Asked { node, media, preferences, columns, on_conflict })
+        Ok(Asked { node, media, explain, preferences, columns, on_conflict })
     }
 
     /// Runs a write, and holds its answer against the number of records that was asked for.
@@ -265,6 +281,18 @@ impl Asked {
         let written = records::write(database, context, plan).await?;
         self.count_is_right(&written)?;
         Ok(written)
+    }
+
+    /// What a write would do, if that is asked for instead of the write.
+    async fn explained(
+        &self,
+        app: &App,
+        context: Context<'_>,
+        plan: &WritePlan,
+    ) -> Result<Option<HttpResponse>, Error> {
+        let Some(wanted) = self.explain else { return Ok(None) };
+        let explained = records::explain::write(app.pool(), context, plan, wanted).await?;
+        explain::answer(&explained, wanted, self.media, &self.preferences).map(Some)
     }
 
     /// Reads and parses the body, within the limits.

@@ -5,6 +5,7 @@ use actix_web::http::header::{self, HeaderName};
 
 use crate::error::{Code, Error};
 use crate::query::preferences::Preferences;
+use crate::records::explain::Wanted;
 
 /// How rows are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,53 +48,151 @@ fn values<'r>(request: &'r HttpRequest, name: &'r HeaderName) -> impl Iterator<I
     request.headers().get_all(name).filter_map(|value| value.to_str().ok())
 }
 
-/// Picks the first media type of `Accept` that is served.
+/// What an answer is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// How rows are answered, or would be.
+    pub(super) media: Media,
+    /// The request is to be explained instead.
+    pub(super) explain: Option<Wanted>,
+}
+
+/// Picks the first media type of `Accept` that is served. Plans are offered to the secret key, and to everybody
+/// else they are a media type like any other that is not. `holds_secret_key` is asked only where it matters.
 ///
 /// # Errors
 /// PGRST107 (406) if none is; PGRST127 for those of the dialect that are not built.
-pub(super) fn media(request: &HttpRequest) -> Result<Media, Error> {
+pub(super) fn accepted(
+    request: &HttpRequest,
+    holds_secret_key: impl Fn() -> bool,
+) -> Result<Accepted, Error> {
     let mut refused = Vec::new();
-    let mut unbuilt = None;
-    let mut asked = false;
-    for range in values(request, &header::ACCEPT).flat_map(|value| value.split(',')) {
-        asked = true;
-        let mut parts = range.split(';').map(str::trim);
-        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let stripped = parts.any(|part| part.eq_ignore_ascii_case("nulls=stripped"));
+    let mut details = None;
+    let mut unbuilt = false;
+    for range in values(request, &header::ACCEPT).flat_map(|value| unquoted(value, ',')) {
+        let (essence, parameters) = taken_apart(range);
         match essence.as_str() {
             "" => {}
-            "application/vnd.pgrst.array+json" | "application/vnd.pgrst.array" if stripped => {
-                return Ok(Media::ArrayStripped);
+            PLAN | PLAN_TEXT | PLAN_JSON if holds_secret_key() => {
+                match plan(essence == PLAN_JSON, &parameters) {
+                    Ok(accepted) => return Ok(accepted),
+                    Err(why) => {
+                        details = details.or(Some(why));
+                        refused.push(essence);
+                    }
+                }
             }
-            "application/vnd.pgrst.object+json" | "application/vnd.pgrst.object" if stripped => {
-                return Ok(Media::ObjectStripped);
-            }
-            "*/*"
-            | "application/*"
-            | "application/json"
-            | "application/vnd.pgrst.array+json"
-            | "application/vnd.pgrst.array" => return Ok(Media::Array),
-            "application/vnd.pgrst.object+json" | "application/vnd.pgrst.object" => return Ok(Media::Object),
-            "text/csv" => return Ok(Media::Csv),
-            "application/vnd.pgrst.plan+json"
-            | "application/vnd.pgrst.plan+text"
-            | "application/vnd.pgrst.plan" => {
-                unbuilt = unbuilt.or(Some("execution plans"));
-            }
-            "application/geo+json" => unbuilt = unbuilt.or(Some("application/geo+json")),
-            other => refused.push(other.to_owned()),
+            "application/geo+json" => unbuilt = true,
+            _ => match offered(&essence, &parameters) {
+                Some(media) => return Ok(Accepted { media, explain: None }),
+                None => refused.push(essence),
+            },
         }
     }
-    match unbuilt {
-        Some(what) => {
-            Err(Error::new(Code::NotSupported).details(format!("{what} is not supported by this version")))
-        }
-        None if asked && !refused.is_empty() => Err(Error::with(
-            Code::MediaType,
-            format!("None of these media types are available: {}", refused.join(", ")),
-        )),
-        None => Ok(Media::Array),
+    if unbuilt {
+        return Err(
+            Error::new(Code::NotSupported).details("application/geo+json is not supported by this version")
+        );
     }
+    if refused.is_empty() {
+        return Ok(Accepted { media: Media::Array, explain: None });
+    }
+    let error = not_available(&refused);
+    Err(match details {
+        Some(why) => error.details(why),
+        None => error,
+    })
+}
+
+const PLAN: &str = "application/vnd.pgrst.plan";
+const PLAN_TEXT: &str = "application/vnd.pgrst.plan+text";
+const PLAN_JSON: &str = "application/vnd.pgrst.plan+json";
+
+fn not_available(refused: &[String]) -> Error {
+    let message = format!("None of these media types are available: {}", refused.join(", "));
+    Error::with(Code::MediaType, message)
+}
+
+/// The media type of rows that a range of `Accept` names.
+fn offered(essence: &str, parameters: &[(String, String)]) -> Option<Media> {
+    let stripped = parameters.iter().any(|(name, value)| name == "nulls" && value == "stripped");
+    Some(match essence {
+        "*/*" | "application/*" | "application/json" => Media::Array,
+        "application/vnd.pgrst.array+json" | "application/vnd.pgrst.array" if stripped => {
+            Media::ArrayStripped
+        }
+        "application/vnd.pgrst.array+json" | "application/vnd.pgrst.array" => Media::Array,
+        "application/vnd.pgrst.object+json" | "application/vnd.pgrst.object" if stripped => {
+            Media::ObjectStripped
+        }
+        "application/vnd.pgrst.object+json" | "application/vnd.pgrst.object" => Media::Object,
+        "text/csv" => Media::Csv,
+        _ => return None,
+    })
+}
+
+/// What the parameters of a plan's media type ask for: `for` is the media type that the request would have,
+/// `options` are those of EXPLAIN. `Err` says what cannot be met.
+fn plan(json: bool, parameters: &[(String, String)]) -> Result<Accepted, String> {
+    let mut media = Media::Array;
+    let mut wanted = Wanted { json, ..Wanted::default() };
+    for (name, value) in parameters {
+        match name.as_str() {
+            "for" => {
+                let (essence, parameters) = taken_apart(value);
+                media = offered(&essence, &parameters)
+                    .ok_or_else(|| format!("`for` names a media type that is not available: {essence}"))?;
+            }
+            "options" => {
+                for option in value.split('|').map(str::trim).filter(|option| !option.is_empty()) {
+                    let flag = match option {
+                        "analyze" => &mut wanted.analyze,
+                        "verbose" => &mut wanted.verbose,
+                        "settings" => &mut wanted.settings,
+                        "buffers" => &mut wanted.buffers,
+                        "wal" => &mut wanted.wal,
+                        _ => {
+                            return Err(format!(
+                                "{option} is no option of a plan: analyze, verbose, settings, buffers, wal"
+                            ));
+                        }
+                    };
+                    *flag = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    if wanted.wal && !wanted.analyze {
+        return Err("The option wal of a plan needs analyze".to_owned());
+    }
+    Ok(Accepted { media, explain: Some(wanted) })
+}
+
+/// The parts of a header's value between separators that stand outside of quotes.
+fn unquoted(value: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    value.split(move |c| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => return c == separator && !quoted,
+        }
+        false
+    })
+}
+
+/// A media range: its essence in lower case, and its parameters without their quotes.
+fn taken_apart(range: &str) -> (String, Vec<(String, String)>) {
+    let mut parts = unquoted(range, ';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let parameters = parts.filter_map(|part| part.split_once('=')).map(|(name, value)| {
+        let value = value.trim();
+        let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        (name.trim().to_ascii_lowercase(), bare.to_ascii_lowercase())
+    });
+    (essence, parameters.collect())
 }
 
 /// The first media type of `Accept` in which the root is described.
@@ -102,8 +201,8 @@ pub(super) fn media(request: &HttpRequest) -> Result<Media, Error> {
 /// PGRST107 (406) if none is.
 pub(super) fn description(request: &HttpRequest) -> Result<&'static str, Error> {
     let mut refused = Vec::new();
-    for range in values(request, &header::ACCEPT).flat_map(|value| value.split(',')) {
-        let essence = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    for range in values(request, &header::ACCEPT).flat_map(|value| unquoted(value, ',')) {
+        let (essence, _) = taken_apart(range);
         match essence.as_str() {
             "" => {}
             "*/*" | "application/*" | "application/openapi+json" => return Ok(OPENAPI),
@@ -114,10 +213,7 @@ pub(super) fn description(request: &HttpRequest) -> Result<&'static str, Error> 
     if refused.is_empty() {
         return Ok(OPENAPI);
     }
-    Err(Error::with(
-        Code::MediaType,
-        format!("None of these media types are available: {}", refused.join(", ")),
-    ))
+    Err(not_available(&refused))
 }
 
 /// Bodies are JSON, which is also what no `Content-Type` means.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod collection;
+mod explain;
 mod headers;
 mod root;
 

@@ -15,14 +15,25 @@ pub(super) fn filter_key(collection: &str, field: &Field) -> String {
     format!("filter.{collection}.{}", field.name)
 }
 
-/// The filter on a field.
-pub(super) fn filter(collection: &str, field: &Field) -> (String, Json) {
-    let operators = match field.kind {
-        Kind { array: true, .. } => "eq neq is in cs cd ov",
-        Kind { scalar: Scalar::Json, .. } => "eq neq is in cs cd",
-        Kind { scalar: Scalar::Text, .. } => "eq neq gt gte lt lte is in isdistinct like ilike match imatch",
-        Kind { scalar: Scalar::Boolean, .. } => "eq neq is in isdistinct",
-        Kind { .. } => "eq neq gt gte lt lte is in isdistinct",
+/// The filter on a field. Regular expressions are for whoever signed in.
+pub(super) fn filter(collection: &str, field: &Field, signed_in: bool) -> (String, Json) {
+    const FULL_TEXT: &str = "fts plfts phfts wfts";
+    let mut operators = vec!["eq neq gt gte lt lte is isdistinct"];
+    let many = match field.kind {
+        Kind { array: true, .. } => {
+            operators.push("cs cd ov");
+            ""
+        }
+        Kind { scalar, .. } => {
+            operators.push("in");
+            match scalar {
+                Scalar::Json => operators.extend(["cs cd", FULL_TEXT]),
+                Scalar::Text if signed_in => operators.extend(["like ilike match imatch", FULL_TEXT]),
+                Scalar::Text => operators.extend(["like ilike", FULL_TEXT]),
+                _ => {}
+            }
+            " `eq(any).{a,b}` compares with several values, and so does `(all)`."
+        }
     };
     let example = match (&field.values, field.kind) {
         (Some(values), Kind { array: false, .. }) => {
@@ -30,11 +41,12 @@ pub(super) fn filter(collection: &str, field: &Field) -> (String, Json) {
         }
         _ => "is.null".to_owned(),
     };
+    let operators = operators.join(" ");
     let parameter = json!({
         "name": field.name.as_str(),
         "in": "query",
         "description": format!(
-            "An operator, a dot and a value; `not.` before it negates. Operators: {operators}."
+            "An operator, a dot and a value; `not.` before it negates.{many} Operators: {operators}."
         ),
         "schema": { "type": "string" },
         "example": example,
@@ -63,14 +75,35 @@ pub(super) fn common(limits: &Limits) -> Map<String, Json> {
     add("columns", text("columns", columns.to_owned()));
     let conflict = "The fields by which a record counts as there already; without it, the key.";
     add("on_conflict", text("on_conflict", conflict.to_owned()));
-    for (name, all) in [("and", "all"), ("or", "one")] {
+    for (name, hold) in [
+        ("and", "all must hold"),
+        ("or", "one must hold"),
+        ("not.and", "one must fail"),
+        ("not.or", "all must fail"),
+    ] {
         let description = format!(
-            "A list of conditions in parentheses of which {all} must hold, as in `(a.eq.1,b.gt.2)`. \
+            "A list of conditions in parentheses of which {hold}, as in `(a.eq.1,or(b.gt.2,c.is.null))`. \
              A request has at most {} terms.",
             limits.filter_terms
         );
         add(name, text(name, description));
     }
+    let embedded = json!({
+        "name": "embedded",
+        "in": "query",
+        "description": "What embedded records are filtered, sorted and bounded by, each under its own name: \
+                        `relation.field`, `relation.and`, `relation.or`, `relation.order`, `relation.limit`, \
+                        `relation.offset`, deeper ones as `relation.relation.field`. An alias takes the \
+                        relation's place.",
+        "style": "form",
+        "explode": true,
+        "schema": {
+            "type": "object",
+            "propertyNames": { "pattern": "[.]" },
+            "additionalProperties": { "type": "string" },
+        },
+    });
+    add("embedded", embedded);
     let number = |name: &str, description: String| {
         let schema = json!({ "type": "integer", "minimum": 0 });
         json!({ "name": name, "in": "query", "description": description, "schema": schema })

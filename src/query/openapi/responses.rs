@@ -6,6 +6,9 @@ use super::schema;
 
 /// One row instead of an array of them.
 const OBJECT: &str = "application/vnd.pgrst.object+json";
+/// Both without the members that are null.
+const ARRAY_STRIPPED: &str = "application/vnd.pgrst.array+json;nulls=stripped";
+const OBJECT_STRIPPED: &str = "application/vnd.pgrst.object+json;nulls=stripped";
 
 fn reference(key: &str) -> Json {
     json!({ "$ref": format!("#/components/responses/{key}") })
@@ -16,6 +19,11 @@ pub(super) fn common() -> Json {
     json!({
         "Error": {
             "description": "The request did not do what it asked.",
+            "headers": {
+                "Proxy-Status": { "$ref": "#/components/headers/Proxy-Status" },
+                "Retry-After": { "$ref": "#/components/headers/Retry-After" },
+                "WWW-Authenticate": { "$ref": "#/components/headers/WWW-Authenticate" },
+            },
             "content": { "application/json": { "schema": schema::reference("Error") } },
         },
     })
@@ -30,6 +38,18 @@ pub(super) fn headers() -> Json {
         },
         "Preference-Applied": {
             "description": "Those of the preferences that were met.",
+            "schema": { "type": "string" },
+        },
+        "Proxy-Status": {
+            "description": "The error's code, for proxies (RFC 9209).",
+            "schema": { "type": "string" },
+        },
+        "Retry-After": {
+            "description": "Seconds after which trying again makes sense, where it does.",
+            "schema": { "type": "integer" },
+        },
+        "WWW-Authenticate": {
+            "description": "With 401: what is wrong with the token.",
             "schema": { "type": "string" },
         },
         "Location": {
@@ -54,11 +74,19 @@ fn response(description: &str, headers: &[&str], content: Option<Json>) -> Json 
 
 const PAGED: [&str; 2] = ["Content-Range", "Preference-Applied"];
 
+/// Records in each media type that they are answered in.
 fn records(collection: &str) -> Json {
     let record = schema::reference(collection);
-    let rows = json!({ "type": "array", "items": record });
+    let stripped = schema::reference(&schema::stripped_key(collection));
+    let rows = |record: &Json| json!({ "schema": { "type": "array", "items": record } });
     let table = json!({ "type": "string", "description": "A line for each record, after one of names." });
-    json!({ "application/json": { "schema": rows }, OBJECT: { "schema": record }, "text/csv": { "schema": table } })
+    json!({
+        "application/json": rows(&record),
+        ARRAY_STRIPPED: rows(&stripped),
+        OBJECT: { "schema": record },
+        OBJECT_STRIPPED: { "schema": stripped },
+        "text/csv": { "schema": table },
+    })
 }
 
 pub(super) fn rows(collection: &str) -> Json {

@@ -41,6 +41,11 @@ pub(super) fn error() -> Json {
     })
 }
 
+/// The schema of a record without the members that are null.
+pub(super) fn stripped_key(collection: &str) -> String {
+    format!("{collection}.stripped")
+}
+
 /// A rule forces the field's value.
 fn sets(rule: &Rule, field: FieldId) -> bool {
     rule.set.iter().any(|(known, _)| *known == field)
@@ -84,6 +89,16 @@ impl View<'_> {
         });
         describe(&mut schema, &said.collect::<Vec<_>>());
         schema
+    }
+
+    /// The same record where members that are null are left out: which ones nobody can know.
+    pub(super) fn stripped(&self, read: &Permit) -> Json {
+        let known = self.collection.field_ids().filter(|field| read.covers(*field));
+        let member = |field: FieldId| {
+            let name = self.collection.field(field).name.as_str();
+            (name.to_owned(), reference(&format!("{}/properties/{name}", self.name())))
+        };
+        json!({ "type": "object", "properties": known.map(member).collect::<Map<_, _>>() })
     }
 
     /// A record of a body. One rule must cover all of its members; they are together here.

@@ -12,6 +12,7 @@ mod put;
 mod read;
 mod relate;
 mod select;
+mod touched;
 mod turns;
 mod write;
 mod write_sql;
@@ -23,6 +24,7 @@ use crate::policy::{Decision, Permit};
 use crate::query::request::Step;
 
 pub use select::{Cost, Statement};
+pub use touched::Touched;
 pub use write::{Conflict, DeletePlan, InsertOptions, InsertPlan, UpdatePlan, WritePlan};
 pub use write_sql::WriteStatement;
 

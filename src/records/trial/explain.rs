@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::model::{Action, CollectionId};
 use crate::policy::{Decision, Rule};
 use crate::project::tests::{Act, Case};
+use crate::records::rules;
 
 /// Records of a collection that a condition leads to. With more of them it is told that a rule did not admit,
 /// and not which term of it failed.
@@ -76,14 +77,14 @@ pub async fn explain(
         let agreed = allowed == matches!(judged.outcome, Outcome::Done(_) | Outcome::Seen(_));
         match (&judged.allowed_by, allowed) {
             (Some(rule), true) => lines.push(format!("by {rule}")),
-            (None, true) => lines.push("the secret key may do everything".to_owned()),
+            (None, true) => lines.push(rules::UNBOUND.to_owned()),
             (_, false) => lines.extend(judged.all_reasons()),
         }
         if allowed && matches!(case.act, Act::Read { .. }) {
             let hidden = collection.field_ids().filter(|field| judged.hidden.contains(*field));
-            let hidden: Vec<&str> = hidden.map(|field| collection.field(field).name.as_str()).collect();
+            let hidden = rules::names(collection, hidden);
             if !hidden.is_empty() {
-                lines.push(format!("hidden: {}", hidden.join(", ")));
+                lines.push(rules::hidden(&hidden));
             }
         }
         if !agreed && !matches!(outcome, Outcome::Fault(_)) {
@@ -131,9 +132,5 @@ fn others(catalog: &Catalog, case: &Case) -> Vec<String> {
         // The judgement names them already.
         return Vec::new();
     };
-    let has = principal.roles.join(", ");
-    rules_of(catalog, case)
-        .filter(|rule| rule.action == action && !permit.rules().iter().any(|own| own.id == rule.id))
-        .map(|rule| format!("{} needs role {}; the caller has {has}", rule.id, rule.role))
-        .collect()
+    rules::others(catalog, &principal, &permit)
 }

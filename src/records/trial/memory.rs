@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::policy::{Decision, Permit, Rule, WriteRule};
 use crate::project::tests::{Act, Case, named_uuid};
+use crate::records::rules;
 
 /// What a case comes to, and why.
 pub(super) struct Judgement {
@@ -167,8 +168,7 @@ impl<'a> Judge<'a> {
         for rule in rules {
             let mut reason = begin(rule);
             reason.distance = usize::MAX;
-            reason.failed =
-                vec![format!("needs role {}; the caller has {}", rule.role, self.principal.roles.join(", "))];
+            reason.failed = vec![rules::needs_role(rule, self.principal)];
             self.judgement.reasons.push(reason);
         }
         None
@@ -278,7 +278,11 @@ impl<'a> Judge<'a> {
         self.judgement.hidden = hidden;
         self.judgement.allowed_by = records.first().and_then(|record| {
             let scene = self.stored(record);
-            permit.rules().iter().find(|rule| self.holds(Some(&rule.when), scene)).map(|rule| named(rule))
+            permit
+                .rules()
+                .iter()
+                .find(|rule| self.holds(Some(&rule.when), scene))
+                .map(|rule| rules::named(rule))
         });
         Some(Outcome::Seen(seen))
     }
@@ -291,16 +295,10 @@ impl<'a> Judge<'a> {
             if rules.iter().any(|covering| covering.place == place) {
                 continue;
             }
-            let missing: Vec<String> = written
-                .iter()
-                .filter(|field| {
-                    !rule.fields.contains(*field) && !rule.set.iter().any(|(known, _)| known == field)
-                })
-                .map(|field| format!("`{}`", self.collection.field(field).name))
-                .collect();
+            let missing = rules::uncovered(rule, written.iter());
             let mut reason = begin(rule);
             reason.distance += missing.len();
-            reason.failed.push(format!("does not cover {}", missing.join(" and ")));
+            reason.failed.push(rules::does_not_cover(self.collection, &missing));
             self.judgement.reasons.push(reason);
         }
         rules
@@ -484,8 +482,11 @@ impl<'a> Judge<'a> {
             self.blame_when(&permit, scene);
             return None;
         }
-        self.judgement.allowed_by =
-            permit.rules().iter().find(|rule| self.holds(Some(&rule.when), scene)).map(|rule| named(rule));
+        self.judgement.allowed_by = permit
+            .rules()
+            .iter()
+            .find(|rule| self.holds(Some(&rule.when), scene))
+            .map(|rule| rules::named(rule));
         Some(Outcome::Done(Seen::new()))
     }
 }
@@ -495,12 +496,14 @@ pub(super) fn has_key(collection: &Collection, record: &Record, key: &[Value]) -
     collection.primary_key.iter().zip(key).all(|(field, part)| equal(record.get(*field), part))
 }
 
-fn named(rule: &Rule) -> String {
-    format!("{} ({})", rule.id, rule.role)
-}
-
 fn begin(rule: &Rule) -> Reason {
-    Reason { rule: named(rule), id: rule.id.clone(), conditions: Vec::new(), failed: Vec::new(), distance: 0 }
+    Reason {
+        rule: rules::named(rule),
+        id: rule.id.clone(),
+        conditions: Vec::new(),
+        failed: Vec::new(),
+        distance: 0,
+    }
 }
 
 fn put(record: &mut Record, field: FieldId, value: Value) {

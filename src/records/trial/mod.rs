@@ -22,7 +22,7 @@ use crate::project::tests::{Act, Case, Expect, Tests};
 pub use explain::{Explained, explain};
 
 use memory::Judgement;
-use why::Names;
+pub(super) use why::Names;
 
 /// What became of the tests of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::project::tests::Tests;
 
 /// What the uuids of a file's tests are called there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names(HashMap<Uuid, String>);
+pub(in crate::records) struct Names(HashMap<Uuid, String>);
 
 impl Names {
     pub(super) fn of(tests: &Tests) -> Names {
@@ -23,7 +23,7 @@ impl Names {
     }
 
     /// A value as the tests' author would write it.
-    pub(super) fn value(&self, value: &Value) -> String {
+    pub(in crate::records) fn value(&self, value: &Value) -> String {
         match value {
             Value::Null => "null".to_owned(),
             Value::Uuid(uuid) => match self.0.get(uuid) {
