@@ -17,7 +17,7 @@ struct Told {
     methods: BTreeSet<String>,
     /// By method: the fields that may be filtered by.
     filters: BTreeMap<String, BTreeSet<String>>,
-    /// By schema (`create`, `update`, none for records): the members.
+    /// By schema (`create`, `update`, `stripped`, none for records): the members.
     members: BTreeMap<String, BTreeSet<String>>,
     /// The members that are null on some records because these hide them.
     masked: BTreeSet<String>,
@@ -79,7 +79,9 @@ fn given(who: &Who, table: &Table) -> Option<Told> {
     told.merges = create.is_some() && update.is_some();
     told.represents = create.is_some() && read.is_some();
     if let Some(rules) = read {
+        // Whole, and without what is null.
         told.members.insert(String::new(), known.clone());
+        told.members.insert("stripped".to_owned(), known.clone());
         let always = |name: &str| rules.iter().any(|rule| !rule.conditional && rule.covers(name));
         let masked = |name: &&'static str| !always(name) && !rules.iter().all(|rule| rule.covers(name));
         told.masked = owned(&mut knows.iter().copied().filter(masked));
@@ -124,7 +126,7 @@ fn said(document: &Value, name: &str) -> Told {
             told.represents = text.contains("return=representation");
         }
     }
-    for part in ["", "create", "update"] {
+    for part in ["", "stripped", "create", "update"] {
         let schema = format!("{name}{}{part}", if part.is_empty() { "" } else { "." });
         let schema = &parts["schemas"][schema];
         if schema.is_object() {

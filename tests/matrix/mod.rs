@@ -52,7 +52,7 @@ async fn every_read_shows_what_the_policy_text_says_and_nothing_else() {
     let ledger = Ledger::default();
     let started = Instant::now();
     let random = if is_long() { 400 } else { 40 };
-    let cells = reads::cells(&site.callers(), &world, seed(), random, one_in(16));
+    let cells = reads::cells(&site.callers(), &world, seed(), random, one_in(24));
     reads::walk(&site, &ledger, cells).await;
     ledger.close("matrix_reads", &figures(started), 5_000);
 }
@@ -64,7 +64,7 @@ async fn every_write_does_what_the_policy_text_says_and_nothing_else() {
     site.fill(&world).await;
     let ledger = Ledger::default();
     let started = Instant::now();
-    let cells = writes::cells(&site.callers(), &world, seed(), one_in(16));
+    let cells = writes::cells(&site.callers(), &world, seed(), one_in(24));
     writes::walk(&site, &ledger, &world, &cells).await;
     ledger.close("matrix_writes", &figures(started), 3_000);
 }
@@ -76,7 +76,7 @@ async fn what_is_hidden_answers_as_if_it_did_not_exist() {
     site.fill(&world).await;
     let ledger = Ledger::default();
     let started = Instant::now();
-    names::walk(&site, &ledger, &world, seed(), one_in(4)).await;
+    names::walk(&site, &ledger, &world, seed(), one_in(6)).await;
     ledger.cell(|| "the records after all questions".to_owned(), site.dump().await == world.sorted(), true);
     ledger.close("matrix_names", &figures(started), 3_000);
 }
@@ -95,7 +95,7 @@ async fn no_answer_depends_on_what_the_caller_may_not_see() {
     let site = Site::open().await;
     let ledger = Ledger::default();
     let started = Instant::now();
-    let hidden = worlds::walk(&site, &ledger, &world::world(), seed(), one_in(10)).await;
+    let hidden = worlds::walk(&site, &ledger, &world::world(), seed(), one_in(12)).await;
     ledger.close("matrix_worlds", &format!("hidden_values_changed={hidden} {}", figures(started)), 3_000);
     assert!(hidden > 500, "only {hidden} values differed between the worlds");
 }

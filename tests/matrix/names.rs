@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ask::encode;
 use super::ledger::Ledger;
-use super::oracle::{Action, Door};
+use super::oracle::{Action, Door, Role};
 use super::random::Random;
 use super::reads::AT_ONCE;
 use super::relations::{Junction, Relation, relations};
@@ -463,6 +463,36 @@ fn of_hidden_records(caller: &Caller, tables: &[Table], world: &World, pairs: &m
     }
 }
 
+/// Who does not hold the secret key is told nothing of how requests are answered: the media type is none.
+fn of_plans(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
+    if caller.who.role == Role::Service {
+        return;
+    }
+    for name in tables.iter().map(|table| table.name).chain(["shadow", "nothing"]) {
+        for (media, plan) in [
+            ("application/vnd.pgrst.F", "plan+json"),
+            ("application/vnd.pgrst.F; for=\"application/json\"; options=analyze|buffers", "plan+json"),
+            ("application/vnd.pgrst.F; for=\"text/csv\"", "plan+text"),
+            ("application/vnd.pgrst.F, application/json", "plan"),
+            ("text/html, application/vnd.pgrst.F;q=0.9", "plan+text"),
+        ] {
+            let mut add = |template: Request| {
+                let template = template.header("accept", media);
+                pairs.push(Pair::of(caller, (plan, &absent(plan)), &template));
+            };
+            add(Request::get(name));
+            add(Request::get(format!("{name}?select=*,people(*)&id=eq.1")));
+            let mut head = Request::get(name).header("prefer", "count=exact");
+            head.method = Method::HEAD;
+            add(head);
+            for method in [Method::POST, Method::PATCH, Method::PUT] {
+                add(Request::write(method, format!("{name}?id=is.null"), Some(json!({}))));
+            }
+            add(Request::write(Method::DELETE, format!("{name}?id=is.null"), None));
+        }
+    }
+}
+
 /// Asks about everything that is hidden, and about what is not there; the seed chooses one in so many.
 pub(super) async fn walk(site: &Site, ledger: &Ledger, world: &World, seed: u64, one_in: usize) {
     let tables = tables();
@@ -471,6 +501,7 @@ pub(super) async fn walk(site: &Site, ledger: &Ledger, world: &World, seed: u64,
         of_hidden_fields(&caller, tables, &mut pairs);
         of_hidden_collections(&caller, tables, &mut pairs);
         of_hidden_records(&caller, tables, world, &mut pairs);
+        of_plans(&caller, tables, &mut pairs);
     }
     let mut choices = Random::new(seed);
     pairs.retain(|_| choices.one_in(one_in));
