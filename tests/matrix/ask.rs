@@ -80,6 +80,8 @@ pub(super) enum Test {
     Match(String),
     /// `plfts(simple)`: one word.
     Word(String),
+    /// The declared search: the parser of the query, and one word.
+    Search(&'static str, String),
     /// `cs`, `cd`, `ov` of tags.
     Tags(&'static str, Vec<&'static str>),
     /// `cs` of an object of one member.
@@ -176,6 +178,7 @@ impl Test {
             Test::Like(pattern, false) => format!("ilike.{}", one(&json!(pattern))),
             Test::Match(pattern) => format!("match.{}", one(&json!(pattern))),
             Test::Word(word) => format!("plfts(simple).{}", one(&json!(word))),
+            Test::Search(parser, word) => format!("{parser}.{}", one(&json!(word))),
             Test::Tags(operator, tags) => format!("{operator}.{{{}}}", tags.join(",")),
             Test::Holds(value) => {
                 format!("cs.{}", if in_tree { quoted(&json!(value.to_string())) } else { value.to_string() })
@@ -289,13 +292,26 @@ impl Ask {
 
 // --- answered from views
 
+/// What a record is searched by: filters may name it, and it is no member of the record.
+pub(super) const SEARCH: &str = "search";
+
 /// All that somebody sees, by collection.
 #[derive(Default)]
 pub(super) struct Views(BTreeMap<&'static str, Vec<Row>>);
 
 impl Views {
     pub(super) fn of(who: &Who, world: &World) -> Views {
-        Views(tables().iter().map(|table| (table.name, who.view(world, table))).collect())
+        let view = |table: &'static Table| {
+            let seen = world.rows(table.name).iter().filter_map(|row| {
+                let mut seen = who.sees(world, table, row)?;
+                if who.searches(table) {
+                    seen.insert(SEARCH.to_owned(), who.digest(world, table, row));
+                }
+                Some(seen)
+            });
+            (table.name, seen.collect())
+        };
+        Views(tables().iter().map(view).collect())
     }
 
     pub(super) fn rows(&self, table: &str) -> &[Row] {
@@ -434,7 +450,7 @@ impl Sight<'_> {
         let mut out = Map::new();
         for item in if ask.items.is_empty() { &[Item::All][..] } else { &ask.items[..] } {
             match item {
-                Item::All => out.extend(row.clone()),
+                Item::All => out.extend(row.clone().into_iter().filter(|(name, _)| name != SEARCH)),
                 Item::Count => {}
                 Item::Field { alias, field, cast } => {
                     let value = field.value(row);
@@ -546,7 +562,7 @@ fn holds(test: &Test, field: &Path, row: &Row) -> Option<bool> {
             }
         }
         Test::Match(pattern) => text().starts_with(pattern.trim_start_matches('^')),
-        Test::Word(word) => {
+        Test::Word(word) | Test::Search(_, word) => {
             text().to_lowercase().split(|letter: char| !letter.is_alphanumeric()).any(|found| found == word)
         }
         Test::Tags(operator, tags) => {

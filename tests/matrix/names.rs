@@ -167,6 +167,12 @@ fn of_hidden_fields(caller: &Caller, tables: &[Table], pairs: &mut Vec<Pair>) {
         }
         let knows = caller.who.knows(table);
         let name = table.name;
+        // To who does not know all of what it digests the search is nothing.
+        if !caller.who.searches(table) {
+            for query in of_field() {
+                pairs.push(Pair::new(caller, "search", &Request::get(format!("{name}?{query}"))));
+            }
+        }
         for field in table.fields.iter().filter(|field| !knows.contains(field.name)) {
             let mut add = |template: Request| pairs.push(Pair::new(caller, field.name, &template));
             for query in of_field() {

@@ -212,6 +212,7 @@ fn rules() -> Vec<Rule> {
         check(rule(User, Create, "follows", All), |c| same(&c.row["follower"], c.me)),
         when(rule(User, Delete, "follows", All), |c| same(&c.row["follower"], c.me)),
 
+        rule(Anon, Create, "wishes", Only(&["nr", "person"])),
         check(rule(User, Create, "wishes", All), |c| same(&c.row["person"], c.me)),
         rule(Admin, Read, "wishes", All),
 
@@ -289,6 +290,23 @@ impl Who {
             (name.to_owned(), if shown { row[name].clone() } else { Value::Null })
         };
         Some(self.knows(table).into_iter().map(field).collect())
+    }
+
+    /// The text that his search of a collection finds a record by: none where one of its fields is masked, and
+    /// nobody searches by a field that he does not know.
+    pub(super) fn digest(&self, world: &World, table: &Table, row: &Row) -> Value {
+        let Door::Open(rules) = self.door(Action::Read, table.name) else { return Value::Null };
+        let shown = |field: &&str| rules.iter().any(|rule| rule.covers(field) && self.admits(rule, world, row));
+        if !table.search.iter().all(shown) {
+            return Value::Null;
+        }
+        let texts = table.search.iter().filter_map(|field| row[*field].as_str());
+        Value::String(texts.collect::<Vec<_>>().join(" "))
+    }
+
+    pub(super) fn searches(&self, table: &Table) -> bool {
+        let knows = self.knows(table);
+        !table.search.is_empty() && table.search.iter().all(|field| knows.contains(field))
     }
 
     /// The fields that exist for him.

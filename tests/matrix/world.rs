@@ -34,6 +34,8 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) fields: Vec<Field>,
     pub(super) key: &'static [&'static str],
+    /// The fields that its full-text search digests, if it has one.
+    pub(super) search: &'static [&'static str],
     /// A field that tells records apart and that most callers may see.
     pub(super) handle: &'static str,
 }
@@ -101,12 +103,18 @@ fn declared() -> Vec<Table> {
     let table = |name, handle, own: Vec<Field>| {
         let mut fields = vec![plain("id", Kind::Uuid).required().unique().default("\"?\"")];
         fields.extend(own);
-        Table { name, fields, key: &["id"], handle }
+        let search: &'static [&'static str] = match name {
+            "people" => &["handle", "code"],
+            "diaries" => &["title", "body"],
+            "docs" => &["title", "status"],
+            _ => &[],
+        };
+        Table { name, fields, key: &["id"], search, handle }
     };
     let junction = |name, key: &'static [&'static str], fields: Vec<Field>| {
         let mut fields: Vec<Field> = fields;
         fields.insert(2, plain("nr", Integer).required().unique());
-        Table { name, fields, key, handle: "nr" }
+        Table { name, fields, key, search: &[], handle: "nr" }
     };
     vec![
         table(

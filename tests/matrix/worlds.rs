@@ -1,6 +1,8 @@
 //! Two worlds that look alike to a caller: what he may not see is different in them, and nothing that he can
 //! ask tells him which one he is in.
 
+use std::collections::BTreeSet;
+
 use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -121,6 +123,26 @@ fn is_sound(tables: &[Table], world: &World) -> bool {
         };
         rows.iter().all(leads) && table.uniques().iter().all(once)
     })
+}
+
+/// Guesses at the words of either world, by the declared search.
+fn searches(table: &Table, worlds: [&World; 2], out: &mut Vec<Request>) {
+    let (name, handle) = (table.name, table.handle);
+    let rows = worlds.into_iter().flat_map(|world| world.rows(name));
+    let texts = rows.flat_map(|row| table.search.iter().filter_map(|field| row[*field].as_str()));
+    let words: BTreeSet<&str> = texts.flat_map(str::split_whitespace).collect();
+    for word in words {
+        for (filter, test) in [
+            ("search", format!("fts.{word}")),
+            ("search", format!("not.plfts.{word}")),
+            ("or", format!("(search.wfts.{word},{handle}.is.null)")),
+            ("not.or", format!("(search.phfts.{word})")),
+            ("search", format!("fts.{word} & ")),
+        ] {
+            let path = format!("{name}?select={handle}&{filter}={}&order={handle}", encode(&test));
+            out.push(Request::get(path).header("prefer", "count=exact"));
+        }
+    }
 }
 
 /// Guesses at what stands in a field of a collection, by every technique there is.
@@ -388,6 +410,9 @@ fn questions(who: &Who, tables: &[Table], one: &World, other: &World) -> (Vec<Re
             if !values.is_empty() {
                 guesses(who, table, field, &values, &mut reads);
             }
+        }
+        if who.searches(table) {
+            searches(table, [one, other], &mut reads);
         }
         others(who, tables, table, one, &mut rest);
     }
