@@ -9,7 +9,7 @@ mod shared;
 
 use std::fmt::Write as _;
 
-use crate::model::{Kind, Name};
+use crate::model::{Kind, Language, Name};
 
 pub use shared::{Shared, array_literal};
 
@@ -136,10 +136,16 @@ impl Sql {
         self
     }
 
-    /// A bare string constant, for the few places of DDL that take nothing else (`comment on … is`).
+    /// A bare string constant, where nothing else will do (`comment on … is`).
     pub fn constant(&mut self, text: &str) -> &mut Sql {
         quote_into(&mut self.text, &text.replace('\0', ""), '\'');
         self
+    }
+
+    /// A language's text search configuration, as a constant: functions of it are then worked out when a statement
+    /// is planned, and count as immutable in DDL.
+    pub fn language(&mut self, language: Language) -> &mut Sql {
+        self.constant(&format!("pg_catalog.{}", language.as_str())).raw("::regconfig")
     }
 
     /// A part that was written by [`Sql::ddl`] and so carries its values in its text.

@@ -73,7 +73,6 @@ pub async fn principal(verified: &Verified, lanes: &Lanes) -> Result<Arc<Princip
 
 /// The principal that a person's claims and roles make.
 fn person(verified: &Verified, id: Uuid, role: &'static str, granted: Vec<String>) -> Principal {
-    let text = |name: &str| verified.claims.get(name).and_then(|claim| claim.as_str()).map(str::to_owned);
     let mut roles = vec![role.to_owned()];
     for granted in granted {
         // `anon` with further roles is still nobody's login: roles are granted to those who signed in.
@@ -81,15 +80,8 @@ fn person(verified: &Verified, id: Uuid, role: &'static str, granted: Vec<String
             roles.push(granted);
         }
     }
-    Principal {
-        role: role.to_owned(),
-        roles,
-        id: Some(id),
-        email: text("email").filter(|email| !email.is_empty()),
-        is_anonymous: verified.claims.get("is_anonymous").and_then(|c| c.as_bool()).unwrap_or(false),
-        aal: text("aal"),
-        claims: verified.claims.clone(),
-    }
+    Principal { role: role.to_owned(), roles, id: Some(id), ..Principal::anonymous() }
+        .with_claims(verified.claims.clone())
 }
 
 /// The roles that the database grants to a user.

@@ -29,8 +29,11 @@ use crate::sql::Sql;
   basewright policy explain examples/blog --as user:ada@example.com+editor update posts/ID status=published
   basewright policy explain examples/blog --as user:UUID create posts title=Hi slug=hi
 
+  basewright policy explain my-app --as user:UUID --claims '{\"org\": \"acme\"}' read invoices/ID
+
 The user is an id, the address of a user, or a name of the project's tests; what `auth.user_roles` grants is
-added to the roles written here. A key or a value of kind uuid may be a name of the tests too.")]
+added to the roles written here. `auth.email` is the user's address, `auth.claims.NAME` and what else a token
+says are what --claims says. A key or a value of kind uuid may be a name of the tests too.")]
 pub(super) struct Explain {
     /// The project's folder
     project: PathBuf,
@@ -40,6 +43,9 @@ pub(super) struct Explain {
     /// Who asks: `anon`, `service`, `user:WHO` or `user:WHO+ROLE`
     #[arg(long = "as", value_name = "CALLER")]
     caller: String,
+    /// What the user's token says besides: a JSON object, of which `email`, `aal` and `is_anonymous` are known
+    #[arg(long, value_name = "JSON")]
+    claims: Option<String>,
     /// `read`, `create`, `update` or `delete`
     action: String,
     /// A record as COLLECTION/KEY, or a COLLECTION to create one of
@@ -57,8 +63,9 @@ pub(super) fn run(command: &Explain) -> Result<(), Failure> {
     let project = project::load(&command.project)?;
     let catalog = project.catalog(1).map_err(Failure::fault)?;
     let act = act(command, &catalog)?;
+    let claims = claims(command)?;
     if let Some(urls) = Urls::from_env() {
-        return block_on(explain(command, &project, &catalog, act, &urls));
+        return block_on(explain(command, &project, &catalog, (act, claims), &urls));
     }
     let data = Place { project: command.project.clone(), data: command.data.clone() }.data();
     if !data.join("lock").is_file() {
@@ -69,12 +76,12 @@ pub(super) fn run(command: &Explain) -> Result<(), Failure> {
         // A server runs, and its Postgres with it.
         Err(_) => {
             let urls = Embedded::urls_beside(&data).map_err(Failure::fault)?;
-            block_on(explain(command, &project, &catalog, act, &urls))
+            block_on(explain(command, &project, &catalog, (act, claims), &urls))
         }
         Ok(lock) => {
             drop(lock);
             let cluster = Embedded::start(&data, None).map_err(Failure::fault)?;
-            let outcome = block_on(explain(command, &project, &catalog, act, &cluster.urls()));
+            let outcome = block_on(explain(command, &project, &catalog, (act, claims), &cluster.urls()));
             cluster.stop();
             outcome
         }
@@ -85,12 +92,12 @@ async fn explain(
     command: &Explain,
     project: &Project,
     catalog: &Catalog,
-    act: Act,
+    (act, claims): (Act, Claims),
     urls: &Urls,
 ) -> Result<(), Failure> {
     let target = Target::parse(&urls.runtime, &session(project)).map_err(Failure::fault)?;
     let pool = Pool::open(&target, 1).map_err(Failure::fault)?;
-    let caller = caller(&command.caller, project, &pool).await?;
+    let caller = caller(&command.caller, claims, project, &pool).await?;
     let names = match &caller {
         Caller::User { name, id, .. } => HashMap::from([(*id, name.clone())]),
         Caller::Anonymous | Caller::Service => HashMap::new(),
@@ -113,6 +120,17 @@ async fn explain(
     // Whoever pipes this into `head` has seen enough.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     Ok(())
+}
+
+type Claims = serde_json::Map<String, serde_json::Value>;
+
+/// What the caller's token says besides id and roles.
+fn claims(command: &Explain) -> Result<Claims, Failure> {
+    let Some(text) = &command.claims else { return Ok(Claims::new()) };
+    if !command.caller.starts_with("user:") {
+        return Err(Failure::usage(format!("`{}` has no claims: they are a user's", command.caller)));
+    }
+    serde_json::from_str(text).map_err(|_| Failure::usage(format!("--claims is no JSON object: {text}")))
 }
 
 /// What is asked.
@@ -194,8 +212,8 @@ fn values(sent: &[String], collection: &Collection) -> Result<Vec<(FieldId, Valu
     Ok(values)
 }
 
-/// Who asks, with the roles that the database grants him.
-async fn caller(text: &str, project: &Project, pool: &Pool) -> Result<Caller, Failure> {
+/// Who asks, with the roles that the database grants him and the address that it knows.
+async fn caller(text: &str, mut claims: Claims, project: &Project, pool: &Pool) -> Result<Caller, Failure> {
     match text {
         "anon" => return Ok(Caller::Anonymous),
         "service" | SERVICE_ROLE => return Ok(Caller::Service),
@@ -217,7 +235,7 @@ async fn caller(text: &str, project: &Project, pool: &Pool) -> Result<Caller, Fa
         }
     }
     let mut sql = Sql::new();
-    sql.raw("select u.id::text, coalesce(string_agg(r.role, ' '), '') from auth.users u left join auth.user_roles r on r.user_id = u.id where u.id::text = ")
+    sql.raw("select u.id::text, coalesce(string_agg(r.role, ' '), ''), u.email from auth.users u left join auth.user_roles r on r.user_id = u.id where u.id::text = ")
         .bind_text(name)
         .raw(" or lower(u.email) = lower(")
         .bind_text(name)
@@ -232,9 +250,12 @@ async fn caller(text: &str, project: &Project, pool: &Pool) -> Result<Caller, Fa
                     roles.push(role.name.clone());
                 }
             }
+            if let Some(email) = row.text(2) {
+                claims.entry("email").or_insert_with(|| email.into());
+            }
             row.text(0).and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_default()
         }
         _ => return Err(Failure::fault(format!("`{name}` is more than one user"))),
     };
-    Ok(Caller::User { name: name.to_owned(), id, roles })
+    Ok(Caller::User { name: name.to_owned(), id, roles, claims })
 }

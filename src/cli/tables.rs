@@ -64,6 +64,7 @@ impl From<schema::Failure> for Trouble {
             schema::Failure::Database(_)
             | schema::Failure::Catalogue(_)
             | schema::Failure::Refused(_)
+            | schema::Failure::Foreign { .. }
             | schema::Failure::Step { .. }
             | schema::Failure::Seed { .. }
             | schema::Failure::NotReached(_) => Trouble::Lasting(failure.to_string()),
@@ -78,12 +79,15 @@ pub(super) async fn prepare(
     manner: &Manner,
     allow_superuser: bool,
 ) -> Result<(), Trouble> {
-    let runtime = Target::parse(&urls.runtime, &Session::default())?.connect().await?;
-    let server = db::check_server(&runtime, allow_superuser).await?;
+    let runtime = Target::parse(&urls.runtime, &Session::default())?;
+    let owner = Target::parse(&urls.migrate, &Session::migrating())?;
+    // Both at once: to make a process for a connection is much of what a start takes.
+    let (runtime, owner) = futures_util::future::join(runtime.connect(), owner.connect()).await;
+    let server = db::check_server(&runtime?, allow_superuser).await?;
     if server.superuser {
         tracing::warn!(role = server.role, "requests run as a superuser of the database");
     }
-    let mut owner = Target::parse(&urls.migrate, &Session::migrating())?.connect().await?;
+    let mut owner = owner?;
     match manner {
         Manner::Change { .. } => {
             let done = db::migrate(&owner, &server.role).await?;
@@ -104,11 +108,14 @@ pub(super) async fn prepare(
         }
     }
     let desired = schema::desired(&project.collections, &project.checks);
-    let plan = schema::plan(&mut owner, &desired).await?;
-    if plan.is_empty() {
-        return Ok(());
+    if let Manner::Change { .. } = manner {
+        schema::require_ownership(&owner).await?;
     }
+    let plan = schema::plan(&mut owner, &desired).await?;
     match manner {
+        Manner::Compare if plan.is_empty() => Ok(()),
+        // A rename that the project has forgotten is to be forgotten by the tables too.
+        Manner::Change { .. } if plan.is_empty() && !plan.notes_differ() => Ok(()),
         Manner::Compare => Err(Trouble::Lasting(format!(
             "the database is not as the project wants it:\n{}a production server changes no tables by itself: start \
              it once with --migrate, which takes every step that loses nothing",

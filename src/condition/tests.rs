@@ -49,6 +49,7 @@ fn collection(text: &str, fields: Vec<Field>) -> Collection {
         unique: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
+        search: None,
         realtime: true,
         timestamps: false,
         renamed_from: None,

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use aws_lc_rs::digest;
-use postgres_protocol::escape::escape_identifier;
+use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio_postgres::Client;
 
 use super::{DbError, SetupError};
@@ -132,7 +132,31 @@ async fn apply(client: &Client, runtime_role: &str, migrations: &[Migration]) ->
     Ok(Applied { applied })
 }
 
-/// What the runtime role may do: rows of the project's and our tables, our functions, and nothing else.
+/// `grant … on all … in schema` fails at the first one that belongs to another role.
+const GRANT_OWN: &str = "
+declare
+    statement text;
+begin
+    for statement in
+        select format('grant select, insert, update, delete on %I.%I to %I', n.nspname, c.relname, RUNTIME)
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname in ('public', 'auth') and c.relkind in ('r', 'p', 'v', 'm', 'f')
+            and pg_has_role(c.relowner, 'usage')
+        union all
+        select format('grant execute on function %s to %I', p.oid::regprocedure, RUNTIME)
+        from pg_proc p
+        join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname in ('public', 'auth', 'basewright') and p.prokind <> 'p'
+            and pg_has_role(p.proowner, 'usage')
+    loop
+        execute statement;
+    end loop;
+end
+";
+
+/// What the runtime role may do: rows of the project's and our tables, our functions, and nothing else. What other
+/// roles have in these schemas is theirs to give.
 async fn grant(client: &Client, runtime_role: &str) -> Result<(), SetupError> {
     let asked = client.query_one("select current_user::text", &[]).await;
     let owner: String = asked.map_err(|e| failed("the owner's role cannot be read", &e))?.get(0);
@@ -143,17 +167,19 @@ async fn grant(client: &Client, runtime_role: &str) -> Result<(), SetupError> {
         for schema in ["public", "auth", "basewright"] {
             sql += &format!(
                 "grant usage on schema {schema} to {role};\n\
-                 alter default privileges in schema {schema} grant execute on functions to {role};\n\
-                 grant execute on all functions in schema {schema} to {role};\n"
+                 alter default privileges in schema {schema} grant execute on functions to {role};\n"
             );
         }
         for schema in ["public", "auth"] {
             sql += &format!(
-                "grant select, insert, update, delete on all tables in schema {schema} to {role};\n\
-                 alter default privileges in schema {schema} \
+                "alter default privileges in schema {schema} \
                  grant select, insert, update, delete on tables to {role};\n"
             );
         }
+        sql += &format!(
+            "do {};\n",
+            escape_literal(&GRANT_OWN.replace("RUNTIME", &escape_literal(runtime_role)))
+        );
         sql += &format!("grant select on basewright.migrations to {role};\n");
     }
     transaction(client, &sql).await

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Kind, Name, Value};
+use super::{Kind, Name, Scalar, Value};
 
 /// How many fields one collection may have. Far below Postgres' 1,600 columns, so that a [`FieldSet`] is four words.
 pub const MAX_FIELDS: usize = 256;
@@ -83,6 +83,8 @@ pub struct Collection {
     pub unique: Vec<Vec<FieldId>>,
     pub indexes: Vec<Index>,
     pub checks: Vec<Check>,
+    /// The full-text column, if one is declared. It is no field: filters alone know it.
+    pub search: Option<Search>,
     /// False forbids subscribing.
     pub realtime: bool,
     /// Has `created_at` and `updated_at`.
@@ -106,6 +108,11 @@ impl Collection {
 
     pub fn all_fields(&self) -> FieldSet {
         FieldSet::first(self.fields.len())
+    }
+
+    /// The fields that `search` digests, if there is one.
+    pub fn searched(&self) -> &[FieldId] {
+        self.search.as_ref().map_or(&[], |search| &search.fields)
     }
 
     /// The fields are exactly the primary key or one of the unique constraints, in any order.
@@ -213,6 +220,59 @@ pub struct Check {
     pub name: Name,
     /// The condition as written. `condition` types it and writes its SQL.
     pub source: String,
+}
+
+/// A declared full-text column: a `tsvector` that Postgres makes of some fields, with an index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    /// At least one.
+    pub fields: Vec<FieldId>,
+    pub language: Language,
+    /// The index's name: `<collection>_search_idx`.
+    pub index: Name,
+}
+
+impl Search {
+    /// What the column and its filters are called.
+    pub const NAME: &'static str = "search";
+
+    pub fn new(collection: &Name, fields: Vec<FieldId>, language: Language) -> Search {
+        Search { fields, language, index: Name::joined(&[collection.as_str(), Search::NAME, "idx"]) }
+    }
+
+    /// Whether text can be found in a field of this kind: in text and enums, lists of them, and the strings of JSON.
+    pub fn reads(kind: Kind) -> bool {
+        kind.scalar == Scalar::Text || kind == Kind::JSON
+    }
+}
+
+/// A text search configuration that every supported release of Postgres has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Language(&'static str);
+
+impl Language {
+    /// Knows no language: words are compared as they stand, without regard to case.
+    pub const SIMPLE: Language = Language("simple");
+
+    /// Every language, by the name of its configuration: those of PostgreSQL 15.
+    #[rustfmt::skip]
+    pub const ALL: [Language; 29] = [
+        Language("simple"), Language("arabic"), Language("armenian"), Language("basque"), Language("catalan"),
+        Language("danish"), Language("dutch"), Language("english"), Language("finnish"), Language("french"),
+        Language("german"), Language("greek"), Language("hindi"), Language("hungarian"), Language("indonesian"),
+        Language("irish"), Language("italian"), Language("lithuanian"), Language("nepali"), Language("norwegian"),
+        Language("portuguese"), Language("romanian"), Language("russian"), Language("serbian"), Language("spanish"),
+        Language("swedish"), Language("tamil"), Language("turkish"), Language("yiddish"),
+    ];
+
+    pub fn find(word: &str) -> Option<Language> {
+        Language::ALL.into_iter().find(|language| language.0 == word)
+    }
+
+    /// The word in YAML, and the configuration's name in schema `pg_catalog`.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
 }
 
 /// The records that refer to a collection through one relation field.

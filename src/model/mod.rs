@@ -15,7 +15,7 @@ pub use binary::Malformed;
 
 pub use collection::{
     Bound, Check, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, FieldSet, Index,
-    IndexColumn, IndexMethod, Inverse, MAX_FIELDS, OnDelete, Relation, RelationTarget,
+    IndexColumn, IndexMethod, Inverse, Language, MAX_FIELDS, OnDelete, Relation, RelationTarget, Search,
 };
 pub use kind::{Kind, Scalar};
 pub use name::{Name, NameFault};

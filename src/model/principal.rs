@@ -59,6 +59,18 @@ impl Principal {
         Principal { role: AUTHENTICATED.to_owned(), roles: all, id: Some(id), ..Principal::anonymous() }
     }
 
+    /// With what a token says of the person besides id and roles.
+    pub fn with_claims(self, claims: serde_json::Map<String, serde_json::Value>) -> Principal {
+        let text = |name: &str| claims.get(name).and_then(|claim| claim.as_str()).map(str::to_owned);
+        Principal {
+            email: text("email").filter(|email| !email.is_empty()),
+            is_anonymous: claims.get("is_anonymous").and_then(|claim| claim.as_bool()).unwrap_or(false),
+            aal: text("aal"),
+            claims,
+            ..self
+        }
+    }
+
     /// Nobody is signed in: a refusal then asks for a token (401) instead of denying (403).
     pub fn is_anon(&self) -> bool {
         self.role == ANON

@@ -225,6 +225,7 @@ mod tests {
             unique: Vec::new(),
             indexes: Vec::new(),
             checks: Vec::new(),
+            search: None,
             realtime: true,
             timestamps: false,
             renamed_from: None,

@@ -197,7 +197,8 @@ impl Words<'_> {
                 }
             }
         }
-        Some(Caller::User { name: name.to_owned(), id: rows.user(name), roles })
+        let claims = serde_json::Map::new();
+        Some(Caller::User { name: name.to_owned(), id: rows.user(name), roles, claims })
     }
 
     fn act(

@@ -2,13 +2,23 @@
 
 use super::fault::{At, Faults};
 use super::gather::Definition;
+use super::index;
 use super::later::{self, Place};
 use super::read::{Entries, Word, get, key_at};
 use super::yaml::{Broken, Node, Tree};
-use crate::model::{IndexMethod, Kind, Name, OnDelete, Scalar};
+use crate::model::{Kind, Name, OnDelete, Scalar};
 
-pub(super) const COLLECTION_KEYS: [&str; 8] =
-    ["fields", "primary_key", "unique", "indexes", "checks", "realtime", "timestamps", "renamed_from"];
+pub(super) const COLLECTION_KEYS: [&str; 9] = [
+    "fields",
+    "primary_key",
+    "unique",
+    "indexes",
+    "search",
+    "checks",
+    "realtime",
+    "timestamps",
+    "renamed_from",
+];
 
 pub(super) const FIELD_KEYS: [&str; 14] = [
     "type",
@@ -27,11 +37,6 @@ pub(super) const FIELD_KEYS: [&str; 14] = [
     "renamed_from",
 ];
 
-pub(super) const INDEX_KEYS: [&str; 2] = ["fields", "using"];
-
-pub(super) const METHODS: [(&str, IndexMethod); 2] =
-    [("btree", IndexMethod::Btree), ("gin", IndexMethod::Gin)];
-
 pub(super) const ON_DELETE: [(&str, OnDelete); 3] =
     [("restrict", OnDelete::Restrict), ("cascade", OnDelete::Cascade), ("set_null", OnDelete::SetNull)];
 
@@ -48,18 +53,12 @@ pub(super) struct Draft<'n> {
     pub(super) fields: Vec<FieldDraft<'n>>,
     pub(super) primary_key: Option<Vec<Word<'n>>>,
     pub(super) unique: Vec<Vec<Word<'n>>>,
-    pub(super) indexes: Vec<IndexDraft<'n>>,
+    pub(super) indexes: Vec<index::IndexDraft<'n>>,
+    pub(super) search: Option<index::SearchDraft<'n>>,
     pub(super) checks: Vec<&'n Node>,
     pub(super) realtime: bool,
     pub(super) timestamps: bool,
     pub(super) renamed_from: Option<(Name, At)>,
-}
-
-pub(super) struct IndexDraft<'n> {
-    pub(super) at: At,
-    /// A field and whether it descends.
-    pub(super) columns: Vec<(Word<'n>, bool)>,
-    pub(super) method: IndexMethod,
 }
 
 #[derive(Clone, Copy)]
@@ -165,8 +164,9 @@ fn collection<'n>(
             .and_then(|node| faults.list(node, "`indexes`"))
             .unwrap_or_default()
             .iter()
-            .filter_map(|node| index(node, faults))
+            .filter_map(|node| index::read_index(node, faults))
             .collect(),
+        search: get(entries, "search").and_then(|node| index::read_search(node, faults)),
         checks: get(entries, "checks")
             .and_then(|node| faults.list(node, "`checks`"))
             .unwrap_or_default()
@@ -187,44 +187,6 @@ fn former(entries: &Entries, name: &Name, faults: &mut Faults<'_>) -> Option<(Na
         return None;
     }
     Some((former, word.at))
-}
-
-fn index<'n>(node: &'n Node, faults: &mut Faults<'_>) -> Option<IndexDraft<'n>> {
-    let (words, method) = match &node.tree {
-        Tree::Map(entries) => {
-            faults.keys(Place::Index, entries, &INDEX_KEYS);
-            let method = match get(entries, "using").map(|node| faults.word(node, "`using`")) {
-                None => IndexMethod::Btree,
-                Some(word) => {
-                    let word = word?;
-                    let known = METHODS.iter().find(|(method, _)| *method == word.text);
-                    let Some((_, method)) = known else {
-                        faults.unknown(word.at, "index method", word.text, METHODS.map(|(method, _)| method));
-                        return None;
-                    };
-                    *method
-                }
-            };
-            let Some(fields) = get(entries, "fields") else {
-                faults.add(node.at, "an index needs `fields`");
-                return None;
-            };
-            (faults.words(fields, "`fields`")?, method)
-        }
-        Tree::List(_) | Tree::Scalar(..) | Tree::Bad => (faults.words(node, "an index")?, IndexMethod::Btree),
-    };
-    if words.is_empty() {
-        faults.add(node.at, "an index needs at least one field");
-        return None;
-    }
-    let columns = words
-        .into_iter()
-        .map(|word| match word.text.strip_prefix('-') {
-            Some(text) => (Word { text, at: At { start: word.at.start, ..word.at } }, true),
-            None => (word, false),
-        })
-        .collect();
-    Some(IndexDraft { at: node.at, columns, method })
 }
 
 fn field<'n>(name: Name, at: At, node: &'n Node, faults: &mut Faults<'_>) -> Option<FieldDraft<'n>> {

@@ -7,8 +7,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::later::{self, Place};
-use super::{cases, draft, gather, limits, policies};
-use crate::model::{Action, Kind, Scalar};
+use super::{cases, draft, gather, index, limits, policies};
+use crate::model::{Action, Kind, Language, Scalar};
 
 /// The schema of one file of a project.
 pub fn schema() -> Json {
@@ -55,10 +55,11 @@ fn definitions() -> Json {
         json!({
             "anyOf": [
                 index_fields(),
-                required(object(Place::Index, &draft::INDEX_KEYS), &["fields"]),
+                required(object(Place::Index, &index::INDEX_KEYS), &["fields"]),
             ],
         }),
     );
+    define("search", required(object(Place::Search, &index::SEARCH_KEYS), &["fields"]));
     let mut role = object(Place::Role, &policies::ROLE_KEYS);
     nullable(&mut role);
     define("role", role);
@@ -154,6 +155,10 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             "items": reference("index"),
             "description": "Lists of fields; `-` before a field descends. Relations are indexed anyway.",
         }),
+        (Place::Collection, "search") => described(
+            reference("search"),
+            "A full-text column `search` over some fields, for the filters `fts`, `plfts`, `phfts` and `wfts`.",
+        ),
         (Place::Collection, "checks") => json!({
             "type": "array",
             "items": reference("condition"),
@@ -204,7 +209,19 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             "How the target calls the records that refer to it, if not by their collection's name.",
         ),
         (Place::Index, "fields") => index_fields(),
-        (Place::Index, "using") => json!({ "enum": draft::METHODS.map(|(method, _)| method) }),
+        (Place::Index, "using") => json!({ "enum": index::METHODS.map(|(method, _)| method) }),
+        (Place::Search, "fields") => json!({
+            "type": "array",
+            "items": reference("name"),
+            "minItems": 1,
+            "uniqueItems": true,
+            "description": "Fields of text, enums, lists of them, and `json`, whose strings are searched.",
+        }),
+        (Place::Search, "language") => json!({
+            "enum": Language::ALL.map(Language::as_str),
+            "default": Language::SIMPLE.as_str(),
+            "description": "How words become stems, and which words do not count. `simple` takes words as they stand.",
+        }),
         (Place::Role, "inherits") => described(reference("names"), "Roles whose rules it has too."),
         (Place::Action, action) => json!({
             "type": "array",

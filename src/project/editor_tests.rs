@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::editor::{schema, value};
 use super::later::{self, Place};
-use super::{Sources, cases, draft, gather, limits, load, policies};
+use super::{Sources, cases, draft, gather, index, limits, load, policies};
 use crate::model::Action;
 
 fn validator() -> jsonschema::Validator {
@@ -28,7 +28,8 @@ fn tables() -> Vec<(Place, Vec<&'static str>)> {
         (Place::Top, gather::SECTIONS.to_vec()),
         (Place::Collection, draft::COLLECTION_KEYS.to_vec()),
         (Place::Field, draft::FIELD_KEYS.to_vec()),
-        (Place::Index, draft::INDEX_KEYS.to_vec()),
+        (Place::Index, index::INDEX_KEYS.to_vec()),
+        (Place::Search, index::SEARCH_KEYS.to_vec()),
         (Place::Role, policies::ROLE_KEYS.to_vec()),
         (Place::Action, Action::ALL.map(Action::as_str).to_vec()),
         (Place::Rule, rules),
@@ -71,6 +72,7 @@ collections:
       words: 'text[]'
     unique: [[owner, kind]]
     indexes: [[owner, -kind], { fields: [words], using: gin }]
+    search: { fields: [kind, data, words], language: english }
     checks: [\"kind != 'a' || owner != null\", true]
 roles:
   editor: { inherits: [authenticated] }

@@ -132,10 +132,6 @@ fn what_a_later_version_brings_is_said_to_be_not_there() {
         told(section, &[&format!("1:{column} `{word}` is not supported by this version")]);
     }
     told(
-        "collections:\n  posts:\n    fields: {}\n    search: { fields: [a] }\n",
-        &["4:5 `search` is not supported by this version"],
-    );
-    told(
         "collections:\n  posts:\n    view: select 1\n    fields: {}\n",
         &["3:5 `view` is not supported by this version"],
     );
@@ -147,6 +143,67 @@ fn what_a_later_version_brings_is_said_to_be_not_there() {
     told(
         "tests:\n  cases:\n    - { as: anon, subscribe: posts, sees: insert }\n",
         &["3:19 `subscribe` is not supported by this version"],
+    );
+}
+
+#[test]
+fn a_search_reads_text_of_its_own_collection_in_a_known_language() {
+    let search = |search: &str| {
+        format!(
+            "collections:\n  posts:\n    search: {search}\n    fields:\n      title: text\n      rank: integer\n      scores: 'float[]'\n"
+        )
+    };
+    for (written, faults) in [
+        ("{ fields: [titel] }", &["3:24 unknown field of `posts` `titel` [did you mean `title`?]"][..]),
+        ("{ fields: [title, title] }", &["3:31 the field `title` stands twice"]),
+        ("{ fields: [] }", &["3:23 a search needs at least one field"]),
+        (
+            "{ language: english }",
+            &["3:13 a search needs `fields` [as in `search: { fields: [title, body] }`]"],
+        ),
+        ("[title]", &["3:13 `search` is a mapping, not a list"]),
+        ("", &["3:5 `search` is a mapping, not nothing"]),
+        ("{ fields: title }", &["3:23 `fields` is a list, not text"]),
+        (
+            "{ fields: [rank, scores] }",
+            &[
+                "3:24 `rank` is an integer, which holds no text to search [`search` reads text, enums, lists of them, and the strings in `json`]",
+                "3:30 `scores` is a list of float values, which holds no text to search [`search` reads text, enums, lists of them, and the strings in `json`]",
+            ],
+        ),
+        (
+            "{ fields: [title], language: englisch }",
+            &["3:42 unknown language `englisch` [did you mean `english`?]"],
+        ),
+        (
+            "{ fields: [title], weights: [A] }",
+            &["3:32 unknown key of `search` `weights` [possible here: `fields` and `language`]"],
+        ),
+    ] {
+        told(&search(written), faults);
+    }
+}
+
+#[test]
+fn nothing_else_bears_the_name_of_a_search() {
+    told(
+        "collections:\n  posts:\n    search: { fields: [title] }\n    fields:\n      title: text\n      search: text\n",
+        &[
+            "6:7 `posts` has a `search:` at a.yaml:3:13, and this field would bear its name [give the field another name, as in `{ renamed_from: search }`]",
+        ],
+    );
+    told(
+        "collections:\n  posts:\n    search: { fields: [title] }\n    fields: { title: text }\n  search:\n    fields:\n      post: { type: relation, to: posts }\n",
+        &[
+            "7:7 `posts` has a full-text `search`, which this inverse would shadow [say how `posts` names them, as in `inverse: post_search`]",
+        ],
+    );
+    // The index's name is taken by that of another collection's field.
+    told(
+        "collections:\n  posts:\n    search: { fields: [title] }\n    fields: { title: text }\n  posts_search:\n    fields: { a: text }\n    indexes: [[a]]\n  posts_search_idx:\n    fields: {}\n",
+        &[
+            "2:3 `posts` and `posts_search_idx` both lead to the name `posts_search_idx` in Postgres [rename a collection or a field]",
+        ],
     );
 }
 

@@ -10,6 +10,7 @@ pub(super) enum Place {
     Collection,
     Field,
     Index,
+    Search,
     Role,
     Action,
     Rule,
@@ -26,6 +27,7 @@ impl Place {
             Place::Collection => "key of a collection",
             Place::Field => "key of a field",
             Place::Index => "key of an index",
+            Place::Search => "key of `search`",
             Place::Role => "key of a role",
             Place::Action => "action",
             Place::Rule => "key of a rule",
@@ -38,7 +40,7 @@ impl Place {
 
 const LATER: &[(Place, &[&str])] = &[
     (Place::Top, &["auth", "buckets", "channels", "function", "functions", "mail", "realtime", "webhooks"]),
-    (Place::Collection, &["adopt", "function", "functions", "search", "view"]),
+    (Place::Collection, &["adopt", "function", "functions", "view"]),
     (Place::Field, &["accept", "bucket", "max_size"]),
     (Place::Case, &["subscribe", "when_created", "when_deleted", "when_updated"]),
 ];

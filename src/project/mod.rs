@@ -11,6 +11,7 @@ mod fault;
 mod gather;
 mod generate;
 mod given;
+mod index;
 mod later;
 mod limits;
 mod literal;

@@ -119,7 +119,13 @@ pub enum Caller {
     /// `service`: the secret key.
     Service,
     /// `user:NAME` and `user:NAME+ROLE`: a signed-in person, with the roles granted beyond `authenticated`.
-    User { name: String, id: Uuid, roles: Vec<Name> },
+    User {
+        name: String,
+        id: Uuid,
+        roles: Vec<Name>,
+        /// What the token says besides. The cases of a project have none of it.
+        claims: serde_json::Map<String, serde_json::Value>,
+    },
 }
 
 impl Caller {
@@ -127,9 +133,9 @@ impl Caller {
         match self {
             Caller::Anonymous => Principal::anonymous(),
             Caller::Service => Principal::service(),
-            Caller::User { id, roles, .. } => {
+            Caller::User { id, roles, claims, .. } => {
                 let roles: Vec<&str> = roles.iter().map(Name::as_str).collect();
-                Principal::user(*id, &roles)
+                Principal::user(*id, &roles).with_claims(claims.clone())
             }
         }
     }

@@ -23,6 +23,8 @@ pub enum Failure {
     Catalogue(serde_json::Error),
     /// The plan has refusals.
     Refused(Vec<Refusal>),
+    /// A table of the project belongs to a role whose rights the connection lacks.
+    Foreign { table: String, owner: String, role: String },
     /// The database or its rows are no longer what the plan was made for.
     Moved,
     /// Postgres refused a step: as a rule, rows that are there do not meet what it asks of them.
@@ -51,6 +53,11 @@ impl fmt::Display for Failure {
                 f.write_str("the database cannot become what the project wants")?;
                 refusals.iter().try_for_each(|refusal| write!(f, "\n  {refusal}"))
             }
+            Failure::Foreign { table, owner, role } => write!(
+                f,
+                "the table {table} is the project's and belongs to the role {owner}, so {role} may neither change it \
+                 nor let requests use it: as {owner} or a superuser, alter table {table} owner to \"{role}\""
+            ),
             Failure::Moved => {
                 f.write_str("the database has changed since the plan was made; make the plan again")
             }
@@ -75,7 +82,7 @@ impl std::error::Error for Failure {
             Failure::Seed { source, .. } => {
                 source.as_ref().map(|error| error as &(dyn std::error::Error + 'static))
             }
-            Failure::Refused(_) | Failure::Moved | Failure::NotReached(_) => None,
+            Failure::Refused(_) | Failure::Foreign { .. } | Failure::Moved | Failure::NotReached(_) => None,
         }
     }
 }
@@ -216,6 +223,13 @@ async fn seal(client: &impl GenericClient, plan: &Plan) -> Result<(), Failure> {
             {
                 mark.defaults.insert(column.name.to_string(), Note::new(written, printed));
             }
+        }
+        if plan.keeps_search(name) {
+            mark.search.clone_from(&table.mark.search);
+        } else if let (Some(written), Some(Definition::Found { printed, .. })) =
+            (wanted.search.as_ref().and_then(Definition::written), &table.search)
+        {
+            mark.search = Some(Note::new(written, printed));
         }
         for constraint in &table.constraints {
             let wanted = wanted.constraint(&constraint.name);

@@ -25,6 +25,9 @@ pub struct Table {
     pub renamed_from: Option<Name>,
     /// Order carries no meaning: columns are always named.
     pub columns: Vec<Column>,
+    /// The generated full-text column. What it holds is made of the other columns, so it can be dropped and made
+    /// again at any time.
+    pub search: Option<Definition>,
     pub constraints: Vec<Constraint>,
     pub indexes: Vec<TableIndex>,
     pub touch: TouchTrigger,
@@ -96,7 +99,7 @@ impl Fingerprint {
     }
 }
 
-/// The expression of a default or a check.
+/// The expression of a default, a check or a generated column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Definition {
     /// As a project wants it.

@@ -4,7 +4,7 @@ use super::database::{
     Column, ColumnType, Constraint, ConstraintRule, Definition, Table, TableIndex, TableIndexRule,
     TouchTrigger,
 };
-use super::desired::public;
+use super::desired::{public, search_column};
 use super::plan::{Measure, Step};
 use crate::model::{IndexMethod, Kind, Name, OnDelete, Scalar};
 use crate::sql::Sql;
@@ -28,6 +28,13 @@ impl Step {
             }
             Step::DropColumn { table, column, .. } => {
                 alter(&mut sql, table).raw("drop column ").name(column);
+            }
+            Step::AddSearch { table, definition } => {
+                alter(&mut sql, table).raw("add column ");
+                search_sql(&mut sql, definition);
+            }
+            Step::DropSearch { table } => {
+                alter(&mut sql, table).raw("drop column ").name(&search_column());
             }
             Step::RenameColumn { table, from, to } => {
                 alter(&mut sql, table).raw("rename column ").name(from).raw(" to ").name(to);
@@ -142,6 +149,10 @@ fn create_table(sql: &mut Sql, table: &Table) {
         sql.raw(if at == 0 { "\n  " } else { ",\n  " });
         column_sql(sql, column);
     }
+    if let Some(Definition::Wanted(definition)) = &table.search {
+        sql.raw(",\n  ");
+        search_sql(sql, definition);
+    }
     for constraint in &table.constraints {
         // Foreign keys come when every table is there.
         if !matches!(constraint.rule, ConstraintRule::ForeignKey { .. }) {
@@ -182,6 +193,11 @@ fn column_sql(sql: &mut Sql, column: &Column) {
     if column.not_null {
         sql.raw(" not null");
     }
+}
+
+fn search_sql(sql: &mut Sql, definition: &Sql) {
+    // `stored` is said, since releases differ in what they take it for.
+    sql.name(&search_column()).raw(" tsvector generated always as (").inline(definition).raw(") stored");
 }
 
 fn list(sql: &mut Sql, names: &[Name]) {

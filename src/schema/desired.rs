@@ -9,8 +9,8 @@ use super::database::{
 use super::mark::Mark;
 use crate::condition::{Binding, Condition, Pattern, Row};
 use crate::model::{
-    Bound, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, Index, IndexColumn, Kind,
-    Name, Principal, Relation, RelationTarget, Scalar,
+    Bound, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, Index, IndexColumn,
+    IndexMethod, Kind, Name, Principal, Relation, RelationTarget, Scalar, Search,
 };
 use crate::sql::Sql;
 
@@ -41,6 +41,11 @@ pub fn desired(collections: &Collections, checks: &HashMap<CollectionId, Vec<Con
     }
 }
 
+/// The name of the generated full-text column.
+pub(super) fn search_column() -> Name {
+    Name::joined(&[Search::NAME])
+}
+
 /// The schema of every collection.
 pub(super) fn public() -> Name {
     Name::joined(&["public"])
@@ -58,6 +63,7 @@ impl Shape<'_> {
             name: collection.name.clone(),
             renamed_from: collection.renamed_from.clone(),
             columns: collection.field_ids().map(|id| self.column(id)).collect(),
+            search: collection.search.as_ref().map(|search| self.search(search)),
             constraints: self.constraints(checks),
             indexes: self.indexes(),
             touch: if collection.timestamps { TouchTrigger::Present } else { TouchTrigger::Absent },
@@ -164,7 +170,34 @@ impl Shape<'_> {
                 name: index.name.clone(),
                 rule: TableIndexRule::Plain { columns: columns(index), method: index.method },
             })
+            .chain(self.collection.search.iter().map(|search| TableIndex {
+                name: search.index.clone(),
+                rule: TableIndexRule::Plain {
+                    columns: vec![(search_column(), false)],
+                    method: IndexMethod::Gin,
+                },
+            }))
             .collect()
+    }
+
+    /// The words of some fields. Every function in it must be immutable, which `array_to_string` and `to_jsonb` are
+    /// not: a list becomes an object of its elements, of which `to_tsvector` takes the values.
+    fn search(&self, search: &Search) -> Definition {
+        let mut sql = Sql::ddl();
+        for (at, id) in search.fields.iter().enumerate() {
+            let field = self.collection.field(*id);
+            sql.raw(if at > 0 { " || coalesce(to_tsvector(" } else { "coalesce(to_tsvector(" });
+            sql.language(search.language).raw(", ");
+            if field.kind.array {
+                sql.raw("jsonb_object(array_remove(").name(&field.name);
+                sql.raw(", null), array_remove(").name(&field.name).raw(", null))");
+            } else {
+                // The kind is said, so that a field that changes it changes the definition: the column stands in its way.
+                sql.name(&field.name).raw("::").raw(field.kind.sql());
+            }
+            sql.raw("), '')");
+        }
+        Definition::Wanted(sql)
     }
 
     /// `min max match values` of one field. Null passes them all, as in SQL: `required` is another word.

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::database::{
-    Column, ColumnType, Constraint, ConstraintRule, Database, Publication, Table, TableIndex, TableIndexRule,
-    TouchTrigger,
+    Column, ColumnType, Constraint, ConstraintRule, Database, Definition, Publication, Table, TableIndex,
+    TableIndexRule, TouchTrigger,
 };
-use super::desired::public;
+use super::desired::{public, search_column};
 use super::plan::{Conversion, Measure, Plan, Refusal, Step};
 use super::rename::{self, Move};
 use crate::model::{Kind, Name, Scalar};
@@ -36,7 +36,8 @@ pub fn diff(current: &Database, desired: &Database) -> Plan {
     for (name, wanted) in &desired.tables {
         if let Some(found) = renamed.tables.get(name) {
             diff.constraints(found, wanted);
-            diff.indexes(found, wanted);
+            let anew = diff.search(found, wanted);
+            diff.indexes(found, wanted, anew);
             diff.table_options(found, wanted);
         }
     }
@@ -48,7 +49,21 @@ pub fn diff(current: &Database, desired: &Database) -> Plan {
     }));
     // Stable: within a phase the order of finding stays.
     steps.sort_by_key(Step::phase);
-    Plan { steps, refusals, withheld: Vec::new(), desired: desired.clone() }
+    let notes_differ = desired
+        .tables
+        .iter()
+        .any(|(name, wanted)| current.tables.get(name).is_some_and(|found| !is_noted(found, wanted)));
+    Plan { steps, refusals, withheld: Vec::new(), desired: desired.clone(), notes_differ }
+}
+
+/// The renames that a table's mark tells of are those that the project asks for.
+fn is_noted(found: &Table, wanted: &Table) -> bool {
+    let asked = wanted.columns.iter().filter_map(|column| {
+        let from = column.renamed_from.as_ref()?;
+        Some((column.name.to_string(), from.to_string()))
+    });
+    found.mark.columns == asked.collect::<BTreeMap<_, _>>()
+        && found.mark.renamed_from == wanted.renamed_from.as_ref().map(ToString::to_string)
 }
 
 #[derive(Clone)]
@@ -308,7 +323,7 @@ impl Diff<'_> {
         }
         match (&wanted.default, &found.default) {
             (Some(wanted), Some(found)) if wanted.agrees(found) && !retyped => {}
-            (Some(super::Definition::Wanted(default)), _) => self.steps.push(Step::SetDefault {
+            (Some(Definition::Wanted(default)), _) => self.steps.push(Step::SetDefault {
                 table: table.clone(),
                 column: column.clone(),
                 default: default.clone(),
@@ -317,7 +332,7 @@ impl Diff<'_> {
             (None, Some(_)) if !retyped => {
                 self.steps.push(Step::DropDefault { table: table.clone(), column: column.clone() });
             }
-            (None | Some(super::Definition::Found { .. }), _) => {}
+            (None | Some(Definition::Found { .. }), _) => {}
         }
         if wanted.not_null && !found.not_null {
             let nulls = self.former.measure(table, Some(column), true);
@@ -392,9 +407,30 @@ impl Diff<'_> {
         }
     }
 
-    fn indexes(&mut self, found: &Table, wanted: &Table) {
+    /// The generated full-text column, which is never altered but made again. Returns whether the one that is there
+    /// now, or a field of its name, goes.
+    fn search(&mut self, found: &Table, wanted: &Table) -> bool {
         let table = &wanted.name;
-        let mut left: Vec<&TableIndex> = found.indexes.iter().collect();
+        match (&found.search, &wanted.search) {
+            (Some(there), Some(definition)) if definition.agrees(there) => return false,
+            (_, Some(Definition::Wanted(definition))) => {
+                let definition = definition.clone();
+                self.steps.push(Step::AddSearch { table: table.clone(), definition });
+            }
+            (_, None | Some(Definition::Found { .. })) => {}
+        }
+        if found.search.is_some() {
+            self.steps.push(Step::DropSearch { table: table.clone() });
+        }
+        found.search.is_some() || wanted.search.is_some()
+    }
+
+    /// `searchless`: the column `search` that is there now goes, and what is on it with it.
+    fn indexes(&mut self, found: &Table, wanted: &Table, searchless: bool) {
+        let table = &wanted.name;
+        let on_search = |index: &TableIndex| index.columns().contains(&&search_column());
+        let mut left: Vec<&TableIndex> =
+            found.indexes.iter().filter(|index| !(searchless && on_search(index))).collect();
         let mut missing: Vec<&TableIndex> = Vec::new();
         for index in &wanted.indexes {
             match left.iter().position(|one| one.name == index.name && one.rule.agrees(&index.rule)) {

@@ -37,6 +37,32 @@ pub async fn introspect(client: &mut tokio_postgres::Client) -> Result<Database,
     Ok(database)
 }
 
+/// Makes sure that the connection's role has the rights of whoever owns the project's tables. What others have in
+/// schema `public` is their own business.
+///
+/// # Errors
+/// [`Failure::Foreign`] names the first table that belongs to somebody else.
+pub async fn require_ownership(client: &impl GenericClient) -> Result<(), Failure> {
+    let foreign = client
+        .query_opt(
+            "select format('public.%I', c.relname), pg_get_userbyid(c.relowner)::text, current_user::text \
+             from pg_class c \
+             join pg_description d on d.objoid = c.oid and d.classoid = 'pg_class'::regclass and d.objsubid = 0 \
+             where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' \
+               and (d.description = 'basewright' or d.description like 'basewright {%') \
+               and not pg_has_role(c.relowner, 'usage') \
+             order by c.relname limit 1",
+            &[],
+        )
+        .await?;
+    match foreign {
+        None => Ok(()),
+        Some(row) => {
+            Err(Failure::Foreign { table: row.try_get(0)?, owner: row.try_get(1)?, role: row.try_get(2)? })
+        }
+    }
+}
+
 /// Reads inside a transaction that has set [`PRINTING`]. Returns the server's major release too.
 pub(super) async fn read(client: &impl GenericClient) -> Result<(Database, u32), Failure> {
     let row = client.query_one(include_str!("introspect.sql"), &[]).await?;
@@ -76,6 +102,7 @@ struct FoundColumn {
     oid: u32,
     plain: bool,
     not_null: bool,
+    search: Option<bool>,
     default: Option<String>,
 }
 
@@ -156,8 +183,14 @@ impl Found {
 
 impl FoundTable {
     fn into_table(self, name: Name, mark: Mark, postgres: u32) -> Named<Table> {
-        let columns = self
-            .columns
+        let (search, columns): (Vec<FoundColumn>, Vec<FoundColumn>) =
+            self.columns.into_iter().partition(|column| column.search.is_some());
+        let search = search.into_iter().next().map(|column| {
+            let printed = column.default.unwrap_or_default();
+            let note = mark.search.as_ref().filter(|_| column.search == Some(true));
+            Definition::Found { written: mark.written(note, &printed, postgres), printed }
+        });
+        let columns = columns
             .into_iter()
             .map(|column| {
                 let default = column.default.map(|printed| Definition::Found {
@@ -186,6 +219,7 @@ impl FoundTable {
             name,
             renamed_from: None,
             columns,
+            search,
             constraints,
             indexes,
             touch: match self.touch {

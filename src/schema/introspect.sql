@@ -30,6 +30,9 @@ select json_build_object(
           'plain', a.attgenerated = '' and a.attidentity = '' and a.atttypmod = -1
                    and a.attcollation = (select y.typcollation from pg_type y where y.oid = a.atttypid),
           'not_null', a.attnotnull,
+          -- the generated full-text column, and whether it is one that we would make
+          'search', case when a.attname = 'search' and a.attgenerated <> '' and a.atttypid = 'tsvector'::regtype
+                         then a.attgenerated = 's' and not a.attnotnull end,
           'default', pg_get_expr(e.adbin, e.adrelid)
         ) order by a.attnum), '[]')
         from pg_attribute a

@@ -34,6 +34,9 @@ pub struct Mark {
     pub defaults: BTreeMap<String, Note>,
     /// By constraint.
     pub checks: BTreeMap<String, Note>,
+    /// Of the generated full-text column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Note>,
 }
 
 /// A definition as we wrote it and as Postgres printed it.

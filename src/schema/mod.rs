@@ -37,6 +37,6 @@ pub use database::{
 };
 pub use desired::desired;
 pub use diff::diff;
-pub use introspect::introspect;
+pub use introspect::{introspect, require_ownership};
 pub use plan::{Conversion, Measure, Plan, Refusal, Risk, Step};
 pub use seed::Seed;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::database::{Column, Constraint, ConstraintRule, Database, Fingerprint, Table, TableIndex};
-use crate::model::{Kind, Name};
+use crate::model::{Kind, Name, Search};
 use crate::sql::Sql;
 
 /// What a step does to the data that is there.
@@ -88,6 +88,15 @@ pub enum Step {
         table: Name,
         column: Name,
         values: Measure,
+    },
+    /// The generated full-text column; its index is a step of its own.
+    AddSearch {
+        table: Name,
+        definition: Sql,
+    },
+    /// The column with all indexes on it. Whatever it was made of stays.
+    DropSearch {
+        table: Name,
     },
     RenameColumn {
         table: Name,
@@ -175,26 +184,29 @@ impl Step {
         let foreign_key = |c: &Constraint| matches!(c.rule, ConstraintRule::ForeignKey { .. });
         match self {
             Step::RenameTable { .. } => 0,
-            Step::RenameColumn { .. } => 1,
-            Step::DropConstraint { constraint, .. } if foreign_key(constraint) => 2,
-            Step::DropConstraint { .. } => 3,
-            Step::DropIndex { .. } => 4,
-            Step::DropTouchTrigger { .. } => 5,
-            Step::RenameConstraint { .. } | Step::RenameIndex { .. } => 6,
-            Step::DropColumn { .. } => 7,
-            Step::Unpublish { .. } => 8,
-            Step::DropTable { .. } => 9,
-            Step::CreateTable(_) => 10,
-            Step::AddColumn { .. } => 11,
-            Step::DropNotNull { .. } => 12,
-            Step::ChangeType { .. } => 13,
-            Step::DropDefault { .. } | Step::SetDefault { .. } => 14,
-            Step::SetNotNull { .. } => 15,
-            Step::AddConstraint { constraint, .. } if !foreign_key(constraint) => 16,
-            Step::CreateIndex { .. } => 17,
-            Step::AddConstraint { .. } => 18,
-            Step::AddTouchTrigger { .. } | Step::SetFullIdentity { .. } => 19,
-            Step::CreatePublication { .. } | Step::Publish { .. } => 20,
+            // Its name may be taken by a rename, and what it reads can neither go nor change its type.
+            Step::DropSearch { .. } => 1,
+            Step::RenameColumn { .. } => 2,
+            Step::DropConstraint { constraint, .. } if foreign_key(constraint) => 3,
+            Step::DropConstraint { .. } => 4,
+            Step::DropIndex { .. } => 5,
+            Step::DropTouchTrigger { .. } => 6,
+            Step::RenameConstraint { .. } | Step::RenameIndex { .. } => 7,
+            Step::DropColumn { .. } => 8,
+            Step::Unpublish { .. } => 9,
+            Step::DropTable { .. } => 10,
+            Step::CreateTable(_) => 11,
+            Step::AddColumn { .. } => 12,
+            Step::DropNotNull { .. } => 13,
+            Step::ChangeType { .. } => 14,
+            Step::DropDefault { .. } | Step::SetDefault { .. } => 15,
+            Step::SetNotNull { .. } => 16,
+            Step::AddSearch { .. } => 17,
+            Step::AddConstraint { constraint, .. } if !foreign_key(constraint) => 18,
+            Step::CreateIndex { .. } => 19,
+            Step::AddConstraint { .. } => 20,
+            Step::AddTouchTrigger { .. } | Step::SetFullIdentity { .. } => 21,
+            Step::CreatePublication { .. } | Step::Publish { .. } => 22,
         }
     }
 
@@ -263,6 +275,8 @@ impl Step {
             Step::DropTable { table, .. }
             | Step::AddColumn { table, .. }
             | Step::DropColumn { table, .. }
+            | Step::AddSearch { table, .. }
+            | Step::DropSearch { table }
             | Step::RenameColumn { table, .. }
             | Step::ChangeType { table, .. }
             | Step::SetNotNull { table, .. }
@@ -290,7 +304,11 @@ impl Step {
                 Step::DropConstraint { table: on, constraint } => {
                     on == table && constraint.columns.contains(column)
                 }
-                Step::DropIndex { table: on, index } => on == table && index.columns().contains(&column),
+                Step::DropIndex { table: on, index } | Step::CreateIndex { table: on, index } => {
+                    on == table && index.columns().contains(&column)
+                }
+                // A field of that name holds the place of the generated column.
+                Step::AddSearch { table: on, .. } => on == table && *column == *Search::NAME,
                 _ => false,
             },
             // Definitions on the table are written for the new type, foreign keys to it as well.
@@ -304,7 +322,9 @@ impl Step {
                 | Step::DropIndex { .. }
                 | Step::SetDefault { .. }
                 | Step::DropDefault { .. }
-                | Step::SetNotNull { .. } => self.table() == Some(table),
+                | Step::SetNotNull { .. }
+                | Step::AddSearch { .. }
+                | Step::DropSearch { .. } => self.table() == Some(table),
                 _ => false,
             },
             _ => false,
@@ -331,6 +351,12 @@ impl Step {
                 format!("{table}.{column}"),
                 format!("drop column ({})", values.phrase("non-null value", "non-null values")),
             ),
+            Step::AddSearch { table, .. } => {
+                ('+', format!("{table}.{}", Search::NAME), "add generated column".to_owned())
+            }
+            Step::DropSearch { table } => {
+                ('-', format!("{table}.{}", Search::NAME), "drop generated column".to_owned())
+            }
             Step::RenameColumn { table, from, to } => {
                 ('~', format!("{table}.{to}"), format!("rename column {from} -> {to}"))
             }
@@ -421,12 +447,19 @@ pub struct Plan {
     /// Steps that [`Plan::safe_only`] took out.
     pub withheld: Vec<Step>,
     pub(super) desired: Database,
+    pub(super) notes_differ: bool,
 }
 
 impl Plan {
     /// The database is as the project wants it.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.refusals.is_empty() && self.withheld.is_empty()
+    }
+
+    /// The tables carry notes of renames that the project no longer asks for, or not of those that it asks for. To
+    /// apply the plan, even without a step, brings them up to date: a rename that is noted is not done again.
+    pub fn notes_differ(&self) -> bool {
+        self.notes_differ
     }
 
     /// The steps that lose data.
@@ -496,6 +529,15 @@ impl Plan {
                 _ => None,
             })
             .collect()
+    }
+}
+
+impl Plan {
+    /// A withheld step leaves the table's full-text column as it was.
+    pub(super) fn keeps_search(&self, table: &Name) -> bool {
+        self.withheld.iter().any(|step| {
+            matches!(step, Step::AddSearch { table: on, .. } | Step::DropSearch { table: on } if on == table)
+        })
     }
 }
 

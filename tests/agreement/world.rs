@@ -110,6 +110,7 @@ fn collections(random: &mut Random) -> Collections {
             unique: Vec::new(),
             indexes: Vec::new(),
             checks: Vec::new(),
+            search: None,
             realtime: true,
             timestamps: false,
             renamed_from: None,

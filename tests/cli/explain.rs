@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::caller::Caller;
-use crate::support::server::{Folder, Start, basewright};
+use crate::support::database;
+use crate::support::server::{Folder, Server, Start, basewright};
 
 const ADA: &str = "00000000-0000-4000-8000-000000000ada";
 const BOB: &str = "00000000-0000-4000-8000-000000000b0b";
@@ -101,4 +102,61 @@ async fn it_names_the_rule_that_decided_and_the_term_that_failed_and_leaves_noth
     // Without a server, its private Postgres runs for the command alone.
     let (code, said, problem) = explain("anon", &["read", &draft_at]);
     assert!(code == 0 && said.starts_with("DENIED  posts.read[0]"), "{said}{problem}");
+}
+
+const CLUB: &str = "
+collections:
+  rooms:
+    fields: { id: integer, org: text, host: text }
+policies:
+  rooms:
+    read:
+      - { role: authenticated, when: org == auth.claims.org }
+      - { role: authenticated, when: host == auth.email }
+    delete: [{ role: authenticated, when: \"host == auth.email && auth.aal == 'aal2'\" }]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_has_the_address_that_the_database_knows_and_the_claims_that_are_said() {
+    let folder = Folder::with(&[("project/all.yaml", CLUB)]);
+    let database = database().await;
+    let (project, data) = (folder.join("project"), folder.join("data"));
+    Server::dev(&project, &data, &database.urls).stop();
+    let owner = database.connect_owner().await;
+    owner
+        .batch_execute(&format!(
+            "insert into auth.users (id, email) values ('{ADA}', 'ada@example.com'); \
+             insert into rooms (id, org, host) values (1, 'acme', 'ada@example.com')"
+        ))
+        .await
+        .unwrap();
+    let explain = |caller: &str, claims: &str, act: &str| {
+        let mut command = basewright();
+        command.args(["policy", "explain"]).arg(&project).args(["--as", caller]).args([act, "rooms/1"]);
+        if !claims.is_empty() {
+            command.args(["--claims", claims]);
+        }
+        let output = command.env("DATABASE_URL", &database.urls.runtime).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    let (ada, bob) = (format!("user:{ADA}"), format!("user:{BOB}"));
+    for (caller, claims, act, code, said) in [
+        (&*ada, "", "read", 0, "ALLOWED by rooms.read[1]"),
+        ("user:Ada@example.com", "", "read", 0, "ALLOWED by rooms.read[1]"),
+        (&ada, r#"{"email": "other@example.com"}"#, "read", 0, "DENIED"),
+        (&bob, "", "read", 0, "DENIED"),
+        (&bob, r#"{"org": "acme"}"#, "read", 0, "ALLOWED by rooms.read[0]"),
+        (&bob, r#"{"org": ["acme"]}"#, "read", 0, "DENIED"),
+        (&bob, r#"{"email": "ada@example.com"}"#, "read", 0, "ALLOWED by rooms.read[1]"),
+        (&ada, "", "delete", 0, "auth.aal == 'aal2' is unknown, where auth.aal is null"),
+        (&ada, r#"{"aal": "aal2"}"#, "delete", 0, "ALLOWED by rooms.delete[0]"),
+        (&ada, "[1]", "read", 2, "--claims is no JSON object: [1]"),
+        (&ada, "{", "read", 2, "--claims is no JSON object: {"),
+        ("anon", "{}", "read", 2, "`anon` has no claims"),
+    ] {
+        let (found, text) = explain(caller, claims, act);
+        assert_eq!(found, code, "{caller} {claims}: {text}");
+        assert!(text.contains(said), "{caller} {claims} {act}: {text}");
+    }
 }

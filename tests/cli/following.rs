@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::database;
-use crate::support::server::{Folder, NOTES, Server, eventually};
+use crate::support::server::{Folder, NOTES, Server, Start, eventually};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -82,4 +82,67 @@ async fn a_save_that_would_lose_data_is_refused_by_name() {
         (rows.len() == 1).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_that_was_forgotten_can_be_asked_for_once_more() {
+    let database = database().await;
+    let project =
+        |field: &str| format!("collections:\n  words:\n    timestamps: false\n    fields:\n      {field}\n");
+    let renamed = project("term: { type: text, renamed_from: word }");
+    let folder = Folder::with(&[("all.yaml", &project("word: text"))]);
+    let client = database.connect_owner().await;
+    let start = |project: &str| {
+        folder.write("all.yaml", project);
+        Server::dev(&folder.0, &folder.join("data"), &database.urls).stop();
+    };
+    start(&project("word: text"));
+    client.batch_execute("insert into words (word) values ('one')").await.unwrap();
+    start(&renamed);
+    // Nothing is to be done to the tables, but for what is noted on them.
+    start(&project("term: text"));
+    client.batch_execute("alter table words rename column term to word").await.unwrap();
+    start(&renamed);
+    let found: String = client.query_one("select term from words", &[]).await.unwrap().get(0);
+    assert_eq!(found, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_other_roles_have_in_schema_public_is_let_be_unless_it_is_the_projects() {
+    let database = database().await;
+    let folder = Folder::with(NOTES);
+    let admin = database.connect_admin().await;
+    let stranger = format!("stranger_{}", database.name);
+    admin
+        .batch_execute(&format!(
+            "create role {stranger};
+             create table public.theirs (id int);
+             create function public.their_own() returns int language sql as 'select 1';
+             alter table public.theirs owner to {stranger};
+             alter function public.their_own() owner to {stranger};
+             revoke all on function public.their_own() from public;
+             revoke all on public.theirs from public"
+        ))
+        .await
+        .unwrap();
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let asked =
+        reqwest::Client::new().get(server.at("/rest/v1/notes")).header("apikey", server.keys.publishable());
+    assert_eq!(asked.send().await.unwrap().status(), 200);
+    let runtime = database.connect().await;
+    assert!(runtime.query("select from public.theirs", &[]).await.is_err());
+    server.stop();
+
+    admin.batch_execute(&format!("alter table public.notes owner to {stranger}")).await.unwrap();
+    let (data, urls) = (folder.join("data"), Some(&database.urls));
+    let start =
+        Start { command: "dev", project: &folder.0, data: &data, database: urls, args: &[], env: &[] };
+    let Err(log) = start.try_run() else { panic!("the table belongs to somebody else") };
+    let said = format!(
+        "the table public.notes is the project's and belongs to the role {stranger}, so basewright_migrate may neither \
+         change it nor let requests use it: as {stranger} or a superuser, alter table public.notes owner to \"basewright_migrate\""
+    );
+    assert!(log.contains(&said), "{log}");
+    admin.batch_execute(&format!("alter table public.notes owner to basewright_migrate; drop owned by {stranger}; drop role {stranger}")).await.unwrap();
+    Server::dev(&folder.0, &data, &database.urls).stop();
 }

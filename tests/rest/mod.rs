@@ -7,6 +7,7 @@ mod explain;
 mod forms;
 mod openapi;
 mod put;
+mod search;
 mod security;
 mod together;
 mod writes;

@@ -2,7 +2,7 @@
 
 use basewright::model::{
     Bound, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, Index, IndexColumn,
-    IndexMethod, Kind, Name, OnDelete, Relation, RelationTarget, Value,
+    IndexMethod, Kind, Language, Name, OnDelete, Relation, RelationTarget, Search, Value,
 };
 
 pub(super) fn name(text: &str) -> Name {
@@ -76,6 +76,7 @@ pub(super) fn collection(text: &str) -> CollectionBuilder {
             unique: Vec::new(),
             indexes: Vec::new(),
             checks: Vec::new(),
+            search: None,
             realtime: true,
             timestamps: true,
             renamed_from: None,
@@ -124,8 +125,15 @@ impl CollectionBuilder {
         self.collection.indexes.push(index);
         self
     }
+    pub(super) fn search(mut self, fields: &[&str], language: &str) -> Self {
+        let fields = fields.iter().map(|field| self.id(field)).collect();
+        let language = Language::find(language).unwrap();
+        self.collection.search = Some(Search::new(&self.collection.name, fields, language));
+        self
+    }
     pub(super) fn key(mut self, fields: &[&str]) -> Self {
         self.collection.fields.remove(0);
+        assert!(self.collection.search.is_none(), "the key is chosen before the search");
         for relation in &mut self.relations {
             relation.0 -= 1;
         }

@@ -6,6 +6,7 @@ mod declared;
 mod drift;
 mod renames;
 mod rules;
+mod search;
 mod walk;
 
 use basewright::model::Collections;

@@ -85,6 +85,8 @@ struct CollectionPlan {
     named: Named,
     fields: Vec<FieldPlan>,
     timestamps: bool,
+    /// The fields that a search reads, by their identities, and its language.
+    search: Option<(Vec<usize>, &'static str)>,
     rows: usize,
 }
 
@@ -96,7 +98,8 @@ struct World {
 
 const KINDS: [Scalar; 6] =
     [Scalar::Text, Scalar::Integer, Scalar::Bigint, Scalar::Boolean, Scalar::Date, Scalar::Uuid];
-const WORDS: [&str; 10] = ["title", "order", "select", "user", "a", "b", "it's", "Größe", "x y", "we\"ird"];
+const WORDS: [&str; 11] =
+    ["title", "order", "select", "user", "a", "b", "it's", "Größe", "x y", "we\"ird", "search"];
 const CHOICES: [&str; 6] = ["draft", "review", "it's", "d", "e", "f"];
 
 impl World {
@@ -133,7 +136,14 @@ impl World {
         let named = Named::new(self.fresh(&taken));
         let identity = self.identity();
         let timestamps = self.dice.one_in(2);
-        self.collections.push(CollectionPlan { identity, named, fields: Vec::new(), timestamps, rows: 0 });
+        self.collections.push(CollectionPlan {
+            identity,
+            named,
+            fields: Vec::new(),
+            timestamps,
+            search: None,
+            rows: 0,
+        });
         let at = self.collections.len() - 1;
         for _ in 0..=self.dice.roll(4) {
             self.add_field(at);
@@ -196,6 +206,9 @@ impl World {
                     built = built.index(&[name], IndexMethod::Btree);
                 }
             }
+            if let Some((fields, language)) = one.searched() {
+                built = built.search(&fields, language);
+            }
             built
         };
         project(self.collections.iter().map(of))
@@ -214,7 +227,7 @@ impl World {
 
     fn change(&mut self) {
         let at = self.dice.roll(self.collections.len());
-        let choice = self.dice.roll(15);
+        let choice = self.dice.roll(17);
         let which = self.dice.roll(self.collections[at].fields.len());
         let other = self.dice.roll(self.collections[at].fields.len());
         match choice {
@@ -241,6 +254,12 @@ impl World {
                 fields[other].named.name = std::mem::replace(&mut fields[which].named.name, name);
             }
             7 => self.collections[at].fields.swap(which, other),
+            15 | 16 => {
+                let fields = self.collections[at].fields.iter().map(|field| field.identity);
+                let language = ["simple", "english", "german"][self.dice.roll(3)];
+                let reads: Vec<usize> = fields.filter(|_| self.dice.one_in(2)).collect();
+                self.collections[at].search = (!reads.is_empty()).then_some((reads, language));
+            }
             _ => {
                 let field = &mut self.collections[at].fields[which];
                 match choice {
@@ -323,6 +342,20 @@ fn repeats(all: &[Named]) -> bool {
                     && holder.noted.as_ref() == moved.from()
             })
     })
+}
+
+impl CollectionPlan {
+    /// The fields of the search that hold text, as they are called now; no search without any, or beside a field of
+    /// its name.
+    fn searched(&self) -> Option<(Vec<&str>, &'static str)> {
+        let (identities, language) = self.search.as_ref()?;
+        let is_read =
+            |field: &&FieldPlan| identities.contains(&field.identity) && field.kind.scalar == Scalar::Text;
+        let fields: Vec<&str> =
+            self.fields.iter().filter(is_read).map(|field| field.named.name.as_str()).collect();
+        let named = self.fields.iter().any(|field| field.named.name == "search");
+        (!fields.is_empty() && !named).then_some((fields, *language))
+    }
 }
 
 fn quoted(name: &str) -> String {

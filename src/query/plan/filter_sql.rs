@@ -1,8 +1,10 @@
 //! A node's filter as SQL. A test that could raise or be slow on a row stands behind what makes the row visible;
 //! plain comparisons stay plain, so that indexes serve them.
 
-use super::select::Join;
-use super::{Column, Context, NodePlan, Operand, Predicate, Test};
+use super::select::{Glue, Join};
+use super::{Column, Context, FullTextQuery, NodePlan, Operand, Predicate, Test};
+use crate::condition::{Condition, Reach};
+use crate::model::{Collection, Name, Search};
 use crate::query::request::{Comparison, FullText, Is};
 use crate::sql::{Alias, Sql};
 
@@ -28,6 +30,12 @@ impl Context<'_> {
                 sql.raw(if *exists { "(" } else { "not (" });
                 self.exists(sql, Join { embed: &node.embeds[*embed], parent: node, parent_row: row });
                 sql.raw(")");
+            }
+            Predicate::Search { query, negated } => {
+                if *negated {
+                    sql.raw("not ");
+                }
+                self.search_sql(sql, node, row, query, positive && !negated);
             }
             Predicate::Test { column, test, negated } => {
                 let positive = positive && !negated;
@@ -161,24 +169,109 @@ impl Context<'_> {
                 sql.raw(" && ");
                 operand(sql, right);
             }
-            Test::FullText { parser, config, query } => {
-                let config_then = |sql: &mut Sql| {
-                    if let Some(config) = config {
-                        sql.bind_typed(REGCONFIG_OID, "regconfig", Some(config.clone())).raw(", ");
-                    }
-                };
+            Test::FullText(query) => {
                 sql.raw("to_tsvector(");
-                config_then(sql);
+                query.config_sql(sql, None);
                 left(sql);
-                sql.raw(match parser {
-                    FullText::Query => ") @@ to_tsquery(",
-                    FullText::Plain => ") @@ plainto_tsquery(",
-                    FullText::Phrase => ") @@ phraseto_tsquery(",
-                    FullText::Web => ") @@ websearch_to_tsquery(",
-                });
-                config_then(sql);
-                sql.bind_text(query.as_str()).raw(")");
+                sql.raw(") @@ ");
+                query.to_sql(sql, None);
             }
         }
+    }
+
+    /// `search @@ query`, behind the masks of every field that `search` digests: a row that hides one of them from
+    /// the caller has none.
+    ///
+    /// Where the record alone decides what is visible, it stands beside that condition, so that the index serves it.
+    /// It may then meet rows that the caller does not see, and raises on none of them, since
+    /// [`Context::searches_sql`] has read the query before. Conditions that look at other records are cheaper to
+    /// judge first, and are.
+    fn search_sql(&self, sql: &mut Sql, node: &NodePlan, row: Alias, query: &FullTextQuery, positive: bool) {
+        let collection = self.collection(node.permit.collection());
+        let mut masks: Vec<&Condition> = Vec::new();
+        for mask in collection.searched().iter().filter_map(|field| node.permit.mask(*field)) {
+            if !masks.contains(&mask) {
+                masks.push(mask);
+            }
+        }
+        let by_row = |condition: &Condition| condition.reach() == Reach::Row;
+        let when = node.permit.when().filter(|when| !by_row(when));
+        let by_index = positive && masks.iter().all(|mask| by_row(mask));
+        let masked = |sql: &mut Sql, glue: &'static str| {
+            for (at, mask) in masks.iter().enumerate() {
+                sql.raw(if at > 0 { " and " } else { glue });
+                self.condition(sql, mask, row);
+            }
+        };
+        let column = search_column();
+        sql.raw("(");
+        if let Some(when) = when {
+            sql.raw("case when ");
+            self.condition(sql, when, row);
+            sql.raw(" then ");
+        }
+        if by_index || masks.is_empty() {
+            sql.column(row, &column);
+        } else {
+            masked(sql, "case when ");
+            sql.raw(" then ").column(row, &column).raw(" end");
+        }
+        sql.raw(" @@ ");
+        query.to_sql(sql, Some(collection));
+        if by_index {
+            masked(sql, " and ");
+        }
+        sql.raw(if when.is_some() { " end)" } else { ")" });
+    }
+
+    /// Has Postgres read every query that rows are searched by, before it looks at a row: a condition that speaks
+    /// of no row is worked out first. Else a text that is no query would raise only where some row is met, and so
+    /// would tell that there is one.
+    pub(super) fn searches_sql(
+        &self,
+        sql: &mut Sql,
+        node: &NodePlan,
+        predicates: &[Predicate],
+        glue: &mut Glue,
+    ) {
+        for predicate in predicates {
+            match predicate {
+                Predicate::And { terms, .. } | Predicate::Or { terms, .. } => {
+                    self.searches_sql(sql, node, terms, glue);
+                }
+                Predicate::Search { query, .. } => {
+                    glue.put(sql);
+                    query.to_sql(sql, Some(self.collection(node.permit.collection())));
+                    sql.raw(" is not null");
+                }
+                Predicate::Test { .. } | Predicate::Related { .. } => {}
+            }
+        }
+    }
+}
+
+fn search_column() -> Name {
+    Name::joined(&[Search::NAME])
+}
+
+impl FullTextQuery {
+    /// The configuration and a comma: the one that the request names, else that of the collection's search.
+    fn config_sql(&self, sql: &mut Sql, searched: Option<&Collection>) {
+        if let Some(config) = &self.config {
+            sql.bind_typed(REGCONFIG_OID, "regconfig", Some(config.clone())).raw(", ");
+        } else if let Some(search) = searched.and_then(|collection| collection.search.as_ref()) {
+            sql.language(search.language).raw(", ");
+        }
+    }
+
+    fn to_sql(&self, sql: &mut Sql, searched: Option<&Collection>) {
+        sql.raw(match self.parser {
+            FullText::Query => "to_tsquery(",
+            FullText::Plain => "plainto_tsquery(",
+            FullText::Phrase => "phraseto_tsquery(",
+            FullText::Web => "websearch_to_tsquery(",
+        });
+        self.config_sql(sql, searched);
+        sql.bind_text(self.text.as_str()).raw(")");
     }
 }

@@ -5,7 +5,8 @@
 
 use super::{Column, Context, NodePlan, Yields};
 use crate::error::{Code, Error};
-use crate::model::Kind;
+use crate::model::{Kind, Search};
+use crate::policy::Permit;
 use crate::query::request::{self, Comparison, Filter, FullText, Is};
 use crate::sql::array_literal;
 
@@ -25,6 +26,11 @@ pub(crate) enum Predicate {
         test: Test,
         negated: bool,
     },
+    /// A full-text query on the collection's `search`.
+    Search {
+        query: FullTextQuery,
+        negated: bool,
+    },
     /// `rel=is.null`, `rel=not.is.null`: an index into the node's embeds.
     Related {
         embed: usize,
@@ -40,7 +46,16 @@ pub(crate) enum Test {
     Contains(Operand),
     ContainedBy(Operand),
     Overlaps(Operand),
-    FullText { parser: FullText, config: Option<String>, query: String },
+    FullText(FullTextQuery),
+}
+
+/// What stands right of `@@`, for Postgres to read.
+#[derive(Debug)]
+pub(crate) struct FullTextQuery {
+    pub(crate) parser: FullText,
+    /// The configuration that the request names.
+    pub(crate) config: Option<String>,
+    pub(crate) text: String,
 }
 
 /// The right side: a value of a kind in Postgres' text format, or a list of them.
@@ -70,6 +85,8 @@ impl Predicate {
                 terms.iter().any(|term| term.is_risky(node))
             }
             Predicate::Test { column, test, .. } => test.is_risky(column),
+            // The query may not be one.
+            Predicate::Search { .. } => true,
             Predicate::Related { embed, .. } => node.embeds[*embed].node.is_risky(),
         }
     }
@@ -99,7 +116,7 @@ impl Test {
                 | Comparison::Lt
                 | Comparison::Lte => false,
             },
-            Test::FullText { .. } => true,
+            Test::FullText(_) => true,
             Test::Is(_)
             | Test::IsDistinct(_)
             | Test::Contains(_)
@@ -115,7 +132,7 @@ impl Test {
             | Test::Contains(_)
             | Test::ContainedBy(_)
             | Test::Overlaps(_)
-            | Test::FullText { .. } => true,
+            | Test::FullText(_) => true,
             // `= all ('{}')` holds for null too.
             Test::Compare { operand: Operand::All { .. }, .. } | Test::Is(_) | Test::IsDistinct(_) => false,
         }
@@ -141,17 +158,33 @@ impl Context<'_> {
                     node.embeds.iter().position(|embed| embed.key == path.field && path.steps.is_empty());
                 // A relation field and what it embeds share a name. Whether there is a related record is asked of
                 // the embed, everything else of the field.
-                let is_field = || self.known_field(&node.permit, &path.field).is_ok();
+                let searches = self.searches(&node.permit, &path.field);
+                let is_field = || searches || self.known_field(&node.permit, &path.field).is_ok();
                 if let Some(embed) = embed
                     && (matches!(test, request::Test::Is(Is::Null | Is::NotNull)) || !is_field())
                 {
                     return related(embed, *negated, test);
+                }
+                if searches {
+                    let query = search_query(path, test)?;
+                    return Ok(Predicate::Search { query, negated: *negated });
                 }
                 let column = self.column(&node.permit, path, None)?;
                 let test = self.test(&column, test)?;
                 Ok(Predicate::Test { column, test, negated: *negated })
             }
         }
+    }
+
+    /// The name is that of the collection's full-text column, to a caller who knows every field that it digests: a
+    /// digest tells of each of them.
+    fn searches(&self, permit: &Permit, name: &str) -> bool {
+        name == Search::NAME
+            && self
+                .collection(permit.collection())
+                .search
+                .as_ref()
+                .is_some_and(|search| search.fields.iter().all(|field| permit.covers(*field)))
     }
 
     fn test(&self, column: &Column, test: &request::Test) -> Result<Test, Error> {
@@ -230,17 +263,51 @@ impl Context<'_> {
                 if !text && kind != Kind::JSON {
                     return Err(no_operator(kind, "@@"));
                 }
-                // Postgres takes digits for the number of a configuration and fails inside when there is none.
-                if let Some(digits) =
-                    config.as_deref().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
-                {
-                    let message = format!("text search configuration \"{digits}\" does not exist");
-                    return Err(Error::with(Code::Sqlstate("42704".to_owned()), message));
-                }
-                Test::FullText { parser: *parser, config: config.clone(), query: query.clone() }
+                Test::FullText(full_text(*parser, config.as_deref(), query)?)
             }
         })
     }
+}
+
+fn full_text(parser: FullText, config: Option<&str>, query: &str) -> Result<FullTextQuery, Error> {
+    // Postgres takes digits for the number of a configuration and fails inside when there is none.
+    if let Some(digits) = config.filter(|text| text.bytes().all(|b| b.is_ascii_digit())) {
+        let message = format!("text search configuration \"{digits}\" does not exist");
+        return Err(Error::with(Code::Sqlstate("42704".to_owned()), message));
+    }
+    Ok(FullTextQuery { parser, config: config.map(str::to_owned), text: query.to_owned() })
+}
+
+/// A full-text column takes full-text queries and nothing else: it has no value that one could compare or look into.
+fn search_query(path: &request::Path, test: &request::Test) -> Result<FullTextQuery, Error> {
+    let operator = match test {
+        _ if !path.steps.is_empty() => "->",
+        request::Test::FullText { parser, config, query } => {
+            return full_text(*parser, config.as_deref(), query);
+        }
+        request::Test::Compare { operator, .. } => match operator {
+            Comparison::Eq => "=",
+            Comparison::Neq => "<>",
+            Comparison::Gt => ">",
+            Comparison::Gte => ">=",
+            Comparison::Lt => "<",
+            Comparison::Lte => "<=",
+            Comparison::Like => "~~",
+            Comparison::Ilike => "~~*",
+            Comparison::Match => "~",
+            Comparison::Imatch => "~*",
+        },
+        request::Test::Is(_) => "is",
+        request::Test::IsDistinct(_) => "is distinct from",
+        request::Test::In(_) => "in",
+        request::Test::Contains(_) => "@>",
+        request::Test::ContainedBy(_) => "<@",
+        request::Test::Overlaps(_) => "&&",
+        request::Test::Range { operator, .. } => operator,
+    };
+    let message = format!("operator does not exist: tsvector {operator} unknown");
+    Err(Error::with(Code::Sqlstate("42883".to_owned()), message)
+        .hint("`search` takes the operators fts, plfts, phfts and wfts"))
 }
 
 fn related(embed: usize, negated: bool, test: &request::Test) -> Result<Predicate, Error> {
