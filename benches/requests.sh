@@ -4,7 +4,7 @@
 #
 # usage: benches/requests.sh [BINARY]      (default: target/release/basewright)
 # env:   SECONDS_EACH(3) ROUNDS(5) PAUSE(0) CONNECTIONS(64) CLIENTS("8 32") PORT(4180) LOG(info)
-#        ROWS: which of "point list20 insert update nested bulk" to measure
+#        ROWS: which of "point list20 insert update nested bulk" to measure; VERBOSE=1 prints what each way by hand reached
 #        RUN_WITH: a prefix for everything that is measured, such as 'chrt -r 10' on a busy machine
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How long a server takes from its first instruction to its first answer, beside a running Postgres whose database
+# How long a server takes from its first instruction to being ready, beside a running Postgres whose database
 # has the project's tables already, and how much memory it holds while nobody asks. See README.md beside this file.
 #
 # usage: benches/start.sh [BINARY]      (default: target/release/basewright)
@@ -16,7 +16,7 @@ finish() {
   for process in $server $owner; do kill -INT "$process" 2>/dev/null && wait "$process" 2>/dev/null; done || true
   rm -rf "$folder"
 }
-[ -n "${KEEP:-}" ] || trap finish EXIT
+trap finish EXIT
 
 mkdir "$folder/project"
 {
@@ -55,7 +55,7 @@ export DATABASE_URL="$at user=basewright_runtime" BASEWRIGHT_MIGRATE_URL="$at us
 export BASEWRIGHT_SECRET=a-secret-of-at-least-thirty-two-bytes
 
 # The line says that a request would be answered: it is printed after the readiness door opens.
-start() { # prints microseconds
+start() { # sets `server`, and `took` in microseconds
   local begun=$EPOCHREALTIME line
   exec {out}< <(exec $run_with "$binary" serve "$folder/project" --port $((port + 1)) --data "$folder/serve" 2>"$folder/serve.log")
   server=$!

@@ -133,6 +133,9 @@ impl<'a> View<'a> {
                 parts.parameters.insert(key, parameter);
             }
         }
+        if let Some((key, parameter)) = self.search() {
+            parts.parameters.insert(key, parameter);
+        }
         if let Some(create) = &self.create {
             parts.schemas.insert(format!("{name}.create"), self.written(create));
         }
@@ -177,6 +180,7 @@ impl<'a> View<'a> {
     fn filters(&self, read: &Permit) -> Vec<Json> {
         let known = self.collection.field_ids().filter(|field| read.covers(*field));
         let named = known.map(|field| parameters::filter_key(self.name(), self.collection.field(field)));
+        let named = named.chain(self.search().map(|(key, _)| key));
         let trees = ["and", "or", "not.and", "not.or"].map(str::to_owned);
         named.chain(trees).map(|key| parameters::reference(&key)).collect()
     }
@@ -185,6 +189,14 @@ impl<'a> View<'a> {
     fn shaped(&self) -> impl Iterator<Item = Json> {
         let embedded = (!self.embeds.is_empty()).then_some("embedded");
         std::iter::once("select").chain(embedded).map(parameters::reference)
+    }
+
+    /// The filter on the full-text column, if the caller knows all that is in it.
+    fn search(&self) -> Option<(String, Json)> {
+        let search = self.collection.search.as_ref()?;
+        self.read.as_ref().filter(|read| read.covers_search(self.collection))?;
+        let fields = search.fields.iter().map(|field| self.collection.field(*field).name.as_str());
+        Some(parameters::search(self.name(), search.language, &fields.collect::<Vec<_>>()))
     }
 
     fn reading(&self, read: &Permit, body: bool) -> Json {
