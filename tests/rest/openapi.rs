@@ -439,8 +439,9 @@ async fn every_media_type_preference_and_parameter_that_is_described_is_served()
                     let verb = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
                     let headers = [("content-type", &*kind)];
                     let answer = caller.send_text(verb, collection, &headers, Some("\"".to_owned())).await;
-                    let refused = [400, 405].contains(&answer.status);
-                    assert!(refused, "{collection} {method} {kind}: {}", answer.body);
+                    // A form can be read, and a PUT of it then lacks the filter that names its record.
+                    let refused = matches!(answer.status, 400 | 405);
+                    assert!(refused, "{collection} {method} {kind}: {} {}", answer.status, answer.body);
                     media_types += 1;
                 }
                 assert_eq!(named("on_conflict").is_some(), method == "post");
