@@ -1,5 +1,5 @@
 -- Driven by requests.sh. Environment: METHOD, REQUEST (path) and BODY with {id}, {owner} and {stranger} to fill in,
--- KEY, TOKEN, IDS (a file with one id a line). Prints one line: requests a second, p50 and p90 in ms, failures.
+-- or {category}, or @ and the name of a file; KEY, TOKEN, IDS (a file with one id a line). Prints one line: requests a second, p50 and p90 in ms, failures.
 --
 -- It shares the processors with what it measures, so it does as little as it can: requests are written out before
 -- the clock runs, and answers are only counted, not looked at.
@@ -23,15 +23,21 @@ function init()
   local function filled(text)
     if not text then return nil end
     text = text:gsub("{id}", function() return ids[math.random(#ids)] end)
+    text = text:gsub("{category}", function() return math.random(100) end)
     text = text:gsub("{owner}", function() return math.random(1000) end)
     return (text:gsub("{stranger}", function() return 100000 + math.random(1000) end))
   end
   local method, path, body = os.getenv("METHOD"), os.getenv("REQUEST"), os.getenv("BODY")
+  if body and body:sub(1, 1) == "@" then
+    body = io.open(body:sub(2)):read("*a")
+    ready[1] = wrk.format(method, path, nil, body)
+    return
+  end
   for at = 1, PREPARED do ready[at] = wrk.format(method, filled(path), nil, filled(body)) end
 end
 
 function request()
-  next_one = next_one % PREPARED + 1
+  next_one = next_one % #ready + 1
   return ready[next_one]
 end
 

@@ -7,6 +7,7 @@ mod auth;
 mod campaign;
 mod cli;
 mod clients;
+mod costs;
 mod db;
 mod dialect;
 mod encoding;

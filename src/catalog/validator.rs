@@ -68,7 +68,9 @@ impl Validator {
 
     /// Every fault of one record of a body. `at` is the record's own pointer: `""`, or `/3` in a bulk insert.
     pub fn faults(&self, record: &Json, at: &str, faults: &mut Vec<FieldFault>) {
-        for error in self.record.iter_errors(record) {
+        // Most records have no fault, and to find that out is a fraction of the work of collecting faults.
+        let errors = (!self.record.is_valid(record)).then(|| self.record.iter_errors(record));
+        for error in errors.into_iter().flatten() {
             let pointer = format!("{at}{}", error.instance_path().as_str());
             let field = error.instance_path().as_str().split('/').nth(1).unwrap_or_default();
             let word = self.words.iter().find(|(name, _)| name == field).map(|(_, word)| word);

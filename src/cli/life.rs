@@ -12,6 +12,8 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use futures_util::FutureExt as _;
+use futures_util::future::{join, maybe_done};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::reload::Follower;
@@ -136,12 +138,15 @@ async fn live(
     urls: Urls,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let catalog = project.catalog(1).map_err(Failure::fault)?;
     let limits = Session { statement_timeout: Some(project.limits.statement_timeout), ..Session::default() };
     let target = Target::parse(&urls.runtime, &limits).map_err(Failure::fault)?;
     let pool = |size| Pool::open(&target, size).map_err(Failure::fault);
     let app = Arc::new(App::new(ring, pool(SHARED)?));
     let watch = Watch::new(Arc::clone(&app), pool(1)?, origin.file().map(ToOwned::to_owned));
+    // Begun before what takes this thread a while: meanwhile Postgres makes the connections.
+    let mut preparing = Box::pin(maybe_done(prepare(life, &urls, &project, &watch)));
+    let _ = preparing.as_mut().now_or_never();
+    let catalog = project.catalog(1).map_err(Failure::fault)?;
     let options = Options {
         origins: life.listening.cors_origins.clone(),
         keyless: life.listening.keyless == Keyless::Anon,
@@ -162,13 +167,17 @@ async fn live(
     let handle = server.handle();
     let mut running = runtime::spawn(server);
     let prepared = tokio::select! {
-        prepared = prepare(life, &urls, &project, &watch) => prepared,
+        () = &mut preparing => preparing
+            .as_mut()
+            .take_output()
+            .unwrap_or_else(|| Err(Failure::fault("the database was prepared for nobody"))),
         () = signals.next() => {
             stop(&app, &handle, &mut signals).await;
             return Ok(());
         }
         ended = &mut running => Err(Failure::fault(format!("the listener ended: {ended:?}"))),
     };
+    drop(preparing);
     if let Err(failure) = prepared {
         app.drain();
         handle.stop(false).await;
@@ -208,10 +217,19 @@ async fn live(
 async fn prepare(life: &Life, urls: &Urls, project: &Project, watch: &Watch) -> Result<(), Failure> {
     let mut told = String::new();
     loop {
-        let outcome = match tables::prepare(urls, project, &life.manner, life.allow_superuser).await {
-            // Not ready before it is known what is revoked.
-            Ok(()) => watch.look().await.map_err(|error| Trouble::Temporary(error.to_string())),
-            Err(trouble) => Err(trouble),
+        // Not ready before it is known what is revoked.
+        let look = async || watch.look().await.map_err(|error| Trouble::Temporary(error.to_string()));
+        let tables = tables::prepare(urls, project, &life.manner, life.allow_superuser);
+        let outcome = match life.manner {
+            // The table of what is revoked is there already, or the start ends with what is missing.
+            Manner::Compare => {
+                let (tables, looked) = join(tables, look()).await;
+                tables.and(looked)
+            }
+            Manner::Change { .. } => match tables.await {
+                Ok(()) => look().await,
+                Err(trouble) => Err(trouble),
+            },
         };
         match outcome {
             Ok(()) => return Ok(()),

@@ -79,12 +79,15 @@ pub(super) async fn prepare(
     manner: &Manner,
     allow_superuser: bool,
 ) -> Result<(), Trouble> {
-    let runtime = Target::parse(&urls.runtime, &Session::default())?.connect().await?;
-    let server = db::check_server(&runtime, allow_superuser).await?;
+    let runtime = Target::parse(&urls.runtime, &Session::default())?;
+    let owner = Target::parse(&urls.migrate, &Session::migrating())?;
+    // Both at once: to make a process for a connection is much of what a start takes.
+    let (runtime, owner) = futures_util::future::join(runtime.connect(), owner.connect()).await;
+    let server = db::check_server(&runtime?, allow_superuser).await?;
     if server.superuser {
         tracing::warn!(role = server.role, "requests run as a superuser of the database");
     }
-    let mut owner = Target::parse(&urls.migrate, &Session::migrating())?.connect().await?;
+    let mut owner = owner?;
     match manner {
         Manner::Change { .. } => {
             let done = db::migrate(&owner, &server.role).await?;

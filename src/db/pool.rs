@@ -1,7 +1,8 @@
 //! [`Pool`]: connections that one request has to itself: transactions, statements of unknown cost, admin.
 //!
-//! Statements here are not kept prepared: text, values and execution travel in one message, the planner sees
-//! the values (which matters most for just these statements), and nothing can go stale or pile up.
+//! Most statements here are not kept prepared: text, values and execution travel in one message, the planner sees
+//! the values (which matters most for just these statements), and nothing can go stale or pile up. Those whose
+//! plan does not hang on their values are: of a read with several embeds, planning is half of the work.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use deadpool_postgres::{
 };
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
+use postgres_types::Type;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
@@ -26,6 +28,9 @@ use crate::sql::Sql;
 
 /// How long a request waits for a connection to become free.
 const WAIT_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Prepared statements that a connection keeps; with one more, it begins anew.
+const PREPARED: usize = 128;
 
 /// A bounded number of connections, made when needed and shared by all threads.
 #[derive(Clone, Debug)]
@@ -69,6 +74,19 @@ impl Pool {
     /// Runs a statement that changes nothing.
     pub async fn read(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
         run(&*self.get().await?, sql, Purpose::Reading).await
+    }
+
+    /// As [`Pool::read`], and keeps the statement prepared for the next time.
+    pub async fn read_again(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
+        let connection = self.get().await?;
+        match run_prepared(&connection, sql).await {
+            // The tables changed under it. A second refusal is not about the preparation.
+            Err(e) if e.statement_is_stale() => {
+                connection.statement_cache.clear();
+                run_prepared(&connection, sql).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Runs a statement that may change something, as a transaction of its own.
@@ -184,6 +202,18 @@ async fn run(client: &Client, sql: &Sql, purpose: Purpose) -> Result<Vec<Row>, D
     let params = Text::all(sql.params()).zip(types(sql.params()));
     let stream = client.query_typed_raw(sql.text(), params).await.map_err(|e| purpose.fault(&e))?;
     collect(stream, purpose).await
+}
+
+async fn run_prepared(connection: &Object, sql: &Sql) -> Result<Vec<Row>, DbError> {
+    let cache = &connection.statement_cache;
+    let types: Vec<Type> = types(sql.params()).collect();
+    if cache.size() > PREPARED {
+        cache.clear();
+    }
+    let prepared = connection.prepare_typed_cached(sql.text(), &types).await;
+    let statement = prepared.map_err(|e| DbError::from_reading(&e))?;
+    let stream = connection.query_raw(&statement, Text::all(sql.params())).await;
+    collect(stream.map_err(|e| Purpose::Reading.fault(&e))?, Purpose::Reading).await
 }
 
 /// Runs futures at once, each polled for the first time in the order given: that is when they send.

@@ -56,14 +56,18 @@ impl Database<'_> {
     }
 
     async fn run(&self, cost: Cost, sql: &Sql, lead: Option<Lead>) -> Result<Vec<Row>, DbError> {
-        if cost != Cost::Unknown {
-            let outcome = self.lanes.read(sql).await;
-            drop(lead);
-            if !outcome.as_ref().is_err_and(DbError::waits_for_a_lock) {
-                return outcome;
+        match cost {
+            Cost::OneRow | Cost::ShortPage => {
+                let outcome = self.lanes.read(sql).await;
+                drop(lead);
+                match outcome {
+                    Err(error) if error.waits_for_a_lock() => self.pool.read(sql).await,
+                    outcome => outcome,
+                }
             }
+            Cost::Steady => self.pool.read_again(sql).await,
+            Cost::Unknown => self.pool.read(sql).await,
         }
-        self.pool.read(sql).await
     }
 }
 

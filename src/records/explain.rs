@@ -103,6 +103,9 @@ fn way(cost: Cost, together: bool) -> &'static str {
         }
         Cost::OneRow => "lane, pipelined: one record at most, by a key or new",
         Cost::ShortPage => "lane, pipelined: a short page in the order of an index",
+        Cost::Steady => {
+            "pool, prepared: records found by keys and the front of an index, whatever the values"
+        }
         Cost::Unknown => "pool, a connection of its own: what it costs is not known before it runs",
     }
 }

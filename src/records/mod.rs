@@ -71,7 +71,7 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
                     outcome => outcome,
                 }
             }
-            Cost::Unknown => database.pool.query(&statement.sql).await,
+            Cost::Steady | Cost::Unknown => database.pool.query(&statement.sql).await,
         };
         match outcome {
             Ok(rows) => return Ok(written(plan, &statement, rows)),

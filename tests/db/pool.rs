@@ -155,3 +155,46 @@ async fn a_new_limit_of_statements_holds_for_the_sessions_that_are_open() {
     .await;
     assert_eq!(pool.read(&sql("select pg_sleep(30)")).await.unwrap_err().sqlstate(), Some("57014"));
 }
+
+/// How many statements the one connection of a pool keeps prepared.
+async fn prepared(pool: &Pool) -> i64 {
+    pool.read(&sql("select count(*) from pg_prepared_statements")).await.unwrap()[0].integer(0).unwrap()
+}
+
+#[tokio::test]
+async fn a_statement_that_is_kept_prepared_is_prepared_once_and_again_when_its_table_has_changed() {
+    let database = with_table().await;
+    let pool = Pool::open(&database.target(), 1).unwrap();
+    pool.query(&insert(1)).await.unwrap();
+    assert_eq!(prepared(&pool).await, 0, "other statements are not kept");
+    for _ in 0..3 {
+        let rows = pool.read_again(&sql("select * from public.t")).await.unwrap();
+        assert_eq!((rows.len(), rows[0].len()), (1, 1));
+    }
+    assert_eq!(prepared(&pool).await, 1);
+    database
+        .connect_owner()
+        .await
+        .batch_execute("alter table public.t add column b int default 7")
+        .await
+        .unwrap();
+    let rows = pool.read_again(&sql("select * from public.t")).await.unwrap();
+    assert_eq!(rows[0].integer(1), Some(7));
+    let e = pool.read_again(&sql("select 1/0")).await.unwrap_err();
+    assert_eq!(e.sqlstate(), Some("22012"), "an error of the statement itself is told");
+}
+
+#[tokio::test]
+async fn a_connection_keeps_no_more_than_a_bounded_number_of_statements_prepared() {
+    let database = database().await;
+    let pool = Pool::open(&database.target(), 1).unwrap();
+    for count in 1..300 {
+        let mut sql = Sql::new();
+        sql.raw("select 1");
+        (0..count).for_each(|_| {
+            sql.raw(" + 1");
+        });
+        assert_eq!(pool.read_again(&sql).await.unwrap()[0].integer(0), Some(count + 1));
+    }
+    assert!((1..=129).contains(&prepared(&pool).await));
+}

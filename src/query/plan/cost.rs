@@ -21,21 +21,26 @@ impl Context<'_> {
         if self.cost_by_key(node) == Cost::OneRow {
             return Cost::OneRow;
         }
+        if node.is_risky() || !node.filter.iter().all(is_plain) {
+            return Cost::Unknown;
+        }
+        let by_row = node.permit.when().is_none_or(|when| when.reach() == Reach::Row);
+        let short = node.limit <= SHORT_PAGE && node.offset == 0;
+        match (self.is_in_order(node), node.embeds.is_empty()) {
+            (true, true) if by_row && short => Cost::ShortPage,
+            (true, false) if node.embeds.iter().all(|embed| is_steady(&embed.node)) => Cost::Steady,
+            _ => Cost::Unknown,
+        }
+    }
+
+    /// The rows are those of one key, or the front of an index has them in the page's own order: else all rows that
+    /// match are read and sorted.
+    fn is_in_order(&self, node: &NodePlan) -> bool {
         let collection = self.collection(node.permit.collection());
-        let plain = node.embeds.is_empty()
-            && node.limit <= SHORT_PAGE
-            && node.offset == 0
-            && node.permit.when().is_none_or(|when| when.reach() == Reach::Row)
-            && node.filter.iter().all(|predicate| match predicate {
-                Predicate::Test { column, test, .. } => !test.is_risky(column),
-                Predicate::And { .. }
-                | Predicate::Or { .. }
-                | Predicate::Search { .. }
-                | Predicate::Related { .. } => false,
-            });
-        // The page must come in the index's own order, else all matching rows are read and sorted.
-        let by_index = || {
-            collection.indexes.iter().any(|index| {
+        let key = std::iter::once(&collection.primary_key).chain(&collection.unique);
+        let by_key = key.into_iter().any(|key| key.iter().all(|field| is_equal(node, *field)));
+        by_key
+            || collection.indexes.iter().any(|index| {
                 let prefix = index.columns.iter().take_while(|column| is_equal(node, column.field)).count();
                 let rest = &index.columns[prefix..];
                 prefix > 0
@@ -48,9 +53,23 @@ impl Context<'_> {
                             && order.nulls_first.is_none_or(|first| first == order.descending)
                     })
             })
-        };
-        if plain && by_index() { Cost::ShortPage } else { Cost::Unknown }
     }
+}
+
+/// One test, that neither raises nor is slow.
+fn is_plain(predicate: &Predicate) -> bool {
+    match predicate {
+        Predicate::Test { column, test, .. } => !test.is_risky(column),
+        Predicate::And { .. }
+        | Predicate::Or { .. }
+        | Predicate::Search { .. }
+        | Predicate::Related { .. } => false,
+    }
+}
+
+/// An embed's rows are found by the key that they share with the record above; what else is asked of them matters little.
+fn is_steady(node: &NodePlan) -> bool {
+    node.filter.iter().all(is_plain) && node.embeds.iter().all(|embed| is_steady(&embed.node))
 }
 
 /// The longest page that may share a pipelined connection.

@@ -27,6 +27,9 @@ pub enum Cost {
     OneRow,
     /// A page from the front of an index: may share a pipelined connection.
     ShortPage,
+    /// A page from the front of an index with what is related to it by keys: more work than that, but planned the
+    /// same whatever the values. Worth keeping prepared, on a connection of its own.
+    Steady,
     /// Anything else: runs on a connection of its own.
     Unknown,
 }
@@ -96,6 +99,15 @@ pub(super) struct Join<'a> {
     pub(super) embed: &'a EmbedPlan,
     pub(super) parent: &'a NodePlan,
     pub(super) parent_row: Alias,
+}
+
+impl Join<'_> {
+    /// The related record is one by a constraint, and nothing skips it. Without order and limit Postgres reads it in
+    /// place, where it would else make a query of its own for each row above.
+    fn is_one_row(&self) -> bool {
+        let node = &self.embed.node;
+        self.embed.relationship.cardinality.to_one() && node.limit > 0 && node.offset == 0
+    }
 }
 
 impl Context<'_> {
@@ -287,7 +299,9 @@ impl Context<'_> {
             self.output(sql, node, row, output);
             sql.raw(" from ");
             self.rows_from(sql, node, row, Some(join));
-            self.window(sql, node);
+            if !join.is_one_row() {
+                self.window(sql, node);
+            }
             sql.raw(")");
             return;
         }
