@@ -22,7 +22,7 @@ use tokio_postgres::Client;
 
 use super::lanes::{Purpose, collect};
 use super::row::Text;
-use super::statements::types;
+use super::statements::{countable, types};
 use super::{DbError, Row, SetupError, Target};
 use crate::sql::Sql;
 
@@ -199,12 +199,14 @@ async fn order(client: &Client, word: &'static str) -> Result<Vec<Row>, DbError>
 }
 
 async fn run(client: &Client, sql: &Sql, purpose: Purpose) -> Result<Vec<Row>, DbError> {
+    countable(sql)?;
     let params = Text::all(sql.params()).zip(types(sql.params()));
     let stream = client.query_typed_raw(sql.text(), params).await.map_err(|e| purpose.fault(&e))?;
     collect(stream, purpose).await
 }
 
 async fn run_prepared(connection: &Object, sql: &Sql) -> Result<Vec<Row>, DbError> {
+    countable(sql)?;
     let cache = &connection.statement_cache;
     let types: Vec<Type> = types(sql.params()).collect();
     if cache.size() > PREPARED {
