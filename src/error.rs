@@ -35,6 +35,8 @@ pub enum Code {
     /// One row was asked for and another number found.
     NotSingular,
     Method,
+    /// A method that calls no function.
+    FunctionMethod,
     /// Ordering by a related collection that is not to-one.
     RelatedOrder,
     /// An operator other than `is.null` on an embed.
@@ -49,6 +51,8 @@ pub enum Code {
     NotSupported,
     NoRelationship,
     AmbiguousRelationship,
+    /// A function that does not exist.
+    NoFunction,
     /// A column of the body or of `columns` that the caller does not know.
     UnknownColumn,
     /// A collection that does not exist or that no rule of the caller speaks of.
@@ -100,6 +104,7 @@ impl Code {
             Code::NotEmbedded => ("PGRST108", 400, "Not an embedded resource in this request"),
             Code::NotSingular => ("PGRST116", 406, "Cannot coerce the result to a single JSON object"),
             Code::Method => ("PGRST117", 405, "Unsupported HTTP method"),
+            Code::FunctionMethod => ("PGRST101", 405, "This method calls no function"),
             Code::RelatedOrder => ("PGRST118", 400, "A related order is not possible"),
             Code::EmbedFilter => ("PGRST120", 400, "Bad operator on an embedded resource"),
             Code::Preferences => ("PGRST122", 400, "Invalid preferences given with handling=strict"),
@@ -109,6 +114,7 @@ impl Code {
             Code::NotSupported => ("PGRST127", 400, "Feature not implemented"),
             Code::NoRelationship => ("PGRST200", 400, "Could not find a relationship"),
             Code::AmbiguousRelationship => ("PGRST201", 300, "More than one relationship was found"),
+            Code::NoFunction => ("PGRST202", 404, "Could not find the function in the schema cache"),
             Code::UnknownColumn => ("PGRST204", 400, "Could not find the column"),
             Code::UnknownCollection => ("PGRST205", 404, "Could not find the table in the schema cache"),
             Code::Token => ("PGRST301", 401, "JWT could not be decoded"),
@@ -162,6 +168,8 @@ fn sqlstate_status(state: &str) -> u16 {
         // Our own runtime time-outs and retries: lock_timeout, serialization, deadlock.
         "55P03" | "40001" | "40P01" => 503,
         _ => match state.get(..2).unwrap_or_default() {
+            // A trigger chose the status: `raise sqlstate 'PT402'`.
+            "PT" => state[2..].parse().ok().filter(|status| (400..=599).contains(status)).unwrap_or(400),
             "08" | "53" => 503,
             "0L" | "0P" | "28" => 403,
             "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "55" | "57" | "58" | "F0" | "HV" | "P0"

@@ -196,7 +196,9 @@ fn refused(report: &Report) -> Error {
         "42501" => return Error::new(Code::Denied),
         "BW413" => return answer_too_large(),
         // The server is starting, full or out of resources.
-        _ if state.starts_with("53") => return Error::new(Code::Unavailable).retry_after(RETRY_AFTER),
+        _ if state.starts_with("53") && state != "53400" => {
+            return Error::new(Code::Unavailable).retry_after(RETRY_AFTER);
+        }
         _ => {}
     }
     let code = Code::Sqlstate(report.sqlstate.clone());
@@ -215,13 +217,13 @@ fn refused(report: &Report) -> Error {
         }
         _ => match state.get(..2).unwrap_or_default() {
             // What the caller sent does not fit: Postgres' own sentence, which speaks of the caller's input.
-            "21" | "22" | "42" | "0A" | "P0" | "BW" => Error::with(code, report.message.clone()),
+            "21" | "22" | "42" | "0A" | "P0" | "PT" | "BW" => Error::with(code, report.message.clone()),
             // The rest speaks of the server or may speak of rows.
             _ => Error::new(code),
         },
     };
     match &report.hint {
-        Some(hint) if matches!(state.get(..2), Some("22" | "42" | "P0")) => error.hint(hint.clone()),
+        Some(hint) if matches!(state.get(..2), Some("22" | "42" | "P0" | "PT")) => error.hint(hint.clone()),
         _ => error,
     }
 }

@@ -1,7 +1,14 @@
-//! A JSON body → records of raw values.
+//! A body → records of raw values.
 //!
 //! Values stay as the caller wrote them (a decimal keeps its digits); what is looked at here is structure:
-//! one object or an array of objects, no member twice, depth and size within limits.
+//! one object or an array of objects, no member twice, depth and size within limits. A CSV and a form become
+//! what the same would be as JSON.
+
+mod csv;
+mod form;
+mod text;
+#[cfg(test)]
+mod text_tests;
 
 use std::fmt;
 
@@ -11,6 +18,17 @@ use serde_json::value::RawValue;
 
 use crate::catalog::Limits;
 use crate::error::{Code, Error};
+use crate::model::Kind;
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    /// `text/csv`
+    Csv,
+    /// `application/x-www-form-urlencoded`
+    Form,
+}
 
 /// The records of a body.
 #[derive(Debug)]
@@ -18,8 +36,8 @@ pub struct Body {
     pub records: Vec<Members>,
     /// It was one object, not an array.
     pub single: bool,
-    /// As it came.
-    text: String,
+    /// Of a JSON body: as it came.
+    text: Option<String>,
 }
 
 /// The members of one record, in the caller's order.
@@ -66,19 +84,41 @@ fn huge(text: &str) -> Option<Json> {
 }
 
 impl Body {
-    /// Reads a body.
+    /// Reads a body whose values are bare texts, which `kind_of` a field tells how to take.
+    ///
+    /// # Errors
+    /// PGRST102 for what is not written so, names a member twice, or is over a limit.
+    pub fn of_texts(
+        format: Format,
+        bytes: &[u8],
+        limits: &Limits,
+        kind_of: &dyn Fn(&str) -> Option<Kind>,
+    ) -> Result<Body, Error> {
+        let text = || std::str::from_utf8(bytes).map_err(|_| not_utf8());
+        let mut texts = text::Texts::new(limits, kind_of);
+        match format {
+            Format::Json => Body::parse(bytes, limits),
+            Format::Csv => {
+                Ok(Body { records: csv::records(text()?, &mut texts)?, single: false, text: None })
+            }
+            Format::Form => {
+                Ok(Body { records: vec![form::record(text()?, &mut texts)?], single: true, text: None })
+            }
+        }
+    }
+
+    /// Reads a JSON body.
     ///
     /// # Errors
     /// PGRST102 for what is no JSON, no object and no array of objects, names a member twice, or is over a limit.
     pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Body, Error> {
-        let refuse = |message: String| Error::with(Code::Body, message);
-        let text = std::str::from_utf8(bytes).map_err(|_| refuse("The body is not UTF-8".to_owned()))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| not_utf8())?;
         let (depth, members) = measure(text);
         if depth > limits.json_depth {
-            return Err(refuse(format!("The body is nested deeper than {} levels", limits.json_depth)));
+            return Err(too_deep(limits.json_depth));
         }
         if members > limits.json_keys {
-            return Err(refuse(format!("The body has more than {} members", limits.json_keys)));
+            return Err(too_many("members", limits.json_keys));
         }
         let single = match text.trim_start().as_bytes().first() {
             Some(b'{') => true,
@@ -95,24 +135,43 @@ impl Body {
             serde_json::from_str::<Vec<Members>>(text).map_err(parse_fault)?
         };
         if records.len() > limits.bulk_rows {
-            return Err(refuse(format!("The body has more than {} records", limits.bulk_rows)));
+            return Err(too_many("records", limits.bulk_rows));
         }
-        Ok(Body { records, single, text: text.to_owned() })
+        Ok(Body { records, single, text: Some(text.to_owned()) })
     }
 
     /// The records as a JSON array of just these members. A flag `(column, name)` adds `name: true` to each record
-    /// that lacks the column.
-    pub(crate) fn payload(&self, columns: &[String], flags: &[(usize, String)]) -> String {
+    /// that lacks the column; `written` says what stands in place of a column's value, if anything does.
+    pub(crate) fn payload(
+        &self,
+        columns: &[String],
+        flags: &[(usize, String)],
+        written: Option<&Written<'_>>,
+    ) -> String {
         let whole = |record: &Members| {
             record.0.len() <= columns.len()
                 && record.names().all(|name| columns.iter().any(|column| column == name))
         };
-        if flags.is_empty() && self.records.iter().all(whole) {
+        if let (Some(text), true, None) = (&self.text, flags.is_empty(), written)
+            && self.records.iter().all(whole)
+        {
             // Nothing is to be left out: of many records that is a good part of the work.
-            return if self.single { format!("[{}]", self.text) } else { self.text.clone() };
+            return if self.single { format!("[{text}]") } else { text.clone() };
         }
-        chosen(&self.records, columns, flags)
+        chosen(&self.records, columns, flags, written)
     }
+}
+
+fn not_utf8() -> Error {
+    Error::with(Code::Body, "The body is not UTF-8")
+}
+
+fn too_deep(most: usize) -> Error {
+    Error::with(Code::Body, format!("The body is nested deeper than {most} levels"))
+}
+
+fn too_many(what: &str, most: usize) -> Error {
+    Error::with(Code::Body, format!("The body has more than {most} {what}"))
 }
 
 /// How deep a JSON text nests and how many members its objects have; right for well-formed text, harmless for other.
@@ -176,8 +235,16 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+/// What stands in place of a column's value, if anything does.
+type Written<'a> = dyn Fn(usize, &RawValue) -> Option<String> + 'a;
+
 /// See [`Body::payload`].
-fn chosen(records: &[Members], columns: &[String], flags: &[(usize, String)]) -> String {
+fn chosen(
+    records: &[Members],
+    columns: &[String],
+    flags: &[(usize, String)],
+    written: Option<&Written<'_>>,
+) -> String {
     let quoted = |name: &str| Json::from(name).to_string();
     let columns: Vec<(&str, String)> =
         columns.iter().map(|column| (column.as_str(), quoted(column))).collect();
@@ -194,9 +261,12 @@ fn chosen(records: &[Members], columns: &[String], flags: &[(usize, String)]) ->
             out.push(':');
             out.push_str(value);
         };
-        for (column, name) in &columns {
+        for (at, (column, name)) in columns.iter().enumerate() {
             if let Some(value) = record.get(column) {
-                member(&mut out, name, value.get());
+                match written.and_then(|written| written(at, value)) {
+                    Some(text) => member(&mut out, name, &text),
+                    None => member(&mut out, name, value.get()),
+                }
             }
         }
         for (column, flag) in &flags {
@@ -224,7 +294,7 @@ mod tests {
     fn a_decimal_keeps_its_digits_on_the_way_to_the_database() {
         let body = Body::parse(br#"{"price": 12345678901234567890.10, "x": 1}"#, &Limits::default()).unwrap();
         assert!(body.single);
-        assert_eq!(body.payload(&["price".to_owned()], &[]), r#"[{"price":12345678901234567890.10}]"#);
+        assert_eq!(body.payload(&["price".to_owned()], &[], None), r#"[{"price":12345678901234567890.10}]"#);
     }
 
     #[test]
@@ -267,10 +337,10 @@ mod tests {
     fn a_body_that_holds_just_what_is_asked_for_goes_on_as_it_came_and_another_one_without_the_rest() {
         let body = |text: &str| Body::parse(text.as_bytes(), &Limits::default()).unwrap();
         let columns = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(body(r#"{"b" : 1}"#).payload(&columns, &[]), r#"[{"b" : 1}]"#);
-        assert_eq!(body(r#"[{"a": 1,"b":2}, {}]"#).payload(&columns, &[]), r#"[{"a": 1,"b":2}, {}]"#);
+        assert_eq!(body(r#"{"b" : 1}"#).payload(&columns, &[], None), r#"[{"b" : 1}]"#);
+        assert_eq!(body(r#"[{"a": 1,"b":2}, {}]"#).payload(&columns, &[], None), r#"[{"a": 1,"b":2}, {}]"#);
         assert_eq!(
-            body(r#"[{"a":1}, {"c":"\u0000","b": 2}]"#).payload(&columns, &[]),
+            body(r#"[{"a":1}, {"c":"\u0000","b": 2}]"#).payload(&columns, &[], None),
             r#"[{"a":1},{"b":2}]"#,
             "a member that nobody asked for could be refused by Postgres"
         );
@@ -281,6 +351,6 @@ mod tests {
         let body = Body::parse(br#"[{"a":1},{"b":2}]"#, &Limits::default()).unwrap();
         let columns = ["a".to_owned(), "b".to_owned()];
         let flags = [(0, "?a".to_owned()), (1, "?b".to_owned())];
-        assert_eq!(body.payload(&columns, &flags), r#"[{"a":1,"?b":true},{"b":2,"?a":true}]"#);
+        assert_eq!(body.payload(&columns, &flags, None), r#"[{"a":1,"?b":true},{"b":2,"?a":true}]"#);
     }
 }

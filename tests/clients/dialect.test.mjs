@@ -1,5 +1,6 @@
 // What the published client has a call for in the rest of the dialect: junctions, spreads, related filters and orders,
-// estimated counts, CSV, stripped nulls. It only reads, beside the other file and against the same server.
+// estimated counts, CSV, stripped nulls, and what it makes of statuses. It leaves the rows as it found them for the other
+// file, which asks the same server.
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { PostgrestClient } from '@supabase/postgrest-js'
@@ -150,5 +151,93 @@ describe('what an answer says and how', () => {
     const write = editor.from('books').update({ price: 1 }).gt('id', 0).maxAffected(1)
     await fails(write, 400, 'PGRST124')
     assert.equal((await rows(editor.from('books').select('price').eq('id', 1).single())).price, 12.5)
+  })
+})
+
+describe('what the client makes of an answer', () => {
+  test('maybeSingle is null, one row, or an error of its own', async () => {
+    assert.equal(await rows(books('id').eq('id', 77).maybeSingle()), null)
+    assert.deepEqual(await rows(books('id').eq('id', 2).maybeSingle()), { id: 2 })
+    await fails(books('id').maybeSingle(), 406, 'PGRST116')
+  })
+  test('single says how many rows there were', async () => {
+    assert.equal((await fails(books('id').eq('id', 77).single(), 406, 'PGRST116')).details, 'The result contains 0 rows')
+    assert.equal((await fails(books('id').single(), 406, 'PGRST116')).details, 'The result contains 5 rows')
+  })
+  test('range is offset and limit', async () => {
+    const answer = await books('id').range(1, 2)
+    assert.deepEqual([answer.status, answer.data, answer.count], [200, [{ id: 2 }, { id: 3 }], null])
+  })
+  test('a counted range is a part, and one beyond the end is refused', async () => {
+    const part = await anon.from('books').select('id', { count: 'exact' }).order('id').range(3, 9)
+    assert.deepEqual([part.status, part.statusText, part.count, part.data.length], [206, 'Partial Content', 5, 2])
+    await fails(anon.from('books').select('id', { count: 'exact' }).range(50, 60), 416, 'PGRST103')
+  })
+  test('head answers a count and no rows', async () => {
+    const answer = await anon.from('books').select('*', { count: 'exact', head: true })
+    assert.deepEqual([answer.status, answer.count, answer.data, answer.error], [200, 5, null, null])
+  })
+  test('reason phrases are the canonical ones', async () => {
+    const write = () => editor.from('books').update({ price: '12.50' }).eq('id', 1)
+    for (const [call, status, statusText] of [
+      [books('id'), 200, 'OK'],
+      [write(), 204, 'No Content'],
+      [write().select('id'), 200, 'OK'],
+      [books('nonsense'), 400, 'Bad Request'],
+      [anon.from('nonsense').select(), 404, 'Not Found'],
+      [books('id, writers(name)'), 300, 'Multiple Choices'],
+      [books('id').single(), 406, 'Not Acceptable'],
+      [anon.from('books').delete().eq('id', 1), 401, 'Unauthorized'],
+      [editor.from('books').delete().eq('id', 1), 403, 'Forbidden'],
+    ]) {
+      const answer = await call
+      assert.deepEqual([answer.status, answer.statusText], [status, statusText], JSON.stringify(answer))
+    }
+  })
+  test('an ambiguous embed lists the ways', async () => {
+    const error = await fails(books('id, writers(name)'), 300, 'PGRST201')
+    assert.deepEqual(error.details.map((way) => way.cardinality), ['many-to-one', 'many-to-one'])
+    assert.match(error.hint, /writers!books_writer_fkey.*writers!books_editor_fkey/)
+    assert.deepEqual(await rows(books('id, writers!books_writer_fkey(name)').eq('id', 1)), [{ id: 1, writers: { name: 'Ada Lovelace' } }])
+  })
+  test('rollback is not for callers here, and the write stays', async () => {
+    const price = async () => (await rows(editor.from('books').select('price').eq('id', 1).single())).price
+    assert.equal((await editor.from('books').update({ price: '1.25' }).eq('id', 1).rollback()).status, 204)
+    assert.equal(await price(), 1.25)
+    assert.equal((await editor.from('books').update({ price: '12.50' }).eq('id', 1)).status, 204)
+    assert.equal(await price(), 12.5)
+  })
+  test('functions do not exist, by any method', async () => {
+    for (const given of [{}, { get: true }]) {
+      const error = await fails(anon.rpc('version', { a: 1 }, given), 404, 'PGRST202')
+      assert.match(error.message, /Could not find the function public\.version/)
+    }
+    // The client takes a 404 without a body, which is all that HEAD can have, for a 204.
+    assert.equal((await anon.rpc('version', {}, { head: true })).status, 204)
+  })
+  test('geojson is no type of ours', async () => {
+    await fails(books('id').geojson(), 406, 'PGRST107')
+  })
+  test('csv of one embed and of nothing', async () => {
+    assert.equal(await rows(books('id, writer(name)').eq('id', 1).csv()), 'id,writer\n1,"{""name"":""Ada Lovelace""}"')
+    assert.equal((await rows(books('id, title').eq('id', 77).csv())).trim(), 'id,title')
+  })
+  test('throwOnError gives the rows where nothing is wrong', async () => {
+    assert.deepEqual((await books('id').eq('id', 1).throwOnError()).data, [{ id: 1 }])
+    await assert.rejects(async () => await books('id').single().throwOnError(), { code: 'PGRST116' })
+  })
+  test('ranges have no kind, whichever operator asks', async () => {
+    for (const call of ['rangeGt', 'rangeGte', 'rangeLt', 'rangeLte', 'rangeAdjacent']) {
+      await fails(books('id')[call]('year', '[1900,2000)'), 404, '42883')
+    }
+  })
+  test('headers of one call', async () => {
+    const call = () => books('id').eq('id', 1)
+    assert.deepEqual(await rows(call().setHeader('Prefer', 'handling=lenient, nonsense')), [{ id: 1 }])
+    await fails(call().setHeader('Prefer', 'handling=strict, nonsense'), 400, 'PGRST122')
+  })
+  test('logic on an embed', async () => {
+    const asked = books('id, reviews(stars)').eq('id', 1).or('stars.eq.5,and(stars.lt.3,body.is.null)', { referencedTable: 'reviews' })
+    assert.deepEqual(await rows(asked), [{ id: 1, reviews: [{ stars: 5 }] }])
   })
 })

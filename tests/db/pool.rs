@@ -166,9 +166,9 @@ async fn a_connection_keeps_no_more_than_a_bounded_number_of_statements_prepared
     for count in 1..300 {
         let mut sql = Sql::new();
         sql.raw("select 1");
-        for _ in 0..count {
+        (0..count).for_each(|_| {
             sql.raw(" + 1");
-        }
+        });
         assert_eq!(pool.read_again(&sql).await.unwrap()[0].integer(0), Some(count + 1));
     }
     assert!((1..=129).contains(&prepared(&pool).await));

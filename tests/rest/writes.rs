@@ -41,6 +41,7 @@ const PROJECT: &[(&str, &str)] = &[
       parent: { type: relation, to: tasks, inverse: children }
       locked: { type: boolean, required: true, default: false }
       step: { type: integer, required: true, default: 0 }
+      pieces: 'json[]'
       owner: { type: uuid, required: true, default: auth.id }
   blanks:
     fields:
@@ -86,9 +87,9 @@ policies:
       - { role: editor, when: locked, fields: [value], check: value > old.value }
   tasks:
     read: [{ role: authenticated }]
-    create: [{ role: authenticated, fields: [id, title, parent, locked], check: parent == null || !parent.locked }]
+    create: [{ role: authenticated, fields: [id, title, parent, locked, pieces], check: parent == null || !parent.locked }]
     update:
-      - { role: authenticated, when: owner == auth.id, fields: [title, parent, locked, step], check: \"(parent == null || !parent.locked) && step >= old.step\" }
+      - { role: authenticated, when: owner == auth.id, fields: [title, parent, locked, step, pieces], check: \"(parent == null || !parent.locked) && step >= old.step\" }
       - { role: editor, fields: [locked] }
   blanks:
     read: [{ role: authenticated }]
@@ -566,6 +567,12 @@ async fn a_condition_that_looks_at_its_own_collection_sees_the_new_rows() {
         .is(200),
         json!([{ "title": "child", "step": 3, "parent": null }])
     );
+    // What is kept of the old row meanwhile holds lists inside of lists.
+    let nested = json!([[1, [null]], { "a": [] }, null, []]);
+    ada.patch(&one, "", json!({ "pieces": nested })).await.is(204);
+    let answer =
+        ada.patch(&format!("{one}&select=pieces"), REPRESENTATION, json!({ "title": "child" })).await;
+    assert_eq!(answer.is(200), json!([{ "pieces": nested }]));
     // The same through an upsert: a new record, a stored one, a stored one of somebody else.
     let merge = "resolution=merge-duplicates,return=representation";
     let record = |title: &str, parent: Value| json!({ "id": child, "title": title, "parent": parent, "locked": false });

@@ -123,10 +123,26 @@ impl Caller {
         Self::answer(request).await
     }
 
+    /// Sends a body as it is written, of whatever type the headers say.
+    pub async fn send_text(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
+        let request = self.request(method, path, headers);
+        let request = match body {
+            Some(body) => request.body(body),
+            None => request,
+        };
+        Self::answer(request).await.unwrap()
+    }
+
     /// Posts JSON as it is written: what a JSON value would have made of it already.
     pub async fn post_text(&self, path: &str, body: &str) -> Answer {
-        let request = self.request(Method::POST, path, &[("content-type", "application/json")]);
-        Self::answer(request.body(body.to_owned())).await.unwrap()
+        let headers = [("content-type", "application/json")];
+        self.send_text(Method::POST, path, &headers, Some(body.to_owned())).await
     }
 
     fn request(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 
 use super::headers::{self, Accepted, Media};
 use super::{answer, explain};
@@ -14,7 +14,8 @@ use crate::http::principal::{Caller, holds_secret_key};
 use crate::http::reply::Failure;
 use crate::http::{body, reply};
 use crate::model::Action;
-use crate::query::body::Body;
+use crate::policy::Permit;
+use crate::query::body::{Body, Format};
 use crate::query::parse::{self, Bounds};
 use crate::query::plan::{Context, DeletePlan, InsertOptions, InsertPlan, ReadPlan, UpdatePlan, WritePlan};
 use crate::query::preferences::{Preferences, Return};
@@ -32,18 +33,17 @@ pub(super) async fn read(
 ) -> Result<HttpResponse, Failure> {
     let catalog = app.catalog()?;
     let context = Context { catalog: &catalog, principal: &caller.0 };
-    let asked = Asked::of(&request, &catalog.limits)?;
-    let mut node = asked.node;
+    let mut asked = Asked::of(&request, &catalog.limits)?;
     if *request.method() == Method::GET
         && let Some(window) = headers::range(&request).map(parse::range).transpose()?.flatten()
     {
-        window.narrow(&mut node)?;
+        window.narrow(&mut asked.node)?;
     }
-    let plan = ReadPlan::new(context, &collection, &node)?;
+    let plan = ReadPlan::new(context, &collection, &asked.node)?;
     if let Some(wanted) = asked.explain {
         let explained =
             records::explain::read(app.pool(), context, &plan, asked.preferences.count, wanted).await?;
-        return Ok(explain::answer(&explained, wanted, asked.media, &asked.preferences)?);
+        return Ok(explain::answer(&explained, wanted, asked.media, asked.start(StatusCode::OK))?);
     }
     let worker = worker(&request)?;
     let database = Database { lanes: worker.lanes(), pool: app.pool() };
@@ -63,9 +63,11 @@ pub(super) async fn read(
     // HEAD answers with the same headers; actix leaves its body out.
     let bytes = answer::body(&plan.node, &page.rows, asked.media)?;
     let range = answer::content_range(offset, page.rows.len() as u64, page.total);
-    Ok(answer::start(status, &asked.preferences)
+    Ok(asked
+        .start(status)
         .insert_header((header::CONTENT_TYPE, asked.media.content_type()))
         .insert_header((header::CONTENT_RANGE, range))
+        .insert_header((header::CONTENT_LOCATION, answer::content_location(&collection, asked.parameters)))
         .body(bytes))
 }
 
@@ -82,7 +84,7 @@ pub(super) async fn create(
     let asked = Asked::of(&request, &catalog.limits)?;
     // Who may not create at all is told before his body is read.
     let permit = context.permit(&collection, Action::Create)?;
-    let body = asked.body(&request, payload, &catalog.limits).await?;
+    let body = asked.body(&request, payload, context, &permit).await?;
     let represented = asked.represented();
     let options = asked.insert_options()?;
     let node = represented.then_some(&asked.node);
@@ -106,14 +108,14 @@ pub(super) async fn create(
         Some(0) if written.affected > 0 => StatusCode::OK,
         Some(_) | None => StatusCode::CREATED,
     };
-    let mut response = answer::start(status, &asked.preferences);
+    let mut response = asked.start(status);
     let total = asked.preferences.count.map(|_| written.affected);
     response.insert_header((header::CONTENT_RANGE, answer::content_range(0, 0, total)));
     match plan.represented() {
         Some(node) if located => {
             if let [row] = &written.rows[..] {
                 let key = read::Layout::of(node).object(row)?;
-                if let Some(place) = location(&collection, &key) {
+                if let Some(place) = answer::location(&collection, &key) {
                     response.insert_header((header::LOCATION, place));
                 }
             }
@@ -138,8 +140,8 @@ pub(super) async fn put(
     let catalog = app.catalog()?;
     let context = Context { catalog: &catalog, principal: &caller.0 };
     let asked = Asked::of(&request, &catalog.limits)?;
-    context.permit(&collection, Action::Create)?;
-    let body = asked.body(&request, payload, &catalog.limits).await?;
+    let permit = context.permit(&collection, Action::Create)?;
+    let body = asked.body(&request, payload, context, &permit).await?;
     let answer = (asked.represented(), asked.media.singular());
     let options = asked.insert_options()?;
     let plan =
@@ -153,7 +155,7 @@ pub(super) async fn put(
         (Some(_) | None, Some(_)) => StatusCode::OK,
         (Some(_) | None, None) => StatusCode::NO_CONTENT,
     };
-    let mut response = answer::start(status, &asked.preferences);
+    let mut response = asked.start(status);
     match plan.represented() {
         Some(node) => {
             let bytes = answer::body(node, &written.rows, asked.media)?;
@@ -174,8 +176,8 @@ pub(super) async fn update(
     let catalog = app.catalog()?;
     let context = Context { catalog: &catalog, principal: &caller.0 };
     let asked = Asked::of(&request, &catalog.limits)?;
-    context.permit(&collection, Action::Update)?;
-    let body = asked.body(&request, payload, &catalog.limits).await?;
+    let permit = context.permit(&collection, Action::Update)?;
+    let body = asked.body(&request, payload, context, &permit).await?;
     let options = InsertOptions { columns: asked.columns.clone(), ..InsertOptions::default() };
     let answer = (asked.represented(), asked.media.singular());
     let plan =
@@ -215,12 +217,14 @@ async fn changed(
     let total = asked.preferences.count.map(|_| written.affected);
     let range = answer::content_range(0, if ranged { written.affected } else { 0 }, total);
     let Some(node) = plan.represented() else {
-        return Ok(answer::start(StatusCode::NO_CONTENT, &asked.preferences)
+        return Ok(asked
+            .start(StatusCode::NO_CONTENT)
             .insert_header((header::CONTENT_RANGE, range))
             .finish());
     };
     let bytes = answer::body(node, &written.rows, asked.media)?;
-    Ok(answer::start(StatusCode::OK, &asked.preferences)
+    Ok(asked
+        .start(StatusCode::OK)
         .insert_header((header::CONTENT_RANGE, range))
         .insert_header((header::CONTENT_TYPE, asked.media.content_type()))
         .body(bytes))
@@ -228,10 +232,7 @@ async fn changed(
 
 /// `OPTIONS` that is no preflight: what may be done here, whoever asks.
 pub(super) async fn options() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::ALLOW, "OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"))
-        .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
-        .finish()
+    super::allowed("OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE")
 }
 
 /// Methods that are none of the dialect's.
@@ -245,13 +246,17 @@ struct Asked {
     media: Media,
     explain: Option<Wanted>,
     preferences: Preferences,
+    /// The schema was named.
+    profile: bool,
     columns: Option<Vec<String>>,
     on_conflict: Option<Vec<String>>,
+    /// The decoded query string.
+    parameters: Vec<(String, String)>,
 }
 
 impl Asked {
     fn of(request: &HttpRequest, limits: &Limits) -> Result<Asked, Error> {
-        headers::schema(request)?;
+        let profile = headers::schema(request)?;
         let Accepted { media, explain } = headers::accepted(request, || holds_secret_key(request))?;
         let preferences = headers::preferences(request)?;
         let parameters = parse::parameters(request.query_string())?;
@@ -265,7 +270,11 @@ impl Asked {
             |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let columns = parameter("columns").map(parse::columns).transpose()?;
         let on_conflict = parameter("on_conflict").map(parse::on_conflict).transpose()?;
-        Ok(Asked { node, media, explain, preferences, columns, on_conflict })
+        Ok(Asked { node, media, explain, preferences, profile, columns, on_conflict, parameters })
+    }
+
+    fn start(&self, status: StatusCode) -> HttpResponseBuilder {
+        answer::start(status, &self.preferences, self.profile)
     }
 
     /// Runs a write, and holds its answer against the number of records that was asked for.
@@ -292,7 +301,7 @@ impl Asked {
     ) -> Result<Option<HttpResponse>, Error> {
         let Some(wanted) = self.explain else { return Ok(None) };
         let explained = records::explain::write(app.pool(), context, plan, wanted).await?;
-        explain::answer(&explained, wanted, self.media, &self.preferences).map(Some)
+        explain::answer(&explained, wanted, self.media, self.start(StatusCode::OK)).map(Some)
     }
 
     /// Reads and parses the body, within the limits.
@@ -300,11 +309,16 @@ impl Asked {
         &self,
         request: &HttpRequest,
         payload: web::Payload,
-        limits: &Limits,
+        context: Context<'_>,
+        permit: &Permit,
     ) -> Result<Body, Error> {
-        headers::json_body(request)?;
+        let format = headers::format(request)?;
+        let limits = &context.catalog.limits;
         let bytes = body::read(request, payload, limits.body).await?;
-        Body::parse(&bytes, limits)
+        match format {
+            Format::Json => Body::parse(&bytes, limits),
+            Format::Csv | Format::Form => Body::of_texts(format, &bytes, limits, &context.kinds(permit)),
+        }
     }
 
     fn represented(&self) -> bool {
@@ -348,29 +362,4 @@ fn key_items(catalog: &Catalog, id: crate::model::CollectionId) -> Vec<crate::qu
             cast: None,
         })
         .collect()
-}
-
-/// `/posts?id=eq.…` of a row that holds just its key; none where the key is hidden on this row.
-fn location(collection: &str, key: &[u8]) -> Option<String> {
-    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(key).unwrap_or_default();
-    if members.values().any(serde_json::Value::is_null) {
-        return None;
-    }
-    let mut text = format!("/{collection}?");
-    for (at, (name, value)) in members.iter().enumerate() {
-        if at > 0 {
-            text.push('&');
-        }
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text.push_str(&format!("{name}=eq."));
-        for byte in value.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => {
-                    text.push(char::from(byte))
-                }
-                _ => text.push_str(&format!("%{byte:02X}")),
-            }
-        }
-    }
-    Some(text)
 }

@@ -1,14 +1,11 @@
 //! An explained request → a response: Postgres' own form first, what we know beside it.
 
-use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header;
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
-use super::answer;
 use super::headers::Media;
 use crate::error::Error;
-use crate::query::preferences::Preferences;
 use crate::records::explain::{Caller, Explained, Explanation, Wanted};
 use crate::records::rules::Deciding;
 
@@ -29,10 +26,10 @@ pub(super) fn answer(
     explained: &Explained,
     wanted: Wanted,
     media: Media,
-    preferences: &Preferences,
+    mut response: HttpResponseBuilder,
 ) -> Result<HttpResponse, Error> {
     let body = if wanted.json { json(explained)? } else { explained.lines().join("\n") + "\n" };
-    Ok(answer::start(StatusCode::OK, preferences)
+    Ok(response
         .insert_header((header::CONTENT_TYPE, content_type(wanted, media)))
         // Made for whoever holds the secret key, and for nobody after him.
         .insert_header((header::CACHE_CONTROL, "no-store"))

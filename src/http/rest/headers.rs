@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName};
 
 use crate::error::{Code, Error};
+use crate::query::body::Format;
 use crate::query::preferences::Preferences;
 use crate::records::explain::Wanted;
 
@@ -216,15 +217,18 @@ pub(super) fn description(request: &HttpRequest) -> Result<&'static str, Error> 
     Err(not_available(&refused))
 }
 
-/// Bodies are JSON, which is also what no `Content-Type` means.
-pub(super) fn json_body(request: &HttpRequest) -> Result<(), Error> {
-    let Some(value) = request.headers().get(header::CONTENT_TYPE) else { return Ok(()) };
+/// How the body is written; without a `Content-Type` it is JSON.
+///
+/// # Errors
+/// 415 for what is none of the dialect's.
+pub(super) fn format(request: &HttpRequest) -> Result<Format, Error> {
+    let Some(value) = request.headers().get(header::CONTENT_TYPE) else { return Ok(Format::Json) };
     let text = value.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
-        "application/json" | "" => Ok(()),
-        "text/csv" | "application/x-www-form-urlencoded" => Err(Error::new(Code::NotSupported)
-            .details(format!("Bodies of type {essence} are not supported by this version"))),
+        "application/json" | "" => Ok(Format::Json),
+        "text/csv" => Ok(Format::Csv),
+        "application/x-www-form-urlencoded" => Ok(Format::Form),
         _ => Err(Error::with(Code::ContentType, format!("Content-Type not acceptable: {essence}"))),
     }
 }
@@ -234,15 +238,22 @@ pub(super) fn preferences(request: &HttpRequest) -> Result<Preferences, Error> {
     Ok(Preferences::parse(values(request, &PREFER))?)
 }
 
-/// The only schema is `public`.
-pub(super) fn schema(request: &HttpRequest) -> Result<(), Error> {
+/// The only schema is `public`; whether it was named.
+///
+/// # Errors
+/// PGRST106 (406) for any other.
+pub(super) fn schema(request: &HttpRequest) -> Result<bool, Error> {
+    let mut named = false;
     for name in [HeaderName::from_static("accept-profile"), HeaderName::from_static("content-profile")] {
-        if let Some(schema) = values(request, &name).find(|schema| *schema != "public") {
-            return Err(Error::with(Code::Schema, format!("Invalid schema: {schema}"))
-                .hint("Only the following schemas are exposed: public"));
+        for schema in values(request, &name) {
+            if schema != "public" {
+                return Err(Error::with(Code::Schema, format!("Invalid schema: {schema}"))
+                    .hint("Only the following schemas are exposed: public"));
+            }
+            named = true;
         }
     }
-    Ok(())
+    Ok(named)
 }
 
 /// The first `Range` header.

@@ -3,13 +3,13 @@
 mod answer;
 mod collection;
 mod explain;
+mod function;
 mod headers;
 mod root;
 
+use actix_web::http::{Method, header};
 use actix_web::{HttpResponse, web};
 
-use crate::error::{Code, Error};
-use crate::http::reply::Failure;
 use crate::http::routes::no_such_method;
 
 /// The routes of this dialect, relative to `/rest/v1`.
@@ -18,9 +18,10 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         web::resource(["", "/"])
             .route(web::get().to(root::describe))
             .route(web::head().to(root::describe))
+            .route(web::method(Method::OPTIONS).to(root::options))
             .default_service(web::to(no_such_method)),
     );
-    cfg.service(web::resource("/rpc/{function}").default_service(web::to(function)));
+    cfg.service(web::resource("/rpc/{function}").default_service(web::to(function::call)));
     cfg.service(
         web::resource("/{collection}")
             .route(web::get().to(collection::read))
@@ -29,12 +30,15 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
             .route(web::put().to(collection::put))
             .route(web::patch().to(collection::update))
             .route(web::delete().to(collection::delete))
-            .route(web::method(actix_web::http::Method::OPTIONS).to(collection::options))
+            .route(web::method(Method::OPTIONS).to(collection::options))
             .default_service(web::to(collection::other)),
     );
 }
 
-/// Calls of declared functions.
-async fn function() -> Result<HttpResponse, Failure> {
-    Err(Failure(Error::new(Code::NotSupported).details("Functions are not supported by this version")))
+/// An answer to `OPTIONS` that is no preflight: what may be done here, whoever asks.
+fn allowed(methods: &'static str) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::ALLOW, methods))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        .finish()
 }

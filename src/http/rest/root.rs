@@ -32,3 +32,8 @@ pub(super) async fn describe(
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .body(bytes))
 }
+
+/// `OPTIONS` that is no preflight.
+pub(super) async fn options() -> HttpResponse {
+    super::allowed("OPTIONS,GET,HEAD")
+}

@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::error::{Code, Error, FieldFault};
-use crate::model::{FieldId, FieldSet};
+use crate::model::{FieldId, FieldSet, Kind};
 use crate::policy::Permit;
 use crate::query::body::Body;
 
@@ -15,6 +15,16 @@ impl Context<'_> {
         let set = permit.rules().iter().flat_map(|rule| rule.set.iter().map(|(field, _)| *field)).collect();
         let covered = collection.field_ids().filter(|field| permit.covers(*field)).collect();
         known.union(set).union(covered)
+    }
+
+    /// The kind of each field that exists for whoever writes, by its name.
+    pub fn kinds(&self, permit: &Permit) -> impl Fn(&str) -> Option<Kind> {
+        let collection = self.collection(permit.collection());
+        let nameable = self.nameable_fields(permit);
+        move |name| {
+            let field = collection.field_id(name).filter(|field| nameable.contains(*field))?;
+            Some(collection.field(field).kind)
+        }
     }
 
     /// Every fault of every record at once. For a create, `provided` are the fields that a rule or

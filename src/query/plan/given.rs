@@ -35,9 +35,25 @@ impl Given {
         values.collect::<Option<Vec<_>>>().map(Given::Bound)
     }
 
-    /// Any records, as JSON. `flags` as in [`Body::payload`].
-    pub(super) fn json(body: &Body, names: &[String], flags: &[(usize, String)]) -> Given {
-        Given::Json(body.payload(names, flags))
+    /// Any records, as JSON. `names` are the members' names, in the order of `columns`; `flags` as in [`Body::payload`].
+    pub(super) fn json(
+        collection: &Collection,
+        columns: &[FieldId],
+        body: &Body,
+        names: &[String],
+        flags: &[(usize, String)],
+    ) -> Given {
+        let nests = |at: usize| {
+            let kind = columns.get(at).map(|field| collection.field(*field).kind);
+            kind.filter(|kind| kind.array && kind.scalar == Scalar::Json)
+        };
+        // Postgres takes an array inside of an array for another dimension, but a string for the array's own text.
+        let written = |at: usize, raw: &RawValue| {
+            let literal = nests(at).and_then(|kind| text(kind, raw))??;
+            Some(serde_json::Value::from(literal).to_string())
+        };
+        let some_nest = (0..columns.len()).any(|at| nests(at).is_some());
+        Given::Json(body.payload(names, flags, some_nest.then_some(&written)))
     }
 }
 
@@ -68,7 +84,7 @@ fn scalar(kind: Kind, raw: &str) -> Option<String> {
     }
 }
 
-/// A JSON array of plain values as an array literal; several dimensions are none of ours.
+/// A JSON array as an array literal of one dimension; there are no others here.
 fn array(element: Kind, raw: &str) -> Option<String> {
     if !raw.starts_with('[') {
         return None;
@@ -76,7 +92,6 @@ fn array(element: Kind, raw: &str) -> Option<String> {
     let elements: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
     let texts = elements.iter().map(|raw| match raw.get() {
         "null" => Some(None),
-        nested if nested.starts_with('[') => None,
         plain => scalar(element, plain).map(Some),
     });
     let texts: Vec<Option<String>> = texts.collect::<Option<_>>()?;
@@ -109,6 +124,7 @@ mod tests {
             ),
             (Kind::many(Scalar::Integer), "[ 1 , -2 ]", r#"{"1","-2"}"#),
             (Kind::many(Scalar::Json), r#"[{"a":1}, "b", null]"#, r#"{"{\"a\":1}","\"b\"",NULL}"#),
+            (Kind::many(Scalar::Json), "[[1, [null]], []]", r#"{"[1, [null]]","[]"}"#),
             (Kind::many(Scalar::Text), "[]", "{}"),
         ] {
             assert_eq!(bound(kind, json), Some(Some(text.to_owned())), "{kind} {json}");
@@ -124,7 +140,6 @@ mod tests {
             (Kind::TEXT, r#"{"a": 1}"#),
             (Kind::UUID, "[]"),
             (Kind::many(Scalar::Integer), "[[1],[2]]"),
-            (Kind::many(Scalar::Json), "[[1]]"),
             (Kind::many(Scalar::Text), r#""{a}""#),
             (Kind::many(Scalar::Text), r#"["\u0000"]"#),
         ] {

@@ -240,7 +240,7 @@ impl InsertPlan {
             [record] if conflict.is_none() => Given::one(declared, &columns, record, &names),
             _ => None,
         };
-        let given = bound.unwrap_or_else(|| Given::json(body, &names, &flags));
+        let given = bound.unwrap_or_else(|| Given::json(declared, &columns, body, &names, &flags));
         let answer = context.answer(&permit, answer)?;
         Ok(InsertPlan {
             columns,
@@ -289,11 +289,10 @@ impl UpdatePlan {
         }
         context.judge_bodies(&permit, body, &names, None)?;
         let (rows, represented) = context.rows_to_write(&permit, node, answer.0)?;
-        let bound = body
-            .records
-            .first()
-            .and_then(|record| Given::one(context.collection(permit.collection()), &columns, record, &names));
-        let given = bound.unwrap_or_else(|| Given::json(body, &names, &[]));
+        let declared = context.collection(permit.collection());
+        let record = body.records.first();
+        let bound = record.and_then(|record| Given::one(declared, &columns, record, &names));
+        let given = bound.unwrap_or_else(|| Given::json(declared, &columns, body, &names, &[]));
         Ok(UpdatePlan {
             rows,
             columns,

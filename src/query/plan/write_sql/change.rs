@@ -63,7 +63,9 @@ impl Context<'_> {
             sql.alias(target).raw(".*");
         }
         if paired && judged_later {
-            sql.raw(", to_json(").alias(old).raw(") as ").name(&private(OLD));
+            sql.raw(", ");
+            self.kept(&mut sql, collection, old);
+            sql.raw(" as ").name(&private(OLD));
         }
         if !judged_later {
             if !a_row_each {

@@ -170,7 +170,9 @@ impl Context<'_> {
             sql.raw(", (").alias(target).raw(".xmax = 0) as ").name(&private(INSERTED));
         }
         if let (Some(_), Some(conflict), true) = (paired, &plan.conflict, judged_later) {
-            sql.raw(", (select to_json(").alias(old).raw(") from ").alias(old).raw(" where ");
+            sql.raw(", (select ");
+            self.kept(&mut sql, collection, old);
+            sql.raw(" from ").alias(old).raw(" where ");
             // By what they conflict in: the write may have changed the primary key.
             self.equal(&mut sql, collection, &conflict.target, old, target);
             sql.raw(") as ").name(&private(OLD));

@@ -16,7 +16,7 @@ use super::select::{Glue, bind_json};
 use super::write::Answer;
 use super::{Context, WritePlan};
 use crate::condition::attribute;
-use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name};
+use crate::model::{Collection, CollectionId, DefaultValue, FieldId, Kind, Name, Scalar};
 use crate::policy::{Permit, WriteRule};
 use crate::sql::{Alias, Sql};
 
@@ -250,6 +250,22 @@ impl Context<'_> {
         self.same_row(sql, collection, key, row);
         sql.raw(" cross join lateral json_populate_record(null::public.").name(&collection.name).raw(", ");
         sql.column(key, &private(OLD)).raw(") as ").alias(old);
+    }
+
+    /// A row as JSON from which [`Context::written_rows`] makes it again.
+    fn kept(&self, sql: &mut Sql, collection: &Collection, row: Alias) {
+        let lists = || collection.fields.iter().filter(|field| field.kind == Kind::many(Scalar::Json));
+        if lists().next().is_none() {
+            sql.raw("to_json(").alias(row).raw(")");
+            return;
+        }
+        // An array inside of an array would be taken for another dimension; a text is the array's own.
+        sql.raw("(to_jsonb(").alias(row).raw(")");
+        for field in lists() {
+            sql.raw(" || jsonb_build_object(").bind_text(field.name.as_str()).raw(", ");
+            sql.column(row, &field.name).raw("::text)");
+        }
+        sql.raw(")::json");
     }
 
     /// The primary keys of two aliases are equal.
