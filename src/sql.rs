@@ -9,7 +9,7 @@ mod shared;
 
 use std::fmt::Write as _;
 
-use crate::model::{Kind, Language, Name};
+use crate::model::{Kind, Language, Name, Scalar, Value};
 
 pub use shared::{Shared, array_literal};
 
@@ -24,6 +24,15 @@ pub struct Param {
     pub oid: u32,
     /// `None` is NULL.
     pub value: Option<String>,
+}
+
+impl Param {
+    /// The value is known to be one of its kind; Postgres knows some more ways to write one.
+    pub fn is_sound(&self) -> bool {
+        let Some(value) = &self.value else { return true };
+        let kind = Scalar::all().map(Kind::one).find(|kind| kind.oid() == self.oid);
+        kind.is_some_and(|kind| Value::parse(kind, value).is_some())
+    }
 }
 
 /// How values enter the text.
@@ -170,6 +179,12 @@ impl Sql {
 
     pub fn params(&self) -> &[Param] {
         &self.params
+    }
+
+    /// The bytes of the text and of all values.
+    pub fn size(&self) -> usize {
+        let values = self.params.iter().filter_map(|param| param.value.as_ref());
+        self.text.len() + values.map(String::len).sum::<usize>()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -12,6 +12,7 @@ mod db;
 mod dialect;
 mod encoding;
 mod examples;
+mod fuzz;
 mod hostile;
 mod http;
 mod layers;

@@ -1,4 +1,4 @@
-//! `basewright check`: reads a project and says everything that is wrong with it. Touches no database.
+//! `basewright check`: reads a project and says everything that is wrong with it, and what may be. Touches no database.
 //! `basewright check --schema` prints what an editor checks the files by.
 
 use std::io::Write as _;
@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, project};
-use crate::project::editor;
+use crate::project::{editor, render};
 
 /// Read a project and report every fault
 ///
 /// Reads the YAML, types every condition and compiles every JSON Schema, as `dev` and `serve` do before they
-/// start. Needs no database. Exits with 1 when there is a fault.
+/// start. Needs no database. Exits with 1 when there is a fault. Warnings are about what is allowed and tells a
+/// caller more than the author may think.
 #[derive(Args)]
 #[command(after_help = "Examples:
   basewright check examples/blog
@@ -39,6 +40,10 @@ pub(super) fn run(command: Check) -> Result<(), Failure> {
         return Ok(());
     }
     let project = project::load(&command.project)?;
+    let advice = project.advice(&project.catalog(1).map_err(Failure::fault)?);
+    if !advice.is_empty() {
+        eprintln!("{}", render(&advice));
+    }
     let cases: usize = project.tests.iter().map(|tests| tests.cases.len()).sum();
     let counts = [
         (project.collections.ids().count(), "collection"),

@@ -183,6 +183,7 @@ async fn live(
         handle.stop(false).await;
         return Err(failure);
     }
+    project::advise(&project, &catalog);
     app.publish(catalog);
     app.set_readiness(Readiness::Ready);
     runtime::spawn(watch.run());
@@ -192,6 +193,7 @@ async fn live(
             app: Arc::clone(&app),
             folder: life.place.project.clone(),
             urls,
+            target,
             manner: life.manner.clone(),
             allow_superuser: life.allow_superuser,
         };

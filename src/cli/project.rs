@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Failure;
+use crate::catalog::Catalog;
 use crate::project::{self, Project, Sources};
 use crate::schema::Seed;
 
@@ -22,6 +23,14 @@ const MAX_DEPTH: usize = 4;
 pub(super) fn load(folder: &Path) -> Result<Project, Failure> {
     let sources = read(folder)?;
     project::load(&sources).map_err(|faults| Failure::Fault(project::render(&faults)))
+}
+
+/// Logs what a project allows that may not be meant. `catalog` is made of it.
+pub(super) fn advise(project: &Project, catalog: &Catalog) {
+    for advice in project.advice(catalog) {
+        let place = format!("{}:{}:{}", advice.file, advice.line, advice.column);
+        tracing::warn!(place, "{}", advice.message.trim_start_matches("warning: "));
+    }
 }
 
 /// Reads the project's files.

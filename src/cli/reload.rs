@@ -11,7 +11,7 @@ use super::Failure;
 use super::project::{self, Stamp};
 use super::tables::{self, Manner, Trouble};
 use crate::app::App;
-use crate::db::Urls;
+use crate::db::{Target, Urls};
 
 /// How often the folder is looked at. A save is taken once two looks agree, so that half of one is not.
 const EVERY: Duration = Duration::from_millis(300);
@@ -21,6 +21,8 @@ pub(super) struct Follower {
     pub(super) app: Arc<App>,
     pub(super) folder: PathBuf,
     pub(super) urls: Urls,
+    /// Where the server's own sessions are.
+    pub(super) target: Target,
     pub(super) manner: Manner,
     pub(super) allow_superuser: bool,
 }
@@ -75,6 +77,8 @@ impl Follower {
         })?;
         let catalog = project.catalog(version).map_err(|fault| Trouble::Lasting(fault.to_string()))?;
         tables::prepare(&self.urls, &project, &self.manner, self.allow_superuser).await?;
+        project::advise(&project, &catalog);
+        self.target.limit_statements(project.limits.statement_timeout);
         self.app.publish(catalog);
         Ok(())
     }

@@ -191,6 +191,21 @@ impl Condition {
         self.root == Node::Constant(true)
     }
 
+    /// Where this one holds the other holds too, as far as that can be told from their form: all that the other asks
+    /// for stands in this one.
+    pub fn implies(&self, other: &Condition) -> bool {
+        fn asks(node: &Node) -> Vec<&Node> {
+            match node {
+                Node::And(parts) => parts.iter().flat_map(asks).collect(),
+                Node::Named { node, .. } => asks(node),
+                Node::Constant(true) => Vec::new(),
+                Node::Constant(false) | Node::Or(_) | Node::Not(_) | Node::Term { .. } => vec![node],
+            }
+        }
+        let mine = asks(&self.root);
+        asks(&other.root).iter().all(|asked| mine.contains(asked))
+    }
+
     /// `a || b || …`; never for none. Simplifies: one that always holds makes the whole always hold.
     pub fn any(conditions: impl IntoIterator<Item = Condition>) -> Condition {
         Condition { root: Node::or(conditions.into_iter().map(|condition| condition.root).collect()) }

@@ -35,6 +35,8 @@ enum Kind {
     Busy,
     /// The rows of the answer are larger than we keep in memory.
     TooLarge,
+    /// More parameters than the protocol can count.
+    TooMany,
     /// The driver could not send the statement or understand the answer: a defect of ours.
     Driver(String),
 }
@@ -58,6 +60,10 @@ impl DbError {
 
     pub(super) fn too_large() -> DbError {
         DbError { kind: Kind::TooLarge, outcome_unknown: false }
+    }
+
+    pub(super) fn too_many() -> DbError {
+        DbError { kind: Kind::TooMany, outcome_unknown: false }
     }
 
     pub(super) fn driver(why: impl Into<String>) -> DbError {
@@ -99,7 +105,12 @@ impl DbError {
     pub fn report(&self) -> Option<&Report> {
         match &self.kind {
             Kind::Server(report) => Some(report),
-            Kind::Unreachable(_) | Kind::Lost(_) | Kind::Busy | Kind::TooLarge | Kind::Driver(_) => None,
+            Kind::Unreachable(_)
+            | Kind::Lost(_)
+            | Kind::Busy
+            | Kind::TooLarge
+            | Kind::TooMany
+            | Kind::Driver(_) => None,
         }
     }
 
@@ -127,6 +138,7 @@ impl DbError {
         match &self.kind {
             Kind::Server(_) => !self.connection_is_gone(),
             Kind::TooLarge => purpose == Purpose::Reading,
+            Kind::TooMany => true,
             Kind::Unreachable(_) | Kind::Lost(_) | Kind::Busy | Kind::Driver(_) => false,
         }
     }
@@ -140,7 +152,7 @@ impl DbError {
                 report.sqlstate.starts_with("08")
                     || matches!(report.sqlstate.as_str(), "57P01" | "57P02" | "57P03" | "57P05")
             }
-            Kind::Unreachable(_) | Kind::Busy | Kind::TooLarge | Kind::Driver(_) => false,
+            Kind::Unreachable(_) | Kind::Busy | Kind::TooLarge | Kind::TooMany | Kind::Driver(_) => false,
         }
     }
 
@@ -160,6 +172,9 @@ impl DbError {
             Kind::Busy => Error::new(Code::PoolTimeout).retry_after(RETRY_AFTER),
             Kind::Driver(_) => Error::new(Code::Internal),
             Kind::TooLarge => answer_too_large(),
+            Kind::TooMany => {
+                Error::with(Code::QueryString, "The request needs more values than one statement can have")
+            }
             Kind::Server(report) if !self.connection_is_gone() => refused(report),
             Kind::Unreachable(_) | Kind::Lost(_) | Kind::Server(_) => {
                 Error::new(Code::Unavailable).retry_after(RETRY_AFTER)
@@ -247,6 +262,7 @@ impl fmt::Display for DbError {
             Kind::Unreachable(why) => write!(f, "the database cannot be reached: {why}")?,
             Kind::Lost(why) => write!(f, "the connection to the database was lost: {why}")?,
             Kind::TooLarge => f.write_str("the answer is larger than is kept in memory")?,
+            Kind::TooMany => f.write_str("the statement has more parameters than Postgres takes")?,
             Kind::Busy => f.write_str("no database connection became free in time")?,
             Kind::Driver(why) => write!(f, "the database driver failed: {why}")?,
         }

@@ -21,9 +21,9 @@ use tokio_postgres::{Client, Statement};
 use super::row::Text;
 use super::sharing::{Sharing, Turn};
 use super::statements::Statements;
-use super::target::Carrier;
+use super::target::{Carrier, Limit};
 use super::{DbError, Row, Target};
-use crate::sql::{Shared, Sql};
+use crate::sql::{Param, Shared, Sql};
 
 /// The pauses between attempts to connect: the first, and what they grow to.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
@@ -95,6 +95,10 @@ impl Lanes {
     /// Offers a read to be answered together with others of the same shape. `shared` is the statement for many of
     /// them: it has this one's values in the same order, and a row of it begins with the request's number.
     pub async fn read_together(&self, sql: &Arc<Sql>, shared: impl FnOnce() -> Sql) -> Turn {
+        // An operand that is no value of its kind is refused by Postgres, and with it whatever came along.
+        if !sql.params().iter().all(Param::is_sound) {
+            return Turn::Alone(None);
+        }
         self.reads.turn(sql, || Shared::of(&shared())).await
     }
 
@@ -213,7 +217,9 @@ impl Drop for UnderWay<'_> {
 async fn drive(target: Target, statements: NonZeroUsize, state: watch::Sender<State>) {
     let mut pause = RECONNECT_AFTER;
     let mut known_down = false;
+    let mut limit = target.limit();
     loop {
+        limit.mark_unchanged();
         let opened = tokio::select! {
             () = state.closed() => return,
             opened = target.open() => opened,
@@ -224,7 +230,7 @@ async fn drive(target: Target, statements: NonZeroUsize, state: watch::Sender<St
                     tracing::info!("the database is there again");
                 }
                 (pause, known_down) = (RECONNECT_AFTER, false);
-                match carry(client, carrier, statements, &state).await {
+                match carry(client, carrier, statements, &state, &mut limit).await {
                     Some(why) => why,
                     None => return,
                 }
@@ -250,25 +256,34 @@ async fn carry(
     mut carrier: Carrier,
     statements: NonZeroUsize,
     state: &watch::Sender<State>,
+    limit: &mut watch::Receiver<Limit>,
 ) -> Option<String> {
+    let client = Arc::new(client);
     let link = Link {
-        client: Arc::new(client),
+        client: Arc::clone(&client),
         statements: Statements::new(statements),
         gone: AtomicBool::new(false),
     };
     state.send_replace(State::Up(Arc::new(link)));
-    tokio::select! {
-        ended = &mut carrier => Some(match ended {
-            Ok(()) => "the connection was closed".to_owned(),
-            Err(e) => DbError::from_reading(&e).to_string(),
-        }),
-        () = state.closed() => {
-            // Requests that are under way hold the client themselves; the carrier ends with the last of them.
-            state.send_replace(State::Down("closed".into()));
-            if let Err(e) = carrier.await {
-                tracing::debug!(error = %e, "a lane's connection ended");
+    loop {
+        tokio::select! {
+            ended = &mut carrier => return Some(match ended {
+                Ok(()) => "the connection was closed".to_owned(),
+                Err(e) => DbError::from_reading(&e).to_string(),
+            }),
+            Ok(()) = limit.changed() => {
+                let (limit, client) = (*limit.borrow_and_update(), Arc::clone(&client));
+                tokio::spawn(async move { limit.tell(&client).await });
             }
-            None
+            () = state.closed() => {
+                // Requests that are under way hold the client themselves; the carrier ends with the last of them.
+                drop(client);
+                state.send_replace(State::Down("closed".into()));
+                if let Err(e) = carrier.await {
+                    tracing::debug!(error = %e, "a lane's connection ended");
+                }
+                return None;
+            }
         }
     }
 }

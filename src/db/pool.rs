@@ -11,7 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Connect, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType,
+    Connect, Hook, HookError, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime,
+    TimeoutType,
 };
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
@@ -47,7 +48,14 @@ impl Pool {
     pub fn with_wait(target: &Target, size: usize, wait: Duration) -> Result<Pool, SetupError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(target.config().clone(), Opening(target.clone()), recycling);
+        let limit = target.limit();
+        // A connection that began under another limit of statements leaves: a new one takes its place.
+        let current = Hook::sync_fn(move |_, metrics| {
+            let outdated = metrics.created <= limit.borrow().since;
+            if outdated { Err(HookError::message("its limit of statements changed")) } else { Ok(()) }
+        });
         let connections = deadpool_postgres::Pool::builder(manager)
+            .pre_recycle(current)
             .max_size(size)
             .wait_timeout(Some(wait))
             .create_timeout(Some(WAIT_AT_MOST))
@@ -232,12 +240,17 @@ impl Connect for Opening {
     ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + '_>>
     {
         Box::pin(async {
+            let mut limit = self.0.limit();
             let (client, carrier) = self.0.open_plainly().await?;
             let carrying = tokio::spawn(async move {
                 if let Err(e) = carrier.await {
                     tracing::debug!(error = %e, "a pooled connection ended");
                 }
             });
+            if limit.has_changed().unwrap_or(false) {
+                let limit = *limit.borrow_and_update();
+                limit.tell(&client).await?;
+            }
             Ok((client, carrying))
         })
     }

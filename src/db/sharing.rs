@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use tokio::sync::oneshot;
 
-use super::lanes::Group;
+use super::lanes::{Group, Purpose};
 use super::{DbError, Row};
 use crate::sql::{Shared, Sql};
 
@@ -22,6 +22,9 @@ const SHAPES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 const TOGETHER: usize = 128;
 /// Statements of one shape that are under way at once.
 const UNDER_WAY: usize = 1;
+/// The most bytes, of text and values, of a request that others may be sent with: they would wait for it to be sent,
+/// and many large ones would be more than one statement can hold.
+const LARGEST: usize = 16 << 10;
 /// How long a shape whose shared statement was refused is not shared.
 const ALONE_FOR: Duration = Duration::from_secs(10);
 
@@ -42,6 +45,8 @@ pub(super) struct Sharing {
 
 #[derive(Debug)]
 struct Shape {
+    /// The types of a request's values: they are not in its text.
+    oids: Box<[u32]>,
     /// `None` cannot be shared.
     shared: Option<Shared>,
     state: Mutex<State>,
@@ -90,9 +95,9 @@ impl Lead {
         self.idle = false;
         // Requests that have arrived already, and that their tasks have not looked at yet, come along.
         tokio::task::yield_now().await;
-        let waiting = self.shape.take();
+        let (waiting, alone) = self.shape.take();
         match &self.shape.shared {
-            Some(shared) if waiting.len() > 1 => {
+            Some(shared) if waiting.len() > 1 && !alone => {
                 let sql = shared.together(waiting.iter().map(|waiting| waiting.values.params()));
                 self.run(sql, waiting).await;
             }
@@ -154,12 +159,13 @@ impl Shape {
         done
     }
 
-    /// Those who leave together now.
-    fn take(&self) -> Vec<Waiting> {
+    /// Those who leave now; true if each has to run alone.
+    fn take(&self) -> (Vec<Waiting>, bool) {
         let mut state = self.state();
         state.waiting.retain(|waiting| !waiting.turn.is_closed());
+        let alone = state.alone_until.is_some_and(|until| Instant::now() < until);
         let count = state.waiting.len().min(TOGETHER);
-        state.waiting.drain(..count).collect()
+        (state.waiting.drain(..count).collect(), alone)
     }
 }
 
@@ -168,14 +174,15 @@ impl Sharing {
         Sharing { shapes: Mutex::new(LruCache::new(SHAPES)) }
     }
 
-    /// The shape of this name, made now if it is new.
-    fn shape(&self, name: &str, shared: impl FnOnce() -> Option<Shared>) -> Arc<Shape> {
+    /// The shape of these values' text, made now if it is new. One text with other types takes the place.
+    fn shape(&self, values: &Sql, shared: impl FnOnce() -> Option<Shared>) -> Arc<Shape> {
         let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shape) = shapes.get(name) {
+        let oids = || values.params().iter().map(|param| param.oid);
+        if let Some(shape) = shapes.get(values.text()).filter(|shape| oids().eq(shape.oids.iter().copied())) {
             return Arc::clone(shape);
         }
-        let shape = Arc::new(Shape { shared: shared(), state: Mutex::default() });
-        shapes.put(name.into(), Arc::clone(&shape));
+        let shape = Arc::new(Shape { oids: oids().collect(), shared: shared(), state: Mutex::default() });
+        shapes.put(values.text().into(), Arc::clone(&shape));
         shape
     }
 }
@@ -187,7 +194,10 @@ impl Group {
         values: &Arc<Sql>,
         shared: impl FnOnce() -> Option<Shared>,
     ) -> Turn {
-        let shape = self.sharing.shape(values.text(), shared);
+        if values.size() > LARGEST {
+            return Turn::Alone(None);
+        }
+        let shape = self.sharing.shape(values, shared);
         if !shape.shared.as_ref().is_some_and(|shared| shared.takes(values.params())) {
             return Turn::Alone(None);
         }
@@ -208,11 +218,15 @@ impl Group {
                 Some(answer)
             }
         };
-        match answer {
-            None => Turn::Alone(Some(Lead { group: Arc::clone(self), shape, idle: false })),
-            Some(answer) => answer
-                .await
-                .unwrap_or_else(|_| Turn::Answered(Err(DbError::unreachable("the server is stopping")))),
-        }
+        let Some(answer) = answer else {
+            return Turn::Alone(Some(Lead { group: Arc::clone(self), shape, idle: false }));
+        };
+        // Whoever was to answer is gone with the runtime, and what was written is not known.
+        let stopping = || {
+            let mut error = DbError::unreachable("the server is stopping");
+            error.outcome_unknown = self.purpose == Purpose::Writing;
+            error
+        };
+        answer.await.unwrap_or_else(|_| Turn::Answered(Err(stopping())))
     }
 }

@@ -12,6 +12,9 @@ use tokio_postgres::{Client, Statement};
 use super::DbError;
 use crate::sql::{Param, Sql};
 
+/// The protocol counts them with sixteen bits.
+const MOST_PARAMS: usize = u16::MAX as usize;
+
 /// A statement that is, or is being, prepared. Requests that ask meanwhile wait for the same preparation;
 /// if the one who began it goes away, another one carries it on.
 type Preparing = Shared<BoxFuture<'static, Result<Statement, DbError>>>;
@@ -38,7 +41,14 @@ impl Statements {
     }
 
     /// The prepared statement for a text, prepared now if it is not yet.
+    ///
+    /// # Errors
+    /// What Postgres says, and that there are more parameters than the protocol counts: the driver would only notice
+    /// on the way out, and that looks like a connection that broke.
     pub(super) async fn get(&self, client: &Arc<Client>, sql: &Sql) -> Result<Statement, DbError> {
+        if sql.params().len() > MOST_PARAMS {
+            return Err(DbError::too_many());
+        }
         let preparing = {
             let mut entries = self.entries();
             match entries.get(sql.text()) {

@@ -4,8 +4,10 @@ use std::fmt::{self, Write as _};
 use std::future::Future;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, NoTls};
 
@@ -100,8 +102,7 @@ impl Session {
         // Writing to a String cannot fail.
         let _ = write!(
             options,
-            " -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
-            self.statement_timeout.map_or(0, millis),
+            " -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
             millis(self.lock_timeout),
             millis(self.idle_in_transaction_timeout),
         );
@@ -109,11 +110,32 @@ impl Session {
     }
 }
 
-/// One database as one role, checked and ready to be connected to.
+/// The longest that one statement may run, for the sessions of a target: it is the one setting that changes while
+/// they live.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    time: Option<Duration>,
+    /// Sessions that began earlier began with another one.
+    pub(super) since: Instant,
+}
+
+impl Limit {
+    fn millis(self) -> u128 {
+        self.time.map_or(0, |time| time.as_millis())
+    }
+
+    /// Tells a session that began under another limit.
+    pub(super) async fn tell(self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        client.batch_execute(&format!("set statement_timeout to {}", self.millis())).await
+    }
+}
+
+/// One database as one role, checked and ready to be connected to. Its clones share the limit of statements.
 #[derive(Clone)]
 pub struct Target {
     config: tokio_postgres::Config,
     tls: Option<Tls>,
+    limit: Arc<watch::Sender<Limit>>,
 }
 
 /// What carries a client's messages; it must be polled for anything to happen, and ends with the connection.
@@ -155,7 +177,25 @@ impl Target {
             (Some(_), Trust::Prefer) => SslMode::Prefer,
             (Some(_), _) => SslMode::Require,
         });
-        Ok(Target { config, tls })
+        let limit = Limit { time: session.statement_timeout, since: Instant::now() };
+        Ok(Target { config, tls, limit: Arc::new(watch::Sender::new(limit)) })
+    }
+
+    /// Changes the longest that one statement may run, for new sessions and for those that lanes and pools have
+    /// open: a lane's at once, a pool's when it is next taken.
+    pub fn limit_statements(&self, time: Duration) {
+        self.limit.send_if_modified(|limit| {
+            let other = limit.time != Some(time);
+            if other {
+                *limit = Limit { time: Some(time), since: Instant::now() };
+            }
+            other
+        });
+    }
+
+    /// What the longest run of a statement is, and that it changed.
+    pub(super) fn limit(&self) -> watch::Receiver<Limit> {
+        self.limit.subscribe()
     }
 
     /// The role that is connected as; `None` if the URL leaves it to the operating system's name.
@@ -181,13 +221,17 @@ impl Target {
 
     /// [`Target::open`] without a limit of its own, and with the driver's error.
     pub(super) async fn open_plainly(&self) -> Result<(Client, Carrier), tokio_postgres::Error> {
+        let mut config = self.config.clone();
+        let options = config.get_options().unwrap_or_default();
+        let limit = self.limit.borrow().millis();
+        config.options(format!("{options} -c statement_timeout={limit}"));
         match &self.tls {
             None => {
-                let (client, carrier) = self.config.connect(NoTls).await?;
+                let (client, carrier) = config.connect(NoTls).await?;
                 Ok((client, Box::pin(carrier) as Carrier))
             }
             Some(tls) => {
-                let (client, carrier) = self.config.connect(tls.connector()).await?;
+                let (client, carrier) = config.connect(tls.connector()).await?;
                 Ok((client, Box::pin(carrier) as Carrier))
             }
         }
@@ -247,7 +291,7 @@ mod tests {
         let target = Target::parse(url, &Session::default()).unwrap();
         let options = target.config.get_options().unwrap();
         assert!(options.find("Asia/Tokyo").unwrap() < options.find("timezone=UTC").unwrap(), "{options}");
-        assert!(options.contains("statement_timeout=8000"), "{options}");
+        assert!(options.contains("lock_timeout=5000"), "{options}");
     }
 
     #[test]

@@ -30,7 +30,9 @@ use crate::error::{Code, Error};
 
 /// Longest path and query, in bytes.
 const MAX_URI: usize = 16 << 10;
-/// Most headers, and their bytes together. The parser under us cuts at 96 headers, 128 KiB.
+/// Most headers, and their bytes together. The parser under us cuts at 96 headers and 128 KiB, and refuses what is no
+/// request (a bare `>` in the target), before anything of ours is called: its 431 and 400 have no body and no id, and it
+/// has no hook for either.
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 32 << 10;
 /// How long a handler may take, the reading of the body not counted.
@@ -228,7 +230,7 @@ impl std::fmt::Display for Lost {
 
 impl ResponseError for Lost {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        reply::status(&self.error)
     }
 
     fn error_response(&self) -> HttpResponse {

@@ -41,7 +41,8 @@ impl ResponseError for Failure {
     }
 }
 
-fn status(error: &Error) -> StatusCode {
+/// The status of an error's answer.
+pub(super) fn status(error: &Error) -> StatusCode {
     StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 

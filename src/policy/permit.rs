@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Rule;
 use crate::condition::Condition;
-use crate::model::{Action, CollectionId, DefaultValue, FieldId, FieldSet};
+use crate::model::{Action, Collection, CollectionId, DefaultValue, FieldId, FieldSet};
 
 /// What the policies say to (principal, action, collection).
 #[derive(Clone, Debug)]
@@ -118,6 +118,12 @@ impl Permit {
             Terms::Granted(grant) => grant.fields.contains(field),
             Terms::Unrestricted(_) => true,
         }
+    }
+
+    /// The collection has a full-text column, and every field that it digests is one that this permit covers: a digest
+    /// tells of each of them.
+    pub fn covers_search(&self, collection: &Collection) -> bool {
+        collection.search.is_some() && collection.searched().iter().all(|field| self.covers(*field))
     }
 
     /// For a field that only some rules show: the condition under which this record's field is visible.

@@ -86,6 +86,15 @@ impl<'s> Faults<'s> {
         if self.list.len() >= MOST {
             return;
         }
+        let fault =
+            Fault { message: readable(&message), hint: hint.map(|hint| readable(&hint)), ..self.at(at) };
+        if !self.list.contains(&fault) {
+            self.list.push(fault);
+        }
+    }
+
+    /// A place, as a fault that says nothing yet.
+    pub(super) fn at(&self, at: At) -> Fault {
         let (line, column) = self.position(at);
         let file = &self.files[at.file];
         let start = file.lines[line - 1];
@@ -94,18 +103,8 @@ impl<'s> Faults<'s> {
         let from = start + text.chars().take(column - 1).map(char::len_utf8).sum::<usize>();
         let to = file.text.floor_char_boundary(at.end.min(start + text.len())).max(from);
         let width = file.text[from..to].chars().count().max(1);
-        let fault = Fault {
-            file: file.path.to_owned(),
-            line,
-            column,
-            text: text.to_owned(),
-            width,
-            message: readable(&message),
-            hint: hint.map(|hint| readable(&hint)),
-        };
-        if !self.list.contains(&fault) {
-            self.list.push(fault);
-        }
+        let (file, text) = (file.path.to_owned(), text.to_owned());
+        Fault { file, line, column, text, width, message: String::new(), hint: None }
     }
 
     /// Line and column of a place, both from 1, the column in characters.

@@ -387,3 +387,46 @@ proptest! {
         }
     }
 }
+
+fn advice(policies: &str) -> Vec<String> {
+    let project = one(&format!(
+        "collections:\n  spans:\n    fields: {{ owner: uuid, low: integer, high: integer, note: text }}\n    checks:\n      - low <= high\n      - note != ''\npolicies:\n  spans:\n{policies}"
+    ));
+    let advice = project.advice(&project.catalog(1).unwrap());
+    advice.iter().map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.message)).collect()
+}
+
+#[test]
+fn a_check_that_tells_of_a_hidden_field_is_warned_of() {
+    let told = advice(
+        "    read: [{ role: authenticated, fields: { except: [high] } }]\n    update: [{ role: authenticated, fields: [low] }]\n",
+    );
+    assert_eq!(
+        told,
+        [
+            "5:9 warning: `authenticated` may update `low` and learns by what this check refuses what stands in `high`, which is hidden from it"
+        ]
+    );
+    // Shown on fewer records than may be updated.
+    let told = advice(
+        "    read: [{ role: anon, fields: { except: [high] } }, { role: anon, when: owner == auth.id && low > 0 }]\n    update: [{ role: anon, when: owner == auth.id, fields: [low] }]\n",
+    );
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn a_check_over_fields_that_are_shown_wherever_they_are_updated_is_not() {
+    for policies in [
+        "    read: [{ role: authenticated }]\n    update: [{ role: authenticated }]\n",
+        // Nothing of the check may be updated; nothing may be read, and so nothing updated; only created.
+        "    read: [{ role: anon, fields: { except: [high] } }]\n    update: [{ role: anon, fields: [note] }]\n",
+        "    update: [{ role: anon, fields: [low] }]\n",
+        "    read: [{ role: anon, fields: { except: [high] } }]\n    create: [{ role: anon }]\n",
+        // What may be updated is more than what shows the field asks for.
+        "    read: [{ role: anon, fields: { except: [high] } }, { role: anon, when: owner == auth.id }]\n    update: [{ role: anon, when: owner == auth.id && low > 0, fields: [low] }]\n",
+    ] {
+        assert_eq!(advice(policies), [""; 0], "{policies}");
+    }
+    let blog = blog_project();
+    assert_eq!(blog.advice(&blog.catalog(1).unwrap()), []);
+}

@@ -2,6 +2,7 @@
 //!
 //! Pure: the caller reads the files. Nobody else knows YAML.
 
+mod advice;
 mod cases;
 mod conditions;
 mod default;
@@ -43,6 +44,8 @@ pub struct Project {
     pub collections: Collections,
     /// The typed `checks` of each collection, in the order of `Collection::checks`.
     pub checks: HashMap<CollectionId, Vec<Condition>>,
+    /// Where they stand, as faults that say nothing yet.
+    check_places: HashMap<CollectionId, Vec<Fault>>,
     pub conditions: HashMap<Name, Syntax>,
     /// Declared roles and the three built-in ones.
     pub roles: Vec<Role>,
@@ -105,11 +108,13 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     let roles = policies::roles(&gathered.roles, &mut broken, &mut faults);
     let typing = conditions::Typing { collections: &collections, named: &conditions, broken: &broken };
     let mut checks: HashMap<CollectionId, Vec<Condition>> = HashMap::new();
+    let mut check_places: HashMap<CollectionId, Vec<Fault>> = HashMap::new();
     for (draft, id) in drafts.iter().zip(collections.ids()) {
         let typed = draft.checks.iter().filter_map(|node| {
             typing.condition(node, id, conditions::Place::Collection, "a check", &mut faults)
         });
         checks.insert(id, typed.collect());
+        check_places.insert(id, draft.checks.iter().map(|node| faults.at(node.at)).collect());
     }
     let rules = policies::rules(&gathered.policies, &roles, &typing, &mut faults);
     let limits = limits::read(&gathered.limits, &mut faults);
@@ -125,7 +130,7 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     if !faults.is_empty() {
         return Err(faults.finish());
     }
-    Ok(Project { collections, checks, conditions, roles, rules, limits, tests })
+    Ok(Project { collections, checks, check_places, conditions, roles, rules, limits, tests })
 }
 
 #[cfg(test)]

@@ -133,6 +133,9 @@ impl<'a> View<'a> {
                 parts.parameters.insert(key, parameter);
             }
         }
+        if let Some((key, parameter)) = self.search() {
+            parts.parameters.insert(key, parameter);
+        }
         if let Some(create) = &self.create {
             parts.schemas.insert(format!("{name}.create"), self.written(create));
         }
@@ -177,6 +180,7 @@ impl<'a> View<'a> {
     fn filters(&self, read: &Permit) -> Vec<Json> {
         let known = self.collection.field_ids().filter(|field| read.covers(*field));
         let named = known.map(|field| parameters::filter_key(self.name(), self.collection.field(field)));
+        let named = named.chain(self.search().map(|(key, _)| key));
         let trees = ["and", "or", "not.and", "not.or"].map(str::to_owned);
         named.chain(trees).map(|key| parameters::reference(&key)).collect()
     }
@@ -185,6 +189,14 @@ impl<'a> View<'a> {
     fn shaped(&self) -> impl Iterator<Item = Json> {
         let embedded = (!self.embeds.is_empty()).then_some("embedded");
         std::iter::once("select").chain(embedded).map(parameters::reference)
+    }
+
+    /// The filter on the full-text column, if the caller knows all that is in it.
+    fn search(&self) -> Option<(String, Json)> {
+        let search = self.collection.search.as_ref()?;
+        self.read.as_ref().filter(|read| read.covers_search(self.collection))?;
+        let fields = search.fields.iter().map(|field| self.collection.field(*field).name.as_str());
+        Some(parameters::search(self.name(), search.language, &fields.collect::<Vec<_>>()))
     }
 
     fn reading(&self, read: &Permit, body: bool) -> Json {
@@ -262,8 +274,19 @@ impl<'a> View<'a> {
     }
 }
 
+/// A body of records in each media type that it is taken in; `schema` is that of JSON.
 fn body(schema: Json) -> Json {
-    json!({ "required": true, "content": { "application/json": { "schema": schema } } })
+    let table = "A line of names, then a line for each record. A value is written as it is answered in this media type, \
+                 and null as NULL without quotes.";
+    let form = "One record. A value is written as it is answered in text/csv.";
+    let values = json!({ "type": "string" });
+    json!({ "required": true, "content": {
+        "application/json": { "schema": schema },
+        "text/csv": { "schema": { "type": "string", "description": table } },
+        "application/x-www-form-urlencoded": {
+            "schema": { "type": "object", "description": form, "additionalProperties": values },
+        },
+    } })
 }
 
 /// What requests can embed, by the name that means it. The plan of a read is asked, so that whatever hides a

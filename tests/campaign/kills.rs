@@ -5,12 +5,13 @@
 //! whole or not at all; and one that was told to try again later must not have been done, unless the answer
 //! said that nobody knows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -29,6 +30,7 @@ const PROJECT: &[(&str, &str)] = &[
     fields:
       mark: { type: text, required: true }
       payload: { type: text, required: true }
+      slot: { type: relation, to: slots }
   slots:
     fields:
       mark: { type: text, required: true, unique: true }
@@ -41,7 +43,7 @@ const PROJECT: &[(&str, &str)] = &[
         "policies:
   entries:
     read: [{ role: authenticated }]
-    create: [{ role: authenticated, fields: [mark, payload] }]
+    create: [{ role: authenticated, fields: [mark, payload, slot] }]
     update: [{ role: authenticated, fields: [payload], check: payload != old.payload }]
     delete: [{ role: authenticated }]
   slots:
@@ -78,6 +80,16 @@ enum Outcome {
     Unknown,
 }
 
+/// What a client waits for before it goes on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Pause {
+    None,
+    /// The same server is ready again, or gone.
+    Ready,
+    /// There is another server.
+    Restart,
+}
+
 /// An incarnation of the server, as its clients see it.
 #[derive(Clone)]
 struct Incarnation {
@@ -105,6 +117,8 @@ struct Client {
     /// Records that are known to be there: id, mark, payload.
     known: Vec<(String, String, String)>,
     slots: Vec<(String, String)>,
+    /// The marks of bulk requests.
+    bulk: HashSet<String>,
     sent: HashMap<&'static str, [u64; 3]>,
     refusals: Vec<Refusal>,
     slowest: Duration,
@@ -138,10 +152,20 @@ impl Client {
         let started = Instant::now();
         let answer = caller.try_send(method, path, &[("prefer", prefer)], body.as_ref()).await;
         self.slowest = self.slowest.max(started.elapsed());
-        let (outcome, place) = match answer {
+        let (outcome, pause) = self.outcome(kind, answer);
+        self.pause(pause, &incarnation).await;
+        outcome
+    }
+
+    /// What an answer, or none, says about its request, and what to wait for before the next one.
+    fn outcome(&mut self, kind: &'static str, answer: Result<Answer, reqwest::Error>) -> (Outcome, Pause) {
+        let (outcome, place, pause) = match answer {
             Ok(answer) if (200..300).contains(&answer.status) => {
                 self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
-                (Outcome::Done(answer), 0)
+                (Outcome::Done(answer), 0, Pause::None)
+            }
+            Ok(answer) if kind == "bad" && answer.body["code"] == "23503" => {
+                (Outcome::NotDone, 2, Pause::None)
             }
             Ok(answer) => {
                 let told_to_return = answer.header("retry-after").parse::<u64>().is_ok();
@@ -151,29 +175,35 @@ impl Client {
                 self.refusals.push(Refusal { at: Instant::now(), status: answer.status });
                 let unknown =
                     answer.body["details"].as_str().is_some_and(|text| text.contains("may or may not"));
-                if self.dice.one_in(2) {
-                    let ready = format!("{}/health/ready", incarnation.url);
-                    eventually("the server is ready or gone", Duration::from_secs(30), || async {
-                        match reqwest::get(&ready).await {
-                            Ok(answer) => (answer.status() == 200).then_some(()),
-                            Err(_) => Some(()),
-                        }
-                    })
-                    .await;
-                }
-                if unknown { (Outcome::Unknown, 1) } else { (Outcome::NotDone, 2) }
+                let pause = if self.dice.one_in(2) { Pause::Ready } else { Pause::None };
+                if unknown { (Outcome::Unknown, 1, pause) } else { (Outcome::NotDone, 2, pause) }
             }
-            Err(error) => {
-                let outcome = if error.is_connect() { (Outcome::NotDone, 2) } else { (Outcome::Unknown, 1) };
-                // Killed: there will be another.
-                if !self.shared.stop.load(Ordering::Relaxed) {
-                    let _ = tokio::time::timeout(Duration::from_secs(60), self.server.changed()).await;
-                }
-                outcome
-            }
+            Err(error) if error.is_connect() => (Outcome::NotDone, 2, Pause::Restart),
+            Err(_) => (Outcome::Unknown, 1, Pause::Restart),
         };
         self.sent.entry(kind).or_default()[place] += 1;
-        outcome
+        (outcome, pause)
+    }
+
+    async fn pause(&mut self, pause: Pause, incarnation: &Incarnation) {
+        match pause {
+            Pause::None => {}
+            Pause::Ready => {
+                let ready = format!("{}/health/ready", incarnation.url);
+                eventually("the server is ready or gone", Duration::from_secs(30), || async {
+                    match reqwest::get(&ready).await {
+                        Ok(answer) => (answer.status() == 200).then_some(()),
+                        Err(_) => Some(()),
+                    }
+                })
+                .await;
+            }
+            // Killed: there will be another.
+            Pause::Restart if !self.shared.stop.load(Ordering::Relaxed) => {
+                let _ = tokio::time::timeout(Duration::from_secs(60), self.server.changed()).await;
+            }
+            Pause::Restart => {}
+        }
     }
 
     fn expect(&mut self, table: usize, mark: &str, states: Vec<Option<String>>, batch: Option<u64>) {
@@ -181,12 +211,13 @@ impl Client {
     }
 
     async fn step(&mut self) {
-        match self.dice.below(10) {
+        match self.dice.below(14) {
             0..3 => self.insert(1).await,
             3 => self.insert(5).await,
             4..6 => self.upsert().await,
-            6..9 => self.patch().await,
-            _ => self.delete().await,
+            6..=8 => self.patch().await,
+            9 => self.delete().await,
+            _ => self.burst().await,
         }
     }
 
@@ -203,6 +234,9 @@ impl Client {
             self.attempt(kind, Method::POST, "entries?select=id,mark,payload", prefer, Some(body)).await;
         let acknowledged = matches!(outcome, Outcome::Done(_));
         for (at, (mark, payload)) in records.into_iter().enumerate() {
+            if count > 1 {
+                self.bulk.insert(mark.clone());
+            }
             let states = match &outcome {
                 Outcome::Done(answer) => {
                     let row = &answer.body[at];
@@ -218,6 +252,41 @@ impl Client {
             };
             self.expect(ENTRIES, &mark, states, batch.filter(|_| !acknowledged));
         }
+    }
+
+    /// Single records, all sent at once: the server makes them together. Now and then one among them is bad in a
+    /// way that only Postgres sees.
+    async fn burst(&mut self) {
+        let count = 8 + self.dice.below(16) as usize;
+        let bad = if self.dice.one_in(4) { self.dice.below(count as u64) as usize } else { count };
+        let records: Vec<(String, String)> = (0..count).map(|_| (self.mark(), self.payload())).collect();
+        let incarnation = self.server.borrow_and_update().clone();
+        let caller = &incarnation.callers[self.number];
+        let started = Instant::now();
+        let answers = join_all(records.iter().enumerate().map(|(at, (mark, payload))| {
+            let nowhere = (at == bad).then(|| Uuid::new_v4().to_string());
+            let body = json!({ "mark": mark, "payload": payload, "slot": nowhere });
+            async move {
+                caller.try_send(Method::POST, "entries", &[("prefer", "return=minimal")], Some(&body)).await
+            }
+        }))
+        .await;
+        self.slowest = self.slowest.max(started.elapsed());
+        let mut longest = Pause::None;
+        for (at, ((mark, payload), answer)) in records.into_iter().zip(answers).enumerate() {
+            let (outcome, pause) = self.outcome(if at == bad { "bad" } else { "burst" }, answer);
+            longest = longest.max(pause);
+            if at == bad && matches!(outcome, Outcome::Done(_)) {
+                self.faults.push(format!("bad: {mark} was made"));
+            }
+            let states = match outcome {
+                Outcome::Done(_) => vec![Some(payload)],
+                Outcome::Unknown if at != bad => vec![None, Some(payload)],
+                Outcome::Unknown | Outcome::NotDone => vec![None],
+            };
+            self.expect(ENTRIES, &mark, states, None);
+        }
+        self.pause(longest, &incarnation).await;
     }
 
     async fn upsert(&mut self) {
@@ -310,6 +379,23 @@ async fn stored(secret: &Caller, collection: &str) -> HashMap<String, Vec<String
     }
 }
 
+/// Transactions that made several records, bulk requests not counted: those of one transaction have one time.
+async fn made_together(secret: &Caller, bulk: &HashSet<String>) -> usize {
+    let mut times: HashMap<String, usize> = HashMap::new();
+    let mut after = Uuid::nil().to_string();
+    loop {
+        let path = format!("entries?select=id,mark,created_at&order=id&limit=1000&id=gt.{after}");
+        let page = secret.get(&path).await.is(200);
+        let Some(last) = page.as_array().unwrap().last() else { break };
+        after = last["id"].as_str().unwrap().to_owned();
+        for row in page.as_array().unwrap().iter().filter(|row| !bulk.contains(row["mark"].as_str().unwrap()))
+        {
+            *times.entry(row["created_at"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    times.values().filter(|count| **count > 1).count()
+}
+
 /// Compares a client's ledger with what is stored.
 fn differences(ledger: &BTreeMap<String, Expected>, stored: &HashMap<String, Vec<String>>) -> Vec<String> {
     let mut found = Vec::new();
@@ -398,6 +484,7 @@ async fn no_acknowledged_write_is_lost_when_the_server_or_its_postgres_is_killed
                 ledger: [BTreeMap::new(), BTreeMap::new()],
                 known: Vec::new(),
                 slots: Vec::new(),
+                bulk: HashSet::new(),
                 sent: HashMap::new(),
                 refusals: Vec::new(),
                 slowest: Duration::ZERO,
@@ -479,7 +566,9 @@ async fn no_acknowledged_write_is_lost_when_the_server_or_its_postgres_is_killed
     let mut faults: Vec<String> = Vec::new();
     let mut sent: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
     let (mut marks, mut refused, mut slowest) = (0, 0, Duration::ZERO);
+    let mut bulk = HashSet::new();
     for client in players {
+        bulk.extend(client.bulk);
         faults.extend(client.faults);
         for (kind, counts) in client.sent {
             let sum = sent.entry(kind).or_default();
@@ -499,6 +588,10 @@ async fn no_acknowledged_write_is_lost_when_the_server_or_its_postgres_is_killed
         }
         slowest = slowest.max(client.slowest);
     }
+    let together = made_together(&secret, &bulk).await;
+    if together == 0 {
+        faults.push("no two records were made together".to_owned());
+    }
     if slowest > ANSWERED_WITHIN {
         faults.push(format!("a request took {slowest:?}"));
     }
@@ -513,7 +606,7 @@ async fn no_acknowledged_write_is_lost_when_the_server_or_its_postgres_is_killed
         .join(" ");
     let verdict = if faults.is_empty() { "PASS" } else { "FAIL" };
     println!(
-        "{verdict} kills server={server_kills} postgres={postgres_kills} sessions={session_kills} {counts} refused={refused} records={marks} \
+        "{verdict} kills server={server_kills} postgres={postgres_kills} sessions={session_kills} {counts} refused={refused} records={marks} together={together} \
          ready_after_ms={}/{} slowest_ms={} faults={}",
         slowest_server.as_millis(),
         slowest_postgres.as_millis(),

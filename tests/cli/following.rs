@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::support::caller::Caller;
 use crate::support::database;
 use crate::support::server::{Folder, NOTES, Server, Start, eventually};
 
@@ -82,6 +85,33 @@ async fn a_save_that_would_lose_data_is_refused_by_name() {
         (rows.len() == 1).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_limit_of_statements_holds_without_a_restart() {
+    let database = database().await;
+    let folder = Folder::with(NOTES);
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let owner = database.connect_owner().await;
+    owner
+        .batch_execute(
+            "create function public.dawdle() returns trigger language plpgsql as
+               $$ begin perform pg_sleep(2); return new; end $$;
+             create trigger dawdle before insert on public.notes for each row execute function public.dawdle()",
+        )
+        .await
+        .unwrap();
+    let secret = Caller::secret(&server);
+    // Of a lane, and of the pool.
+    let (one, many) = (json!({ "title": "a" }), json!([{ "title": "a" }, { "title": "b" }]));
+    secret.post("notes", "", one.clone()).await.is(201);
+    folder.write("basewright.yaml", "limits: { statement_timeout: 300ms }\n");
+    for record in [one, many] {
+        eventually("the limit is in force", WITHIN, || async {
+            (secret.post("notes", "", record.clone()).await.status == 504).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use basewright::db::{Pool, Session, Target};
+use basewright::db::{Lanes, LanesOptions, Pool, Session, Target};
 use basewright::model::Kind;
 use basewright::sql::Sql;
 
+use crate::support::server::eventually;
 use crate::support::{Database, database};
 
 fn sql(text: &'static str) -> Sql {
@@ -166,10 +167,34 @@ async fn a_connection_keeps_no_more_than_a_bounded_number_of_statements_prepared
     for count in 1..300 {
         let mut sql = Sql::new();
         sql.raw("select 1");
-        (0..count).for_each(|_| {
+        for _ in 0..count {
             sql.raw(" + 1");
-        });
+        }
         assert_eq!(pool.read_again(&sql).await.unwrap()[0].integer(0), Some(count + 1));
     }
     assert!((1..=129).contains(&prepared(&pool).await));
+}
+
+#[tokio::test]
+async fn a_new_limit_of_statements_holds_for_the_sessions_that_are_open() {
+    let database = database().await;
+    let target = database.target();
+    let (pool, lanes) = (Pool::open(&target, 2).unwrap(), Lanes::open(&target, LanesOptions::default()));
+    let limit = sql("select current_setting('statement_timeout')");
+    let pooled = async || pool.read(&limit).await.unwrap()[0].text(0).unwrap().to_owned();
+    let lane = async || lanes.read(&limit).await.unwrap()[0].text(0).unwrap().to_owned();
+    assert_eq!((pooled().await, lane().await), ("8s".to_owned(), "8s".to_owned()));
+    // One that is in use keeps the limit that it began with, and leaves when it comes back.
+    let held = pool.begin().await.unwrap();
+    target.limit_statements(Duration::from_millis(250));
+    assert_eq!(pooled().await, "250ms");
+    assert_eq!(held.query(&limit).await.unwrap()[0].text(0), Some("8s"));
+    held.commit().await.unwrap();
+    assert_eq!(pool.begin().await.unwrap().query(&limit).await.unwrap()[0].text(0), Some("250ms"));
+    eventually("the lanes follow", Duration::from_secs(10), || async {
+        let both = [lane().await, lane().await];
+        both.iter().all(|limit| limit == "250ms").then_some(())
+    })
+    .await;
+    assert_eq!(pool.read(&sql("select pg_sleep(30)")).await.unwrap_err().sqlstate(), Some("57014"));
 }

@@ -5,11 +5,11 @@
 //! its own number alone.
 
 mod framing;
-mod requests;
+pub mod requests;
 mod slow;
 mod wire;
-mod words;
-mod world;
+pub mod words;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -58,6 +58,11 @@ impl Stage {
         Stage { server, database, _folder: folder }
     }
 
+    /// To the server's own database, as the one who owns the tables.
+    pub async fn connect(&self) -> Client {
+        self.database.connect_owner().await
+    }
+
     fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -94,11 +99,14 @@ impl Stage {
 }
 
 /// The tables as they were at first, whatever was done to them.
-struct Sweeper(Client);
+struct Sweeper {
+    owner: Client,
+    script: String,
+}
 
 impl Sweeper {
     async fn of(stage: &Stage) -> Sweeper {
-        let owner = stage.database.connect_owner().await;
+        let owner = stage.connect().await;
         owner
             .batch_execute(
                 "create schema spare;
@@ -108,21 +116,19 @@ impl Sweeper {
             )
             .await
             .unwrap();
-        Sweeper(owner)
+        let mut script = "begin; truncate public.arrays, public.scalars, public.pairs;".to_owned();
+        for table in ["arrays", "scalars", "pairs"] {
+            // Without what Postgres makes of the others by itself.
+            let sql = "select string_agg(quote_ident(column_name), ', ') from information_schema.columns \
+                 where table_schema = 'public' and table_name = $1 and is_generated = 'NEVER'";
+            let columns: String = owner.query_one(sql, &[&table]).await.unwrap().get(0);
+            script += &format!("insert into public.{table} ({columns}) select {columns} from spare.{table};");
+        }
+        Sweeper { owner, script: script + "commit" }
     }
 
     async fn sweep(&self) {
-        self.0
-            .batch_execute(
-                "begin;
-                 truncate public.arrays, public.scalars, public.pairs;
-                 insert into public.arrays table spare.arrays;
-                 insert into public.scalars table spare.scalars;
-                 insert into public.pairs table spare.pairs;
-                 commit",
-            )
-            .await
-            .unwrap();
+        self.owner.batch_execute(&self.script).await.unwrap();
     }
 }
 

@@ -68,6 +68,11 @@ impl Maker {
 
     /// A request; the caller's own headers are not in it.
     pub fn request(&self, dice: &mut Choices, sender: Sender) -> Request {
+        self.aimed(dice, sender).1
+    }
+
+    /// A request, and the collection that it is aimed at.
+    pub fn aimed(&self, dice: &mut Choices, sender: Sender) -> (usize, Request) {
         let place = dice.below(self.targets.len() as u64) as usize;
         let method = match dice.below(40) {
             0 if dice.odd(1) => {
@@ -77,9 +82,17 @@ impl Maker {
             4..=13 => "POST",
             14..=20 => "PATCH",
             21..=24 => "DELETE",
+            25 | 26 => "PUT",
             _ => "GET",
         };
         let mut parameters = self.parameters(dice, place);
+        let key = dice.below(RECORDS as u64 + 5) as usize;
+        if method == "PUT" && !dice.odd(3) {
+            parameters.retain(|(name, _)| name == "select");
+            let names: &[&str] = if place == 2 { &["one", "many"] } else { &["id"] };
+            parameters
+                .extend(names.iter().map(|name| ((*name).to_owned(), format!("eq.{}", world::key(key)))));
+        }
         let unguarded = matches!(method, "PATCH" | "DELETE") && sender.careful;
         if unguarded {
             // Only a few of the records.
@@ -131,16 +144,19 @@ impl Maker {
             target.extend(std::iter::repeat_n(b'a', length));
         }
         let body = match method {
+            "PUT" if !dice.odd(3) => Some(self.whole(dice, place, key)),
             "POST" | "PATCH" | "PUT" => Some(self.body(dice, place)),
             _ if dice.odd(20) => Some(self.body(dice, place)),
             _ => None,
         };
-        Request { method: method.to_owned(), target, headers: headers(dice, body.is_some()), body }
+        let headers = headers(dice, body.is_some());
+        (place, Request { method: method.to_owned(), target, headers, body })
     }
 
     fn path(&self, dice: &mut Choices, place: usize) -> String {
         if !dice.odd(20) {
-            return format!("/rest/v1/{}", self.targets[place].name);
+            let name = if dice.one_in(80) { "" } else { self.targets[place].name };
+            return format!("/rest/v1/{name}");
         }
         (dice.pick(&[
             "/rest/v1",
@@ -221,6 +237,19 @@ impl Maker {
             ));
         }
         if dice.one_in(150) {
+            // Short to ask for and long to write out.
+            let (count, terms) = (dice.pick(&[30_usize, 400, 900]), dice.pick(&[5_usize, 100, 490]));
+            let what = dice.pick(&["...children", "...parent", "...parent(...parent", "children"]);
+            let close = ")".repeat(what.matches('(').count() + 1);
+            let below = if what.matches('(').count() > 0 { "parent.parent" } else { what.trim_matches('.') };
+            list.push(("select".to_owned(), format!("{what}(id{}{close}", ",id".repeat(count))));
+            list.push((format!("{below}.or"), format!("(digit.eq.1{})", ",digit.eq.1".repeat(terms))));
+            list.push(("order".to_owned(), format!("parent(digit){}", ",parent(digit)".repeat(count / 4))));
+        }
+        if dice.one_in(150) {
+            list.push(("select".to_owned(), format!("*{}", ",*".repeat(dice.pick(&[20_usize, 400, 7_000])))));
+        }
+        if dice.one_in(150) {
             let (field, count) = (self.field(dice, place), dice.pick(&[999_usize, 1_001, 4_000]));
             let one = good(field.kind.scalar)[0];
             list.push((field.name.to_owned(), format!("in.({})", vec![one; count].join(","))));
@@ -234,6 +263,10 @@ impl Maker {
 
     /// A field with its path, and what is asked of it.
     fn filter(&self, dice: &mut Choices, place: usize) -> (String, String) {
+        if place == 0 && dice.one_in(20) {
+            let operator = dice.pick(&["fts", "plfts", "phfts", "wfts", "not.wfts", "fts(english)", "eq"]);
+            return ("search".to_owned(), format!("{operator}.{}", dice.pick(BAD)));
+        }
         let (name, kind) = self.named(dice, place);
         (name, test(dice, kind, false))
     }
@@ -316,7 +349,9 @@ impl Maker {
                 ),
                 2..=4 if depth < 3 || dice.odd(2) && depth < 7 => {
                     let (embed, of) = dice.pick(self.targets[place].embeds);
-                    let spread = if dice.odd(12) { "..." } else { "" };
+                    let spread = if dice.one_in(5) { "..." } else { "" };
+                    // What is spread has no name of its own.
+                    let alias = if spread.is_empty() || dice.odd(6) { &alias } else { "" };
                     let inside = if dice.odd(8) {
                         (dice.pick(&["", "*", "count", "nope"])).to_owned()
                     } else {
@@ -381,6 +416,21 @@ impl Maker {
             names.push(name);
         }
         names.join(",")
+    }
+
+    /// A record with the key that its URL names, or nearly.
+    fn whole(&self, dice: &mut Choices, place: usize, key: usize) -> Vec<u8> {
+        let key = if dice.odd(6) { key + 1 } else { key };
+        let names: &[&str] = if place == 2 { &["one", "many"] } else { &["id"] };
+        let mut members: Vec<String> =
+            names.iter().map(|name| format!("\"{name}\":\"{}\"", world::key(key))).collect();
+        for _ in 0..dice.below(4) {
+            let field = self.field(dice, place);
+            if !names.contains(&field.name) && !members.iter().any(|one| one.contains(field.name)) {
+                members.push(format!("\"{}\":{}", field.name, value(dice, field.name, field.kind)));
+            }
+        }
+        format!("{{{}}}", members.join(",")).into_bytes()
     }
 
     fn body(&self, dice: &mut Choices, place: usize) -> Vec<u8> {
@@ -575,7 +625,10 @@ fn headers(dice: &mut Choices, body: bool) -> Vec<(String, Vec<u8>)> {
             "resolution=ignore-duplicates",
             "missing=default",
             "handling=lenient",
-            "max-affected=1",
+            "handling=strict, max-affected=1",
+            "handling=strict, max-affected=20",
+            "count=planned",
+            "count=estimated",
         ];
         let value = if dice.odd(3) { dice.pick(PREFER) } else { dice.pick(fitting) };
         add("prefer", value.as_bytes());
@@ -586,8 +639,15 @@ fn headers(dice: &mut Choices, body: bool) -> Vec<(String, Vec<u8>)> {
     }
     if dice.odd(5) {
         add("accept", dice.pick(ACCEPT).as_bytes());
-    } else if dice.one_in(12) {
-        add("accept", b"application/vnd.pgrst.object+json");
+    } else if dice.one_in(6) {
+        let fitting = &[
+            "application/vnd.pgrst.object+json",
+            "text/csv",
+            "application/vnd.pgrst.array+json;nulls=stripped",
+            "application/vnd.pgrst.object+json;nulls=stripped",
+            "application/openapi+json, application/json",
+        ];
+        add("accept", dice.pick(fitting).as_bytes());
     }
     if dice.odd(6) {
         add("content-type", dice.pick(CONTENT_TYPES).as_bytes());

@@ -424,6 +424,12 @@ pub const PREFER: &[&str] = &[
     "return=representation;q=1",
     "return = representation",
     "cursor",
+    "handling=strict, max-affected=1",
+    "handling=strict, max-affected=0, return=representation, count=exact",
+    "handling=strict, handling=lenient, nonsense",
+    "missing=default, resolution=merge-duplicates, return=representation",
+    "return=representation,,,,count=exact,count=exact,count=planned",
+    "return=\u{e9}",
 ];
 
 pub const RANGES: &[&str] = &[
@@ -453,6 +459,13 @@ pub const ACCEPT: &[&str] = &[
     "text/html",
     "application/vnd.pgrst.object+json;nulls=stripped",
     "application/vnd.pgrst.plan+json",
+    "application/vnd.pgrst.plan+text; for=\"application/json\"; options=analyze|verbose|settings|buffers|wal;",
+    "application/vnd.pgrst.plan; options=analyze",
+    "application/vnd.pgrst.array+json;nulls=stripped",
+    "application/vnd.pgrst.array+json;nulls=",
+    "application/openapi+json",
+    "text/csv;header=absent, application/json",
+    "text/csv; q=1; nulls=stripped",
     "application/geo+json",
     "application/octet-stream",
     "",

@@ -81,12 +81,25 @@ pub fn targets() -> Vec<Target> {
                 ("pairs", 2),
                 ("pairs!left", 2),
                 ("canaries", 0),
+                // Through the pairs, told from the relation of its own by a hint.
+                ("arrays!pairs", 1),
+                ("arrays!pairs!inner", 1),
+                ("arrays!list", 1),
+                ("arrays!pairs_many_fkey", 1),
+                ("scalars!nope", 0),
             ],
         },
         Target {
             name: "arrays",
             fields: arrays,
-            embeds: &[("singles", 0), ("scalars", 0), ("scalars!list!inner", 0), ("pairs", 2), ("arrays", 1)],
+            embeds: &[
+                ("singles", 0),
+                ("scalars", 0),
+                ("scalars!list!inner", 0),
+                ("scalars!pairs", 0),
+                ("pairs", 2),
+                ("arrays", 1),
+            ],
         },
         Target {
             name: "pairs",
@@ -103,6 +116,9 @@ pub fn project() -> String {
         let _ = writeln!(text, "  {}:", target.name);
         if target.name == "pairs" {
             text += "    primary_key: [one, many]\n    timestamps: false\n";
+        }
+        if target.name == "scalars" {
+            text += "    search: { fields: [f_text, word], language: english }\n";
         }
         text += "    fields:\n";
         for field in &target.fields {

@@ -1,10 +1,12 @@
 //! Reads as values: each is written as a query string, and answered from what the oracle lets somebody see.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::oracle::{Action, Door, Who};
+use super::oracle::Who;
+use super::relations::{Junction, Relation};
 use super::world::{Row, Table, World, tables};
 
 /// One level of a read.
@@ -37,21 +39,11 @@ pub(super) struct Embed {
     pub(super) alias: Option<&'static str>,
     /// As it stands in `select`, a hint included.
     pub(super) spelled: String,
-    pub(super) relation: Relation,
+    pub(super) relation: &'static Relation,
     pub(super) inner: bool,
+    /// `...target(…)`
+    pub(super) spread: bool,
     pub(super) ask: Ask,
-}
-
-/// One way from a collection to another.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Relation {
-    pub(super) from: &'static str,
-    pub(super) local: &'static str,
-    pub(super) target: &'static str,
-    pub(super) foreign: &'static str,
-    pub(super) to_one: bool,
-    /// What the side that is embedded is called: the field, or the inverse.
-    pub(super) name: &'static str,
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +80,8 @@ pub(super) enum Test {
     Match(String),
     /// `plfts(simple)`: one word.
     Word(String),
+    /// The declared search: the parser of the query, and one word.
+    Search(&'static str, String),
     /// `cs`, `cd`, `ov` of tags.
     Tags(&'static str, Vec<&'static str>),
     /// `cs` of an object of one member.
@@ -125,79 +119,6 @@ impl Path {
         match self.key {
             Some((key, false)) => row[self.field].get(key).is_none(),
             _ => self.value(row).is_null(),
-        }
-    }
-}
-
-/// Every relation, from both of its sides.
-pub(super) fn relations() -> Vec<Relation> {
-    let mut all = Vec::new();
-    for table in tables() {
-        for field in &table.fields {
-            let Some((target, inverse)) = field.to else { continue };
-            let (from, local) = (table.name, field.name);
-            all.push(Relation { from, local, target, foreign: "id", to_one: true, name: local });
-            all.push(Relation {
-                from: target,
-                local: "id",
-                target: from,
-                foreign: local,
-                to_one: false,
-                name: inverse,
-            });
-        }
-    }
-    all
-}
-
-impl Relation {
-    /// The foreign key's name.
-    pub(super) fn constraint(&self) -> String {
-        let (table, field) = if self.to_one { (self.from, self.local) } else { (self.target, self.foreign) };
-        format!("{table}_{field}_fkey")
-    }
-
-    /// How `select` may spell it.
-    pub(super) fn spellings(&self) -> Vec<String> {
-        let mut spellings = vec![self.name.to_owned()];
-        let alone = |relation: &Relation| relation.from == self.from && relation.target == self.target;
-        let itself = self.from == self.target;
-        if !itself && relations().iter().filter(|relation| alone(relation)).count() == 1 {
-            spellings.push(self.target.to_owned());
-        }
-        if !itself {
-            spellings.push(format!("{}!{}", self.target, self.constraint()));
-            spellings.push(self.constraint());
-        }
-        spellings.sort();
-        spellings.dedup();
-        spellings
-    }
-
-    /// Whether it exists for somebody who reads its source: 0 if so, else the status of the refusal.
-    pub(super) fn refusal(&self, who: &Who) -> u16 {
-        let tables = tables();
-        let table = |name: &str| tables.iter().find(|table| table.name == name).unwrap();
-        let source = who.knows(table(self.from));
-        match who.door(Action::Read, self.target) {
-            Door::Missing => 400,
-            Door::Shut => {
-                let spoken = || {
-                    let actions = [Action::Create, Action::Update, Action::Delete];
-                    actions.iter().any(|action| match who.door(*action, self.target) {
-                        Door::Open(rules) => {
-                            *action != Action::Delete && rules.iter().any(|rule| rule.covers(self.foreign))
-                        }
-                        Door::Missing | Door::Shut => false,
-                    })
-                };
-                let known = source.contains(self.local) && (self.to_one || spoken());
-                if known { who.refusal() } else { 400 }
-            }
-            Door::Open(_) => {
-                let target = who.knows(table(self.target));
-                if source.contains(self.local) && target.contains(self.foreign) { 0 } else { 400 }
-            }
         }
     }
 }
@@ -257,6 +178,7 @@ impl Test {
             Test::Like(pattern, false) => format!("ilike.{}", one(&json!(pattern))),
             Test::Match(pattern) => format!("match.{}", one(&json!(pattern))),
             Test::Word(word) => format!("plfts(simple).{}", one(&json!(word))),
+            Test::Search(parser, word) => format!("{parser}.{}", one(&json!(word))),
             Test::Tags(operator, tags) => format!("{operator}.{{{}}}", tags.join(",")),
             Test::Holds(value) => {
                 format!("cs.{}", if in_tree { quoted(&json!(value.to_string())) } else { value.to_string() })
@@ -320,7 +242,8 @@ impl Ask {
                 cast.map(|cast| format!("::{cast}")).unwrap_or_default()
             ),
             Item::Embed(embed) => format!(
-                "{}{}{}({})",
+                "{}{}{}{}({})",
+                if embed.spread { "..." } else { "" },
                 embed.alias.map(|alias| format!("{alias}:")).unwrap_or_default(),
                 embed.spelled,
                 if embed.inner { "!inner" } else { "" },
@@ -369,27 +292,87 @@ impl Ask {
 
 // --- answered from views
 
+/// What a record is searched by: filters may name it, and it is no member of the record.
+pub(super) const SEARCH: &str = "search";
+
+/// All that somebody sees, by collection.
+#[derive(Default)]
+pub(super) struct Views(BTreeMap<&'static str, Vec<Row>>);
+
+impl Views {
+    pub(super) fn of(who: &Who, world: &World) -> Views {
+        let view = |table: &'static Table| {
+            let seen = world.rows(table.name).iter().filter_map(|row| {
+                let mut seen = who.sees(world, table, row)?;
+                if who.searches(table) {
+                    seen.insert(SEARCH.to_owned(), who.digest(world, table, row));
+                }
+                Some(seen)
+            });
+            (table.name, seen.collect())
+        };
+        Views(tables().iter().map(view).collect())
+    }
+
+    pub(super) fn rows(&self, table: &str) -> &[Row] {
+        &self.0[table]
+    }
+}
+
 /// What somebody may be told: his views of every collection.
 #[derive(Clone, Copy)]
 pub(super) struct Sight<'a> {
     pub(super) who: &'a Who,
-    pub(super) world: &'a World,
-    pub(super) tables: &'a [Table],
+    pub(super) views: &'a Views,
 }
 
-impl<'w> Sight<'w> {
-    pub(super) fn table(&self, name: &str) -> &'w Table {
-        self.tables.iter().find(|table| table.name == name).unwrap()
+impl Sight<'_> {
+    pub(super) fn table(&self, name: &str) -> &'static Table {
+        tables().iter().find(|table| table.name == name).unwrap()
     }
 
     fn related(&self, embed: &Embed, row: &Row) -> Vec<Row> {
-        let link = &row[embed.relation.local];
+        let &Relation { local, target, foreign, junction, .. } = embed.relation;
+        let link = &row[local];
         if link.is_null() {
             return Vec::new();
         }
-        let mut rows = self.who.view(self.world, self.table(embed.relation.target));
-        rows.retain(|other| other[embed.relation.foreign] == *link);
+        let meets = |other: &&Row| match junction {
+            None => other[foreign] == *link,
+            Some(Junction { table, near, far }) => {
+                let pairs = self.views.rows(table).iter();
+                !other[foreign].is_null()
+                    && pairs.into_iter().any(|pair| pair[near] == *link && pair[far] == other[foreign])
+            }
+        };
+        let rows = self.views.rows(target).iter().filter(meets).cloned().collect();
         self.qualify(&embed.ask, rows)
+    }
+
+    /// What an embed's members are called.
+    fn members(&self, embed: &Embed) -> Vec<String> {
+        let nothing = |name: &&'static str| ((*name).to_owned(), Value::Null);
+        let known = self.who.knows(self.table(embed.relation.target));
+        let Value::Object(blank) = self.output(&embed.ask, &known.iter().map(nothing).collect()) else {
+            return Vec::new();
+        };
+        blank.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// What an embed hoists into the record that it stands in.
+    fn hoisted(&self, embed: &Embed, row: &Row) -> Row {
+        let found = self.page(&embed.ask, self.related(embed, row));
+        let found: Vec<Value> = found.iter().map(|row| self.output(&embed.ask, row)).collect();
+        let hoist = |name: String| {
+            let each = found.iter().map(|row| row[&name].clone());
+            let value = if embed.relation.to_one {
+                each.into_iter().next().unwrap_or(Value::Null)
+            } else {
+                each.collect()
+            };
+            (name, value)
+        };
+        self.members(embed).into_iter().map(hoist).collect()
     }
 
     /// The rows that meet the filters and have what is embedded with `!inner`.
@@ -467,7 +450,7 @@ impl<'w> Sight<'w> {
         let mut out = Map::new();
         for item in if ask.items.is_empty() { &[Item::All][..] } else { &ask.items[..] } {
             match item {
-                Item::All => out.extend(row.clone()),
+                Item::All => out.extend(row.clone().into_iter().filter(|(name, _)| name != SEARCH)),
                 Item::Count => {}
                 Item::Field { alias, field, cast } => {
                     let value = field.value(row);
@@ -480,6 +463,7 @@ impl<'w> Sight<'w> {
                     out.insert(name.to_owned(), value);
                 }
                 Item::Embed(embed) if embed.ask.items.is_empty() => {}
+                Item::Embed(embed) if embed.spread => out.extend(self.hoisted(embed, row)),
                 Item::Embed(embed) => {
                     let found = self.related(embed, row);
                     let value = if let [Item::Count] = embed.ask.items[..] {
@@ -506,7 +490,7 @@ impl<'w> Sight<'w> {
 
     /// The page that a read of a collection answers with, and how many rows there are without its window.
     pub(super) fn answer(&self, table: &str, ask: &Ask) -> (Vec<Value>, usize) {
-        let rows = self.qualify(ask, self.who.view(self.world, self.table(table)));
+        let rows = self.qualify(ask, self.views.rows(table).to_vec());
         let total = rows.len();
         (self.page(ask, rows).iter().map(|row| self.output(ask, row)).collect(), total)
     }
@@ -578,7 +562,7 @@ fn holds(test: &Test, field: &Path, row: &Row) -> Option<bool> {
             }
         }
         Test::Match(pattern) => text().starts_with(pattern.trim_start_matches('^')),
-        Test::Word(word) => {
+        Test::Word(word) | Test::Search(_, word) => {
             text().to_lowercase().split(|letter: char| !letter.is_alphanumeric()).any(|found| found == word)
         }
         Test::Tags(operator, tags) => {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::ask::{Ask, Sight};
+use super::ask::{Ask, Sight, Views};
 use super::oracle::{Action, Door, Rule, Who};
 use super::world::{Row, Table, World, tables};
 
@@ -13,9 +13,62 @@ pub(super) const MADE_UP: &str = "?";
 
 #[derive(Clone, Debug)]
 pub(super) enum Deed {
-    Insert { rows: Vec<Row>, on_conflict: Option<Conflict> },
-    Update { filter: Ask, body: Row },
-    Delete { filter: Ask },
+    Insert(Insert),
+    Update { filter: Ask, body: Row, columns: Option<Vec<&'static str>>, most: Option<usize> },
+    Delete { filter: Ask, most: Option<usize> },
+}
+
+/// New records, and what happens to those that are there already.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Insert {
+    pub(super) rows: Vec<Row>,
+    pub(super) conflict: Option<Conflict>,
+    /// `on_conflict=`; without it the key.
+    pub(super) target: Option<Vec<&'static str>>,
+    /// `columns=`
+    pub(super) columns: Option<Vec<&'static str>>,
+    /// `missing=default`
+    pub(super) missing: bool,
+    /// `PUT` of one record under this key.
+    pub(super) put: Option<Row>,
+}
+
+impl Deed {
+    pub(super) fn update(filter: Ask, body: Row) -> Deed {
+        Deed::Update { filter, body, columns: None, most: None }
+    }
+
+    pub(super) fn delete(filter: Ask) -> Deed {
+        Deed::Delete { filter, most: None }
+    }
+
+    pub(super) fn insert(rows: Vec<Row>) -> Deed {
+        Deed::Insert(Insert::of(rows))
+    }
+}
+
+impl Insert {
+    pub(super) fn of(rows: Vec<Row>) -> Insert {
+        Insert { rows, ..Insert::default() }
+    }
+
+    /// The members that count, and the records that they make. None where records have different members.
+    fn bodies(&self) -> Option<(BTreeSet<String>, Vec<Row>)> {
+        let all: BTreeSet<String> = self.rows.iter().flat_map(|row| row.keys().cloned()).collect();
+        let alike = self.rows.iter().all(|row| row.len() == all.len());
+        let names = match &self.columns {
+            Some(columns) => columns.iter().map(|name| (*name).to_owned()).collect(),
+            None if alike || self.missing => all,
+            None => return None,
+        };
+        // What is missing is null, or is left to whoever fills it.
+        let body = |row: &Row| {
+            let counts = names.iter().filter(|name| row.contains_key(*name) || !self.missing);
+            counts.map(|name| (name.clone(), row.get(name).cloned().unwrap_or_default())).collect()
+        };
+        let rows = self.rows.iter().map(body).collect();
+        Some((names, rows))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +85,8 @@ pub(super) enum Wanted {
     Representation,
     /// As one object.
     Object,
+    /// As CSV.
+    Table,
 }
 
 /// What must come back, and what must stand in the tables then.
@@ -60,9 +115,13 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     pub(super) fn outcome(&self, deed: &Deed, wanted: Wanted) -> Outcome {
         let judged = match deed {
-            Deed::Insert { rows, on_conflict } => self.insert(rows, *on_conflict, wanted),
-            Deed::Update { filter, body } => self.update(filter, body, wanted),
-            Deed::Delete { filter } => self.delete(filter, wanted),
+            Deed::Insert(insert) => self.insert(insert, wanted),
+            Deed::Update { filter, body, columns, most } => {
+                let counts = |name: &String| columns.as_ref().is_none_or(|all| all.contains(&name.as_str()));
+                let body = body.clone().into_iter().filter(|(name, _)| counts(name)).collect();
+                self.update(filter, &body, wanted, *most)
+            }
+            Deed::Delete { filter, most } => self.delete(filter, wanted, *most),
         };
         judged.unwrap_or_else(|(status, code)| Outcome {
             status,
@@ -76,16 +135,32 @@ impl Judge<'_> {
 
     /// Which of two records' faults is met first is nobody's business.
     fn also(&self, deed: &Deed, wanted: Wanted) -> Vec<Refusal> {
-        let (rows, on_conflict) = match deed {
-            Deed::Insert { rows, on_conflict } => (rows, on_conflict),
+        let insert = match deed {
+            Deed::Insert(insert) => insert,
+            Deed::Update { most: Some(_), .. } | Deed::Delete { most: Some(_), .. } => {
+                // Too many of them, and something is wrong with one.
+                let of_most = |most| match deed.clone() {
+                    Deed::Update { filter, body, columns, .. } => {
+                        Deed::Update { filter, body, columns, most }
+                    }
+                    Deed::Delete { filter, .. } => Deed::Delete { filter, most },
+                    Deed::Insert(_) => unreachable!("an insert has no such bound"),
+                };
+                let without = self.outcome(&of_most(None), wanted);
+                let mut also = vec![(400, "PGRST124")];
+                also.extend((without.status >= 300).then_some((without.status, without.code)));
+                also.extend(without.or);
+                return also;
+            }
             Deed::Delete { .. } if wanted == Wanted::Object => return vec![(406, "PGRST116")],
             Deed::Update { .. } | Deed::Delete { .. } => return Vec::new(),
         };
-        if rows.len() < 2 {
+        if insert.rows.len() < 2 {
             return Vec::new();
         }
-        let one = |row: &Row| Deed::Insert { rows: vec![row.clone()], on_conflict: *on_conflict };
-        let mut also: Vec<Refusal> = rows
+        let one = |row: &Row| Deed::Insert(Insert { rows: vec![row.clone()], ..insert.clone() });
+        let mut also: Vec<Refusal> = insert
+            .rows
             .iter()
             .map(|row| self.outcome(&one(row), Wanted::Nothing))
             .filter(|outcome| outcome.status >= 300)
@@ -128,6 +203,7 @@ impl Judge<'_> {
     fn valid(&self, rows: &[Row]) -> Result<(), Refusal> {
         let fine = |row: &Row| {
             row.iter().all(|(name, value)| {
+                // What the database makes up is there.
                 let missing = self.table.field(name).unwrap().required && value.is_null();
                 let is_status = self.table.name == "docs" && name == "status";
                 !missing && (!is_status || ["draft", "final", "locked"].iter().any(|status| value == status))
@@ -136,26 +212,16 @@ impl Judge<'_> {
         if rows.iter().all(fine) { Ok(()) } else { Err((400, "validation_failed")) }
     }
 
-    fn sight<'b>(&'b self, world: &'b World, tables: &'static [Table]) -> Sight<'b> {
-        Sight { who: self.who, world, tables }
-    }
-
-    fn unique(&self, world: &World, row: &Row) -> Result<(), Refusal> {
-        let others = || world.rows(self.table.name).iter().filter(|other| other["id"] != row["id"]);
-        let mut keys: Vec<Vec<&str>> = Vec::new();
-        keys.extend(
-            self.table
-                .fields
-                .iter()
-                .filter(|field| field.unique && field.name != "id")
-                .map(|field| vec![field.name]),
-        );
-        if self.table.name == "members" {
-            keys.push(vec!["team", "person"]);
-        }
+    /// No other record than the old one has what stands once.
+    fn unique(&self, world: &World, old: &Row, row: &Row) -> Result<(), Refusal> {
+        let others = || world.rows(self.table.name).iter().filter(|other| !self.table.same(other, old));
+        let keys = self.table.uniques();
         let taken = |key: &Vec<&str>| {
-            others()
-                .any(|other| key.iter().all(|field| !row[*field].is_null() && row[*field] == other[*field]))
+            let made_up = key.iter().any(|field| row[*field] == MADE_UP);
+            !made_up
+                && others().any(|other| {
+                    key.iter().all(|field| !row[*field].is_null() && row[*field] == other[*field])
+                })
         };
         if keys.iter().any(taken) { Err((409, "23505")) } else { Ok(()) }
     }
@@ -168,9 +234,10 @@ impl Judge<'_> {
         if leads_somewhere { Ok(()) } else { Err((409, "23503")) }
     }
 
-    fn put(&self, world: &mut World, row: Row) {
+    /// In the place of the old one, if there was one.
+    fn put(&self, world: &mut World, old: Option<&Row>, row: Row) {
         let rows = world.0.get_mut(self.table.name).unwrap();
-        match rows.iter_mut().find(|known| known["id"] == row["id"] && row["id"] != MADE_UP) {
+        match rows.iter_mut().find(|known| old.is_some_and(|old| self.table.same(known, old))) {
             Some(known) => *known = row,
             None => rows.push(row),
         }
@@ -207,17 +274,41 @@ impl Judge<'_> {
         })
     }
 
-    fn insert(&self, rows: &[Row], conflict: Option<Conflict>, wanted: Wanted) -> Result<Outcome, Refusal> {
+    /// The filter of a `PUT` names the key, and the body holds it.
+    fn puts(&self, insert: &Insert, key: &Row) -> Result<(), Refusal> {
+        self.rules(Action::Read)?;
+        let knows = self.who.knows(self.table);
+        if !key.keys().all(|name| knows.contains(name.as_str())) {
+            return Err((400, "42703"));
+        }
+        if !key.keys().map(String::as_str).eq(self.key_names()) {
+            return Err((405, "PGRST105"));
+        }
+        let [row] = &insert.rows[..] else { return Err((400, "PGRST115")) };
+        let counts = |name: &str| insert.columns.as_ref().is_none_or(|columns| columns.contains(&name));
+        let holds = key.iter().all(|(name, value)| counts(name) && row.get(name) == Some(value));
+        if holds { Ok(()) } else { Err((400, "PGRST115")) }
+    }
+
+    fn key_names(&self) -> BTreeSet<&'static str> {
+        self.table.key.iter().copied().collect()
+    }
+
+    fn insert(&self, insert: &Insert, wanted: Wanted) -> Result<Outcome, Refusal> {
         let rules = self.rules(Action::Create)?;
-        let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
+        if let Some(key) = &insert.put {
+            self.puts(insert, key)?;
+        }
+        let Some((names, rows)) = insert.bodies() else { return Err((400, "PGRST102")) };
+        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         self.known(Action::Create, &names)?;
         let covering: Vec<&Rule> = rules.iter().copied().filter(|rule| self.covers(rule, &names)).collect();
         if covering.is_empty() {
             return Err(self.denied());
         }
-        self.valid(rows)?;
+        self.valid(&rows)?;
         let given = |field: &str| {
-            names.contains(field)
+            rows.iter().all(|row| row.contains_key(field))
                 || covering.iter().any(|rule| rule.set(&self.who.id).is_some_and(|(set, _)| set == field))
         };
         if self
@@ -228,12 +319,26 @@ impl Judge<'_> {
         {
             return Err((400, "validation_failed"));
         }
+        let conflict = if insert.put.is_some() { Some(Conflict::Merge) } else { insert.conflict };
+        let mut target: Vec<&str> = self.table.key.to_vec();
         let mut update = None;
         if let Some(conflict) = conflict {
             self.rules(Action::Read)?;
+            if let (Some(named), None) = (&insert.target, &insert.put) {
+                let knows = self.who.knows(self.table);
+                if !named.iter().all(|name| knows.contains(name)) {
+                    return Err((400, "42703"));
+                }
+                let set = |names: &[&'static str]| names.iter().copied().collect::<BTreeSet<_>>();
+                if !self.table.uniques().iter().any(|unique| set(unique) == set(named)) {
+                    return Err((400, "42P10"));
+                }
+                target.clone_from(named);
+            }
             if conflict == Conflict::Merge {
                 let rules = self.rules(Action::Update)?;
-                let names: BTreeSet<&str> = names.iter().copied().filter(|name| *name != "id").collect();
+                let names: BTreeSet<&str> =
+                    names.iter().copied().filter(|name| !target.contains(name)).collect();
                 if !rules.iter().any(|rule| self.covers(rule, &names)) {
                     return Err(self.denied());
                 }
@@ -246,12 +351,13 @@ impl Judge<'_> {
         // The first rule that covers the body and admits all of its records says what is set.
         let mut refusal = self.denied();
         for rule in &covering {
-            match self.insert_by(rule, &covering, rows, conflict, update.as_ref()) {
+            match self.insert_by(rule, &covering, &rows, (conflict, &target), update.as_ref()) {
                 Ok((after, written, inserted)) => {
                     let seen = self.visible(&after, &written);
                     let merged = conflict == Some(Conflict::Merge) && inserted == 0 && !written.is_empty();
                     let status = if merged { 200 } else { 201 };
-                    return self.answered(after, seen, written.len(), wanted, (status, status));
+                    let quiet = if merged && insert.put.is_some() { 204 } else { status };
+                    return self.answered(after, seen, written.len(), wanted, (quiet, status));
                 }
                 Err(other) => refusal = other,
             }
@@ -267,7 +373,7 @@ impl Judge<'_> {
         rule: &Rule,
         covering: &[&Rule],
         rows: &[Row],
-        conflict: Option<Conflict>,
+        (conflict, target): (Option<Conflict>, &[&str]),
         update: Option<&(Vec<&'static Rule>, BTreeSet<&str>)>,
     ) -> Result<(World, Vec<Row>, usize), Refusal> {
         let mut after = self.world.clone();
@@ -275,7 +381,9 @@ impl Judge<'_> {
         let mut judged = Vec::new();
         let mut inserted = 0;
         for body in rows {
-            let stored = body.get("id").and_then(|id| self.world.find(self.table.name, id)).cloned();
+            let taken = |row: &&Row| target.iter().all(|name| body.get(*name) == Some(&row[*name]));
+            let names_it = target.iter().all(|name| body.get(*name).is_some_and(|value| !value.is_null()));
+            let stored = self.world.rows(self.table.name).iter().find(taken).filter(|_| names_it).cloned();
             match (stored, conflict) {
                 (Some(_), Some(Conflict::Ignore)) => {}
                 (Some(_), None) => return Err((409, "23505")),
@@ -292,18 +400,19 @@ impl Judge<'_> {
                         new.insert(field.to_owned(), value);
                     }
                     new.extend(body.clone());
-                    self.unique(&after, &new)?;
-                    self.put(&mut after, new.clone());
+                    let fresh = self.fresh(body, rule);
+                    for name in names.iter().filter(|name| !body.contains_key(**name)) {
+                        new.insert((*name).to_owned(), fresh[*name].clone());
+                    }
+                    self.unique(&after, &old, &new)?;
+                    self.put(&mut after, Some(&old), new.clone());
                     written.push(new.clone());
                     judged.push((new, Some(old)));
                 }
                 (None, _) => {
-                    let mut new = self.fresh(body, rule);
-                    if let Some(id) = body.get("id") {
-                        new.insert("id".to_owned(), id.clone());
-                    }
-                    self.unique(&after, &new)?;
-                    self.put(&mut after, new.clone());
+                    let new = self.fresh(body, rule);
+                    self.unique(&after, &Row::new(), &new)?;
+                    self.put(&mut after, None, new.clone());
                     written.push(new.clone());
                     inserted += 1;
                     judged.push((new, None));
@@ -337,7 +446,6 @@ impl Judge<'_> {
             .iter()
             .map(|field| (field.name.to_owned(), serde_json::from_str(field.default).unwrap_or(Value::Null)))
             .collect();
-        row.insert("id".to_owned(), json!(MADE_UP));
         if let Some((field, value)) = rule.set(&self.who.id) {
             row.insert(field.to_owned(), value);
         }
@@ -347,8 +455,9 @@ impl Judge<'_> {
 
     /// The records that the caller sees, that his filter names and that some rule of the action speaks of.
     fn met(&self, filter: &Ask, rules: &[&Rule]) -> Vec<Row> {
-        let tables = tables();
-        let sight = self.sight(self.world, tables);
+        // Filters of writes look at the collection alone.
+        let views = Views::default();
+        let sight = Sight { who: self.who, views: &views };
         let stored = self.world.rows(self.table.name).iter();
         let meets = |row: &&Row| {
             let seen = self.who.sees(self.world, self.table, row);
@@ -358,7 +467,13 @@ impl Judge<'_> {
         stored.filter(meets).cloned().collect()
     }
 
-    fn update(&self, filter: &Ask, body: &Row, wanted: Wanted) -> Result<Outcome, Refusal> {
+    fn update(
+        &self,
+        filter: &Ask,
+        body: &Row,
+        wanted: Wanted,
+        most: Option<usize>,
+    ) -> Result<Outcome, Refusal> {
         let rules = self.rules(Action::Update)?;
         let names: BTreeSet<&str> = body.keys().map(String::as_str).collect();
         self.known(Action::Update, &names)?;
@@ -377,8 +492,8 @@ impl Judge<'_> {
                 new.insert(field.to_owned(), value);
             }
             new.extend(body.clone());
-            self.unique(&after, &new)?;
-            self.put(&mut after, new.clone());
+            self.unique(&after, &old, &new)?;
+            self.put(&mut after, Some(&old), new.clone());
             written.push((old, new));
         }
         for (old, new) in &written {
@@ -393,17 +508,23 @@ impl Judge<'_> {
         for row in &written {
             self.refers(&after, row)?;
         }
+        if most.is_some_and(|most| written.len() > most) {
+            return Err((400, "PGRST124"));
+        }
         let seen = self.visible(&after, &written);
         self.answered(after, seen, written.len(), wanted, (204, 200))
     }
 
-    fn delete(&self, filter: &Ask, wanted: Wanted) -> Result<Outcome, Refusal> {
+    fn delete(&self, filter: &Ask, wanted: Wanted, most: Option<usize>) -> Result<Outcome, Refusal> {
         let rules = self.rules(Action::Delete)?;
         self.needs_to_read()?;
         let gone = self.met(filter, &rules);
+        if most.is_some_and(|most| gone.len() > most) {
+            return Err((400, "PGRST124"));
+        }
         let seen = self.visible(self.world, &gone);
         let mut after = self.world.clone();
-        let is_gone = |row: &Row| gone.iter().any(|other| other["id"] == row["id"]);
+        let is_gone = |row: &Row| gone.iter().any(|other| self.table.same(other, row));
         after.0.get_mut(self.table.name).unwrap().retain(|row| !is_gone(row));
         for table in tables() {
             for field in table
@@ -412,7 +533,7 @@ impl Judge<'_> {
                 .filter(|field| field.to.is_some_and(|(target, _)| target == self.table.name))
             {
                 let refers = |row: &Row| gone.iter().any(|other| other["id"] == row[field.name]);
-                if table.name == "remarks" && field.name == "doc" {
+                if matches!(table.name, "remarks" | "doc_labels" | "pins") && field.name == "doc" {
                     after.0.get_mut(table.name).unwrap().retain(|row| !refers(row));
                 } else if after.rows(table.name).iter().any(refers) {
                     return Err((409, "23503"));

@@ -50,6 +50,8 @@ pub(super) struct Rule {
     on: &'static str,
     fields: Fields,
     when: Judge,
+    /// It speaks of some records only.
+    pub(super) conditional: bool,
     check: Judge,
     /// What the rule writes by itself; `None` is the caller's id.
     pub(super) set: Option<(&'static str, Option<bool>)>,
@@ -112,8 +114,8 @@ fn rules() -> Vec<Rule> {
     use Fields::{All, Except, Only};
     use Role::{Admin, Anon, Editor, User};
     const YES: Judge = |_| true;
-    let rule = |role, action, on, fields| Rule { role, action, on, fields, when: YES, check: YES, set: None };
-    let when = |rule: Rule, when: Judge| Rule { when, ..rule };
+    let rule = |role, action, on, fields| Rule { role, action, on, fields, when: YES, conditional: false, check: YES, set: None };
+    let when = |rule: Rule, when: Judge| Rule { when, conditional: true, ..rule };
     let check = |rule: Rule, check: Judge| Rule { check, ..rule };
     let set = |rule: Rule, field, value| Rule { set: Some((field, value)), ..rule };
     vec![
@@ -183,6 +185,40 @@ fn rules() -> Vec<Rule> {
         rule(Editor, Create, "badges", Only(&["label", "holder"])),
         rule(Admin, Create, "badges", Only(&["label", "holder", "serial"])),
         rule(Anon, Read, "awards", All),
+
+        when(rule(Anon, Read, "labels", Only(&["id", "name"])), |c| c.row["secret"] == false),
+        when(rule(User, Read, "labels", Only(&["id", "name", "weight"])), |c| at_least(&c.row["weight"], 2)),
+        rule(Editor, Read, "labels", Only(&["name", "secret"])),
+        rule(Admin, Read, "labels", All),
+        rule(Editor, Create, "labels", Except(&["secret"])),
+        check(when(rule(Editor, Update, "labels", Only(&["name", "weight"])), |c| c.row["secret"] == false), |c| at_least(&c.row["weight"], 1)),
+        rule(Admin, Delete, "labels", All),
+
+        when(rule(User, Read, "doc_labels", Only(&["nr", "doc", "label", "shown"])), |c| c.row["shown"] == true && inside(c, &team_of_doc(c))),
+        when(rule(User, Read, "doc_labels", All), |c| same(&c.row["by"], c.me)),
+        when(rule(Editor, Read, "doc_labels", Only(&["nr", "doc", "note"])), |c| c.row["shown"] == false),
+        rule(Admin, Read, "doc_labels", All),
+        check(set(rule(User, Create, "doc_labels", Except(&["by"])), "by", None), |c| inside(c, &team_of_doc(c))),
+        check(when(rule(User, Update, "doc_labels", Only(&["label", "nr", "note", "shown"])), |c| same(&c.row["by"], c.me)), |c| at_least(&c.row["nr"], 1)),
+        when(rule(User, Delete, "doc_labels", All), |c| same(&c.row["by"], c.me)),
+
+        rule(User, Read, "pins", Only(&["nr", "doc", "rank"])),
+        when(rule(Editor, Read, "pins", Only(&["nr", "label"])), |c| at_least(&c.row["rank"], 2)),
+        rule(Editor, Create, "pins", All),
+        when(rule(Editor, Update, "pins", All), |c| at_least(&c.row["rank"], 2)),
+
+        rule(User, Read, "follows", Only(&["nr", "follower"])),
+        when(rule(User, Read, "follows", All), |c| same(&c.row["follower"], c.me)),
+        check(rule(User, Create, "follows", All), |c| same(&c.row["follower"], c.me)),
+        when(rule(User, Delete, "follows", All), |c| same(&c.row["follower"], c.me)),
+
+        rule(Anon, Create, "wishes", Only(&["nr", "person"])),
+        check(rule(User, Create, "wishes", All), |c| same(&c.row["person"], c.me)),
+        rule(Admin, Read, "wishes", All),
+
+        when(rule(User, Read, "cards", All), |c| same(&c.row["person"], c.me)),
+        rule(Editor, Read, "cards", Only(&["id", "number"])),
+        when(rule(User, Update, "cards", Only(&["number"])), |c| same(&c.row["person"], c.me)),
     ]
 }
 
@@ -191,7 +227,8 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(rules);
 /// The secret key's.
 static ALL: LazyLock<[Rule; 1]> = LazyLock::new(|| {
     let (when, check): (Judge, Judge) = (|_| true, |_| true);
-    [Rule { role: Role::Service, action: Action::Read, on: "", fields: Fields::All, when, check, set: None }]
+    let (role, action, fields) = (Role::Service, Action::Read, Fields::All);
+    [Rule { role, action, on: "", fields, when, conditional: false, check, set: None }]
 });
 
 /// What a collection is to somebody who wants to do something with it.
@@ -253,6 +290,23 @@ impl Who {
             (name.to_owned(), if shown { row[name].clone() } else { Value::Null })
         };
         Some(self.knows(table).into_iter().map(field).collect())
+    }
+
+    /// The text that his search of a collection finds a record by: none where one of its fields is masked, and
+    /// nobody searches by a field that he does not know.
+    pub(super) fn digest(&self, world: &World, table: &Table, row: &Row) -> Value {
+        let Door::Open(rules) = self.door(Action::Read, table.name) else { return Value::Null };
+        let shown = |field: &&str| rules.iter().any(|rule| rule.covers(field) && self.admits(rule, world, row));
+        if !table.search.iter().all(shown) {
+            return Value::Null;
+        }
+        let texts = table.search.iter().filter_map(|field| row[*field].as_str());
+        Value::String(texts.collect::<Vec<_>>().join(" "))
+    }
+
+    pub(super) fn searches(&self, table: &Table) -> bool {
+        let knows = self.knows(table);
+        !table.search.is_empty() && table.search.iter().all(|field| knows.contains(field))
     }
 
     /// The fields that exist for him.

@@ -1,15 +1,21 @@
 //! Every position of a read, for everybody and every collection, against the oracle's answer.
 
+mod compound;
+mod embeds;
+mod search;
+
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::ask::{Ask, By, Embed, Filter, Item, Path, Relation, Sight, Test, encode, relations};
+use super::ask::{Ask, By, Embed, Filter, Item, Path, SEARCH, Sight, Test, Views, encode};
+use super::forms::{self, Column, sorted};
 use super::ledger::Ledger;
 use super::oracle::{Action, Door, Role};
 use super::random::Random;
+use super::relations::{Relation, relations};
 use super::site::{Answer, Caller, Request, Site};
 use super::world::{Field, Kind, Table, World, tables};
 
@@ -26,30 +32,28 @@ pub(super) struct Cell {
 pub(super) enum Expected {
     /// Status, `Content-Range` and body. Embedded arrays without an order are compared as sets: by this ask.
     Page { status: u16, range: String, body: Value, ask: Ask },
+    /// As a page, in CSV.
+    Table { status: u16, range: String, rows: Vec<Value>, columns: Vec<Column> },
     /// As a page, without a body.
     Head { status: u16, range: String },
     /// Status and code.
     Refused(u16, String),
+    /// The relationships that a name means, as the refusal tells them.
+    Ambiguous(Vec<String>),
 }
 
-fn sorted(ask: &Ask, body: Value) -> Value {
-    match body {
-        Value::Array(rows) => rows.into_iter().map(|row| sorted(ask, row)).collect(),
-        Value::Object(mut row) => {
-            for item in &ask.items {
-                let Item::Embed(embed) = item else { continue };
-                let Some(value) = row.remove(&embed.key()) else { continue };
-                let mut value = sorted(&embed.ask, value);
-                if let (Value::Array(rows), true) = (&mut value, embed.ask.order.is_empty()) {
-                    rows.sort_by_key(Value::to_string);
-                }
-                row.insert(embed.key(), value);
-            }
-            Value::Object(row)
-        }
-        other => other,
-    }
-}
+/// Names for what is hoisted, by how deep it stands.
+const HOISTED: [&[&str]; 4] = [
+    &["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7"],
+    &["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"],
+    &["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"],
+    &["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"],
+];
+
+const CSV: &str = "text/csv";
+const OBJECT: &str = "application/vnd.pgrst.object+json";
+const ARRAY_STRIPPED: &str = "application/vnd.pgrst.array+json;nulls=stripped";
+const OBJECT_STRIPPED: &str = "application/vnd.pgrst.object+json;nulls=stripped";
 
 impl Cell {
     pub(super) fn judge(&self, ledger: &Ledger, answer: &Answer) {
@@ -65,6 +69,27 @@ impl Cell {
                 (answer.status, range, sorted(ask, answer.json())),
                 (*status, expected.clone(), sorted(ask, body.clone())),
             ),
+            Expected::Table { status, range: expected, rows, columns } => {
+                let (lines, exact) = forms::csv(columns, rows);
+                let bytes = exact.is_some().then(|| answer.body.clone());
+                let found = forms::found(columns, &answer.body);
+                let media = "text/csv; charset=utf-8";
+                ledger.cell(
+                    what,
+                    (answer.status, range, answer.header("content-type"), found, bytes),
+                    (*status, expected.clone(), media, lines, exact),
+                );
+            }
+            Expected::Ambiguous(expected) => {
+                let details = answer.json()["details"].as_array().cloned().unwrap_or_default();
+                let told = details.iter().map(|one| one["relationship"].as_str().unwrap_or("").to_owned());
+                let told: BTreeSet<String> = told.collect();
+                ledger.cell(
+                    what,
+                    (answer.status, answer.code(), told),
+                    (300, "PGRST201".to_owned(), expected.iter().cloned().collect()),
+                );
+            }
             Expected::Head { status, range: expected } => ledger.cell(
                 what,
                 (answer.status, range, answer.body.as_str()),
@@ -93,22 +118,29 @@ pub(super) async fn walk(site: &Site, ledger: &Ledger, cells: Vec<Cell>) {
 struct Walk<'a> {
     caller: &'a Caller,
     table: &'a Table,
+    world: &'a World,
     sight: Sight<'a>,
     knows: BTreeSet<&'static str>,
+    /// How many reads were asked: they take turns with the forms of their answers.
+    asked: usize,
+    /// Which are asked at all.
+    lot: Random,
+    one_in: usize,
     cells: Vec<Cell>,
 }
 
 /// Every read of the matrix. The seed chooses the compound ones, `random` of them for each caller and collection,
-/// and `one_in` which of the pages are asked for; refusals always are.
+/// and `one_in` which of the pages are asked for; of the refusals, four times as many are.
 pub(super) fn cells(callers: &[Caller], world: &World, seed: u64, random: usize, one_in: usize) -> Vec<Cell> {
     let tables = tables();
     let mut cells = Vec::new();
     let mut choices = Random::new(seed);
     for caller in callers {
+        let views = Views::of(&caller.who, world);
         for table in tables {
-            let sight = Sight { who: &caller.who, world, tables };
-            let knows = caller.who.knows(table);
-            let mut walk = Walk { caller, table, sight, knows, cells: Vec::new() };
+            let sight = Sight { who: &caller.who, views: &views };
+            let lot = Random::new(seed ^ cells.len() as u64);
+            let mut walk = Walk { lot, one_in, ..Walk::new(caller, table, world, sight) };
             match caller.who.door(Action::Read, table.name) {
                 Door::Missing => walk.closed(404, "PGRST205"),
                 Door::Shut => walk.closed(caller.who.refusal(), "42501"),
@@ -123,17 +155,29 @@ pub(super) fn cells(callers: &[Caller], world: &World, seed: u64, random: usize,
             expected: Expected::Refused(404, "PGRST205".to_owned()),
         }));
     }
-    cells.retain(|cell| matches!(cell.expected, Expected::Refused(..)) || choices.one_in(one_in));
     cells
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(caller: &'a Caller, table: &'a Table, world: &'a World, sight: Sight<'a>) -> Walk<'a> {
+        let knows = caller.who.knows(table);
+        let (lot, cells) = (Random::new(0), Vec::new());
+        Walk { caller, table, world, sight, knows, asked: 0, lot, one_in: 1, cells }
+    }
+
     fn push(&mut self, request: Request, expected: Expected) {
         self.cells.push(Cell { caller: self.caller.clone(), request, expected });
     }
 
+    /// It is asked for. The oracle takes longer than the dice.
+    fn drawn(&mut self) -> bool {
+        self.lot.one_in(self.one_in)
+    }
+
     fn refused(&mut self, request: Request, status: u16, code: &str) {
-        self.push(request, Expected::Refused(status, code.to_owned()));
+        if self.lot.one_in(self.one_in.div_ceil(4)) {
+            self.push(request, Expected::Refused(status, code.to_owned()));
+        }
     }
 
     fn closed(&mut self, status: u16, code: &str) {
@@ -150,20 +194,45 @@ impl Walk<'_> {
 
     /// A read that the oracle answers.
     fn ask(&mut self, ask: Ask) {
+        if !self.drawn() {
+            return;
+        }
         let (rows, _) = self.sight.answer(self.table.name, &ask);
         let range = range(ask.offset.unwrap_or(0), rows.len(), None);
-        let expected = Expected::Page { status: 200, range, body: Value::Array(rows), ask: ask.clone() };
-        self.push(Request::get(ask.path(self.table.name)), expected);
+        let request = Request::get(ask.path(self.table.name));
+        self.asked += 1;
+        match self.asked % 4 {
+            1 => {
+                let body = forms::stripped(Value::Array(rows.clone()));
+                let expected = Expected::Page { status: 200, range: range.clone(), body, ask: ask.clone() };
+                self.push(request.clone().header("accept", ARRAY_STRIPPED), expected);
+            }
+            3 => {
+                if let Some(columns) = forms::columns(&self.sight, self.table, &ask) {
+                    let rows = rows.clone();
+                    let expected = Expected::Table { status: 200, range: range.clone(), rows, columns };
+                    self.push(request.clone().header("accept", CSV), expected);
+                }
+            }
+            _ => {}
+        }
+        let expected = Expected::Page { status: 200, range, body: Value::Array(rows), ask };
+        self.push(request, expected);
     }
 
     /// The same with a count, as GET and as HEAD.
     fn counted(&mut self, ask: Ask) {
+        if !self.drawn() {
+            return;
+        }
         let (rows, total) = self.sight.answer(self.table.name, &ask);
         let offset = ask.offset.unwrap_or(0);
         let mut head = Request::get(ask.path(self.table.name)).header("prefer", "count=exact");
         head.method = Method::HEAD;
         let get = Request { method: Method::GET, ..head.clone() };
+        let csv = get.clone().header("accept", CSV);
         if offset > total {
+            self.refused(csv, 416, "PGRST103");
             self.refused(head, 416, "PGRST103");
             self.refused(get, 416, "PGRST103");
             return;
@@ -171,6 +240,10 @@ impl Walk<'_> {
         let status = if rows.len() < total { 206 } else { 200 };
         let range = range(offset, rows.len(), Some(total));
         self.push(head, Expected::Head { status, range: range.clone() });
+        if let Some(columns) = forms::columns(&self.sight, self.table, &ask) {
+            let rows = rows.clone();
+            self.push(csv, Expected::Table { status, range: range.clone(), rows, columns });
+        }
         self.push(get, Expected::Page { status, range, body: Value::Array(rows), ask });
     }
 
@@ -196,7 +269,9 @@ impl Walk<'_> {
         self.by_key();
         self.fields();
         self.risky();
-        for relation in relations().into_iter().filter(|relation| relation.from == self.table.name) {
+        self.search();
+        for relation in relations().iter().filter(|relation| relation.from == self.table.name) {
+            self.ambiguous(relation);
             self.embeds(relation);
         }
         for _ in 0..random {
@@ -228,30 +303,39 @@ impl Walk<'_> {
 
     /// Every record there is by its key, seen or not; as a list, as one object, counted.
     fn by_key(&mut self) {
-        let ids: Vec<Value> =
-            self.sight.world.rows(self.table.name).iter().map(|row| row["id"].clone()).collect();
-        for id in ids {
-            let filter = Filter::Test { field: Path::of("id"), not: false, test: Test::Compare("eq", id) };
-            let ask = Ask { filters: vec![filter], ..Ask::default() };
-            let path = ask.path(self.table.name);
-            let single = Request::get(path.clone()).header("accept", "application/vnd.pgrst.object+json");
-            if !self.knows.contains("id") {
-                self.refused(Request::get(path), 400, "42703");
-                self.refused(single, 400, "42703");
+        for row in self.world.rows(self.table.name) {
+            let named = self.table.key.iter().map(|field| Filter::Test {
+                field: Path::of(field),
+                not: false,
+                test: Test::Compare("eq", row[*field].clone()),
+            });
+            let ask = Ask { filters: named.collect(), ..Ask::default() };
+            let request = Request::get(ask.path(self.table.name));
+            let (single, stripped) =
+                (request.clone().header("accept", OBJECT), request.clone().header("accept", OBJECT_STRIPPED));
+            if !self.table.key.iter().all(|field| self.knows.contains(field)) {
+                for request in [request, single, stripped] {
+                    self.refused(request, 400, "42703");
+                }
                 continue;
             }
             let (rows, _) = self.sight.answer(self.table.name, &ask);
             match rows.first() {
+                Some(_) if !self.drawn() => {}
                 Some(row) => {
-                    let expected = Expected::Page {
+                    let page = |body| Expected::Page {
                         status: 200,
                         range: range(0, 1, None),
-                        body: row.clone(),
+                        body,
                         ask: ask.clone(),
                     };
-                    self.push(single, expected);
+                    self.push(single, page(row.clone()));
+                    self.push(stripped, page(forms::stripped(row.clone())));
                 }
-                None => self.refused(single, 406, "PGRST116"),
+                None => {
+                    self.refused(single, 406, "PGRST116");
+                    self.refused(stripped, 406, "PGRST116");
+                }
             }
             self.counted(ask.clone());
             self.ask(ask);
@@ -342,7 +426,7 @@ impl Walk<'_> {
     fn tests(&self, field: &Field) -> Vec<(Path, Test)> {
         let path = Path::of(field.name);
         let mut values: Vec<Value> = Vec::new();
-        for row in self.sight.world.rows(self.table.name) {
+        for row in self.world.rows(self.table.name) {
             let value = &row[field.name];
             if !value.is_null() && !values.contains(value) && values.len() < 3 {
                 values.push(value.clone());
@@ -406,7 +490,7 @@ impl Walk<'_> {
 
     /// What raises on some contents: it may say so only where the caller sees such a record.
     fn risky(&mut self) {
-        let rows = self.sight.who.view(self.sight.world, self.table);
+        let rows = self.sight.views.rows(self.table.name).to_vec();
         let names: Vec<&'static str> = self.knows.iter().copied().collect();
         for name in names {
             let kind = self.table.field(name).unwrap().kind;
@@ -451,242 +535,13 @@ impl Walk<'_> {
         }
     }
 
-    /// A relation in every form of an embed.
-    fn embeds(&mut self, relation: Relation) {
-        let name = self.table.name;
-        let refusal = relation.refusal(self.sight.who);
-        let spellings = relation.spellings();
-        if refusal != 0 {
-            let code = if refusal == 400 { "PGRST200" } else { "42501" };
-            for spelled in spellings {
-                for query in [
-                    format!("select={spelled}(*)"),
-                    format!("select=x:{spelled}!inner(*)"),
-                    format!("select={spelled}()&{}=is.null", spelled.split('!').next().unwrap()),
-                    format!("select={spelled}(count)"),
-                ] {
-                    self.refused(Request::get(format!("{name}?{query}")), refusal, code);
-                }
-            }
-            return;
-        }
-        let target = self.sight.table(relation.target);
-        let (handle, target_knows) = (target.handle, self.sight.who.knows(target));
-        let by_handle = By { relation: None, field: Path::of(handle), descending: false, nulls_first: None };
-        let nested: Vec<Relation> = relations()
-            .into_iter()
-            .filter(|next| next.from == relation.target && next.refusal(self.sight.who) == 0)
-            .collect();
-        let field_tests: Vec<(Path, Test)> = target
-            .fields
-            .iter()
-            .filter(|field| target_knows.contains(field.name))
-            .flat_map(|field| {
-                let walk = Walk {
-                    caller: self.caller,
-                    table: target,
-                    sight: self.sight,
-                    knows: BTreeSet::new(),
-                    cells: Vec::new(),
-                };
-                walk.tests(field)
-                    .into_iter()
-                    .filter(|(_, test)| !matches!(test, Test::Match(_)))
-                    .step_by(3)
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        for (at, spelled) in spellings.iter().enumerate() {
-            let embed =
-                |ask: Ask, alias, inner| Embed { alias, spelled: spelled.clone(), relation, inner, ask };
-            let whole = Ask { items: vec![Item::All], ..Ask::default() };
-            let with = |walk: &Walk<'_>, embeds: Vec<Embed>| {
-                let handle = Item::Field { alias: None, field: Path::of(walk.table.handle), cast: None };
-                let items = std::iter::once(handle).chain(embeds.into_iter().map(Item::Embed)).collect();
-                Ask { items, ..walk.base() }
-            };
-            for inner in [false, true] {
-                self.counted(with(self, vec![embed(whole.clone(), None, inner)]));
-                self.ask(with(self, vec![embed(whole.clone(), Some("kin"), inner)]));
-            }
-            if at > 0 {
-                continue;
-            }
-            let counted = Ask { items: vec![Item::Count], ..Ask::default() };
-            if !relation.to_one {
-                self.ask(with(self, vec![embed(counted, Some("kin"), false)]));
-                let page = Ask {
-                    order: vec![By { descending: true, ..by_handle.clone() }],
-                    limit: Some(1),
-                    offset: Some(1),
-                    ..whole.clone()
-                };
-                self.ask(with(self, vec![embed(page, None, false)]));
-            }
-            // Semi-joins and anti-joins.
-            for exists in [false, true] {
-                let mut ask =
-                    with(self, vec![embed(Ask { items: vec![], ..Ask::default() }, Some("kin"), false)]);
-                ask.filters.push(Filter::Related { key: "kin".to_owned(), exists });
-                self.counted(ask.clone());
-                let term = ask.filters.pop().unwrap();
-                let never = Filter::Test { field: Path::of(self.table.handle), not: false, test: Test::Null };
-                ask.filters.push(Filter::Or { not: exists, terms: vec![term, never] });
-                self.ask(ask);
-            }
-            for (path, test) in &field_tests {
-                let filter = Filter::Test { field: path.clone(), not: false, test: test.clone() };
-                for inner in [false, true] {
-                    let ask = Ask { filters: vec![filter.clone()], ..whole.clone() };
-                    self.ask(with(self, vec![embed(ask, Some("kin"), inner)]));
-                }
-            }
-            // What is hidden there is hidden here.
-            let hidden: Vec<&str> = target
-                .fields
-                .iter()
-                .map(|field| field.name)
-                .filter(|field| !target_knows.contains(field))
-                .collect();
-            let to_one = relation.to_one;
-            for field in hidden {
-                let mut queries = vec![
-                    format!("select={spelled}({field})"),
-                    format!("select=x:{spelled}(*)&x.{field}=eq.1"),
-                    format!("select=x:{spelled}!inner(*)&x.or=({field}.is.null)"),
-                    format!("select=x:{spelled}(*)&x.order={field}"),
-                ];
-                if to_one {
-                    queries.push(format!("select=x:{spelled}(*)&order=x({field})"));
-                }
-                for query in queries {
-                    self.refused(Request::get(format!("{name}?{query}")), 400, "42703");
-                }
-            }
-            if relation.to_one {
-                for field in target.fields.iter().filter(|field| target_knows.contains(field.name)) {
-                    if matches!(field.kind, Kind::Json | Kind::Tags) {
-                        continue;
-                    }
-                    for descending in [false, true] {
-                        let mut ask = with(self, vec![embed(whole.clone(), Some("kin"), false)]);
-                        let by = By {
-                            relation: Some("kin".to_owned()),
-                            field: Path::of(field.name),
-                            descending,
-                            nulls_first: None,
-                        };
-                        ask.order.insert(0, by);
-                        self.ask(ask);
-                    }
-                }
-            }
-            for next in &nested {
-                for inner in [false, true] {
-                    let inside = Embed {
-                        alias: Some("next"),
-                        spelled: next.spellings()[0].clone(),
-                        relation: *next,
-                        inner,
-                        ask: whole.clone(),
-                    };
-                    let ask = Ask { items: vec![Item::All, Item::Embed(inside)], ..Ask::default() };
-                    self.ask(with(self, vec![embed(ask, None, inner)]));
-                }
-            }
-        }
+    fn by_handle(&self, table: &Table) -> By {
+        By { relation: None, field: Path::of(table.handle), descending: false, nulls_first: None }
     }
 
-    /// A filter of several terms, an embed or two, an order and a window, as the dice fall.
-    fn compound(&self, choices: &mut Random) -> Ask {
-        let mut ask = self.level(self.table, choices, 0);
-        for by in self.base().order {
-            ask.order.push(by);
-        }
-        if choices.one_in(3) {
-            ask.limit = Some(choices.below(4));
-        }
-        if choices.one_in(4) {
-            ask.offset = Some(choices.below(3));
-        }
-        ask
-    }
-
-    fn level(&self, table: &Table, choices: &mut Random, depth: usize) -> Ask {
-        let mut ask = Ask { items: vec![Item::All], ..Ask::default() };
-        let ways: Vec<Relation> = relations()
-            .into_iter()
-            .filter(|way| way.from == table.name && way.refusal(self.sight.who) == 0)
-            .collect();
-        if depth < 3 && !ways.is_empty() {
-            for alias in ["one", "two"].iter().take(choices.below(3)) {
-                let relation = *choices.pick(&ways);
-                let target = self.sight.table(relation.target);
-                let inside = self.level(target, choices, depth + 1);
-                let spelled = choices.pick(&relation.spellings()).clone();
-                let embed =
-                    Embed { alias: Some(alias), spelled, relation, inner: choices.one_in(3), ask: inside };
-                ask.items.push(Item::Embed(embed));
-            }
-        }
-        for _ in 0..choices.below(if depth == 0 { 3 } else { 2 }) {
-            let filter = self.term(table, &ask, choices, 0);
-            ask.filters.push(filter);
-        }
-        let knows: Vec<&Field> = table
-            .fields
-            .iter()
-            .filter(|field| {
-                !matches!(field.kind, Kind::Json | Kind::Tags)
-                    && self.sight.who.knows(table).contains(field.name)
-            })
-            .collect();
-        if choices.one_in(2) && !knows.is_empty() {
-            let field = Path::of(choices.pick(&knows).name);
-            let nulls_first = *choices.pick(&[None, Some(true), Some(false)]);
-            ask.order.push(By { relation: None, field, descending: choices.one_in(2), nulls_first });
-        }
-        if depth > 0 && choices.one_in(3) {
-            // Total, so that the page is one and no other.
-            ask.order.push(By {
-                relation: None,
-                field: Path::of(table.handle),
-                descending: false,
-                nulls_first: None,
-            });
-            ask.limit = Some(1 + choices.below(2));
-        } else if depth > 0 {
-            ask.order.clear();
-        }
-        ask
-    }
-
-    fn term(&self, table: &Table, ask: &Ask, choices: &mut Random, depth: usize) -> Filter {
-        if depth < 2 && choices.one_in(3) {
-            let terms =
-                (0..1 + choices.below(3)).map(|_| self.term(table, ask, choices, depth + 1)).collect();
-            let not = choices.one_in(2);
-            return if choices.one_in(2) { Filter::And { not, terms } } else { Filter::Or { not, terms } };
-        }
-        let embeds: Vec<String> = ask
-            .items
-            .iter()
-            .filter_map(|item| match item {
-                Item::Embed(embed) => Some(embed.key()),
-                _ => None,
-            })
-            .collect();
-        if !embeds.is_empty() && choices.one_in(4) {
-            return Filter::Related { key: choices.pick(&embeds).clone(), exists: choices.one_in(2) };
-        }
-        let knows = self.sight.who.knows(table);
-        let fields: Vec<&Field> = table.fields.iter().filter(|field| knows.contains(field.name)).collect();
-        let walk =
-            Walk { caller: self.caller, table, sight: self.sight, knows: BTreeSet::new(), cells: Vec::new() };
-        let mut tests = walk.tests(choices.pick::<&Field>(&fields));
-        tests.retain(|(_, test)| !(matches!(test, Test::Match(_)) && self.caller.who.role == Role::Anon));
-        let (field, test) = choices.pick(&tests).clone();
-        Filter::Test { field, not: choices.one_in(3), test }
+    /// The same caller at another collection.
+    fn at(&self, table: &'a Table) -> Walk<'a> {
+        Walk::new(self.caller, table, self.world, self.sight)
     }
 }
 

@@ -169,8 +169,10 @@ impl Site {
         for table in tables {
             let rows = serde_json::to_string(world.rows(table.name)).unwrap().replace('\'', "''");
             let name = table.name;
+            let fields: Vec<&str> = table.fields.iter().map(|field| field.name).collect();
+            let fields = fields.join(",");
             sql += &format!(
-                "insert into public.{name} select * from json_populate_recordset(null::public.{name}, '{rows}');"
+                "insert into public.{name} ({fields}) select {fields} from json_populate_recordset(null::public.{name}, '{rows}');"
             );
         }
         self.owner.batch_execute(&(sql + "commit")).await.unwrap();
@@ -188,7 +190,11 @@ impl Site {
             .iter()
             .map(|table| {
                 let name = table.name;
-                format!("'{name}', (select coalesce(json_agg(t order by t.id), '[]') from public.{name} t)")
+                let key: Vec<String> = table.key.iter().map(|field| format!("t.{field}")).collect();
+                let key = key.join(",");
+                let fields: Vec<&str> = table.fields.iter().map(|field| field.name).collect();
+                let rows = format!("select {} from public.{name}", fields.join(","));
+                format!("'{name}', (select coalesce(json_agg(t order by {key}), '[]') from ({rows}) t)")
             })
             .collect();
         let sql = format!("select json_build_object({})::text", parts.join(","));

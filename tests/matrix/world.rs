@@ -33,6 +33,9 @@ pub(super) struct Field {
 pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) fields: Vec<Field>,
+    pub(super) key: &'static [&'static str],
+    /// The fields that its full-text search digests, if it has one.
+    pub(super) search: &'static [&'static str],
     /// A field that tells records apart and that most callers may see.
     pub(super) handle: &'static str,
 }
@@ -40,6 +43,26 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Its key is its `id`.
+    pub(super) fn has_id(&self) -> bool {
+        self.key == ["id"]
+    }
+
+    pub(super) fn same(&self, one: &Row, other: &Row) -> bool {
+        self.key.iter().all(|field| one.get(*field) == other.get(*field))
+    }
+
+    /// What stands together once: the key, each unique field, and pairs.
+    pub(super) fn uniques(&self) -> Vec<Vec<&'static str>> {
+        let mut all = vec![self.key.to_vec()];
+        let alone = self.fields.iter().filter(|field| field.unique && field.name != "id");
+        all.extend(alone.map(|field| vec![field.name]));
+        if self.name == "members" {
+            all.push(vec!["team", "person"]);
+        }
+        all
     }
 }
 
@@ -80,7 +103,18 @@ fn declared() -> Vec<Table> {
     let table = |name, handle, own: Vec<Field>| {
         let mut fields = vec![plain("id", Kind::Uuid).required().unique().default("\"?\"")];
         fields.extend(own);
-        Table { name, fields, handle }
+        let search: &'static [&'static str] = match name {
+            "people" => &["handle", "code"],
+            "diaries" => &["title", "body"],
+            "docs" => &["title", "status"],
+            _ => &[],
+        };
+        Table { name, fields, key: &["id"], search, handle }
+    };
+    let junction = |name, key: &'static [&'static str], fields: Vec<Field>| {
+        let mut fields: Vec<Field> = fields;
+        fields.insert(2, plain("nr", Integer).required().unique());
+        Table { name, fields, key, search: &[], handle: "nr" }
     };
     vec![
         table(
@@ -189,6 +223,54 @@ fn declared() -> Vec<Table> {
             ],
         ),
         table("awards", "id", vec![to("badge", "badges", "awards"), plain("year", Integer)]),
+        table(
+            "labels",
+            "name",
+            vec![
+                text("name").required().unique(),
+                plain("weight", Integer),
+                plain("secret", Boolean).required().default("false"),
+            ],
+        ),
+        junction(
+            "doc_labels",
+            &["doc", "label"],
+            vec![
+                to("doc", "docs", "labellings").required(),
+                to("label", "labels", "labellings").required(),
+                to("by", "people", "labelled"),
+                text("note"),
+                plain("shown", Boolean).required().default("true"),
+            ],
+        ),
+        junction(
+            "pins",
+            &["doc", "label"],
+            vec![
+                to("doc", "docs", "pins").required(),
+                to("label", "labels", "pins").required(),
+                plain("rank", Integer),
+            ],
+        ),
+        junction(
+            "follows",
+            &["follower", "followed"],
+            vec![
+                to("follower", "people", "following").required(),
+                to("followed", "people", "followers").required(),
+                plain("since", Integer),
+            ],
+        ),
+        junction(
+            "wishes",
+            &["person", "label"],
+            vec![to("person", "people", "wishes").required(), to("label", "labels", "wishes").required()],
+        ),
+        table(
+            "cards",
+            "id",
+            vec![to("person", "people", "card").unique(), text("number"), plain("cap", Integer)],
+        ),
     ]
 }
 
@@ -202,7 +284,19 @@ impl World {
     }
 
     pub(super) fn find(&self, table: &str, id: &Value) -> Option<&Row> {
-        self.rows(table).iter().find(|row| row["id"] == *id)
+        self.rows(table).iter().find(|row| row.get("id") == Some(id))
+    }
+}
+
+impl World {
+    /// By key, as the tables are read.
+    pub(super) fn sorted(&self) -> World {
+        let mut world = self.clone();
+        for table in tables() {
+            let key = |row: &Row| table.key.iter().map(|name| row[*name].to_string()).collect::<Vec<_>>();
+            world.0.get_mut(table.name).unwrap().sort_by_key(key);
+        }
+        world
     }
 }
 
@@ -228,7 +322,11 @@ pub(super) fn world() -> World {
     let mut add = |table: &'static str, rows: Vec<Value>| {
         let rows = rows.into_iter().enumerate().map(|(at, value)| {
             let Value::Object(mut row) = value else { panic!("{table}: no object") };
-            row.insert("id".to_owned(), json!(id(table, at + 1)));
+            if tables().iter().any(|known| known.name == table && known.has_id()) {
+                row.insert("id".to_owned(), json!(id(table, at + 1)));
+            } else {
+                row.insert("nr".to_owned(), json!(at + 1));
+            }
             row
         });
         world.0.insert(table, rows.collect());
@@ -360,5 +458,58 @@ pub(super) fn world() -> World {
             json!({ "badge": null, "year": null }),
         ],
     );
+    let label = |number| json!(id("labels", number));
+    add(
+        "labels",
+        vec![
+            json!({ "name": "red", "weight": 3, "secret": false }),
+            json!({ "name": "green", "weight": 1, "secret": false }),
+            json!({ "name": "xgold", "weight": 2, "secret": true }),
+            json!({ "name": "grey", "weight": null, "secret": true }),
+        ],
+    );
+    let labelled = |on: usize, with: usize, by: Value, note: &str, shown: bool| json!({ "doc": doc(on), "label": label(with), "by": by, "note": note, "shown": shown });
+    add(
+        "doc_labels",
+        vec![
+            labelled(1, 1, person(ANA), "x one", true),
+            labelled(1, 2, person(MIA), "garden", false),
+            labelled(1, 3, person(ANA), "12", true),
+            labelled(3, 1, person(EVE), "four", true),
+            labelled(4, 2, person(ZOE), "xfive", true),
+            labelled(4, 4, person(ZOE), "six", false),
+            labelled(5, 1, person(EDD), "seven", true),
+            labelled(6, 3, nobody.clone(), "x eight", false),
+        ],
+    );
+    let pin =
+        |on: usize, with: usize, rank: Value| json!({ "doc": doc(on), "label": label(with), "rank": rank });
+    add(
+        "pins",
+        vec![
+            pin(1, 1, json!(5)),
+            pin(3, 2, json!(1)),
+            pin(5, 1, json!(2)),
+            pin(5, 3, nobody.clone()),
+            pin(6, 4, json!(9)),
+        ],
+    );
+    let follows = |who: usize, whom: usize, since: Value| json!({ "follower": person(who), "followed": person(whom), "since": since });
+    add(
+        "follows",
+        vec![
+            follows(ANA, MIA, json!(10)),
+            follows(ANA, ZOE, json!(20)),
+            follows(MIA, ANA, json!(30)),
+            follows(EDD, ADA, nobody.clone()),
+            follows(ZOE, EDD, json!(50)),
+            follows(EDD, EDD, json!(60)),
+        ],
+    );
+    let wish = |who: usize, with: usize| json!({ "person": person(who), "label": label(with) });
+    add("wishes", vec![wish(MIA, 3), wish(ANA, 1)]);
+    let card =
+        |who: usize, number: &str, cap: i64| json!({ "person": person(who), "number": number, "cap": cap });
+    add("cards", vec![card(ANA, "x100", 5), card(MIA, "200", 6), card(ZOE, "x300", 7)]);
     world
 }

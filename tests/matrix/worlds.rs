@@ -1,15 +1,18 @@
 //! Two worlds that look alike to a caller: what he may not see is different in them, and nothing that he can
 //! ask tells him which one he is in.
 
+use std::collections::BTreeSet;
+
 use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::ask::{encode, operand, relations};
+use super::ask::{encode, operand};
 use super::ledger::Ledger;
 use super::oracle::{Action, Door, Role, Who};
 use super::random::Random;
 use super::reads::AT_ONCE;
+use super::relations::relations;
 use super::site::{Answer, Caller, Request, Site};
 use super::world::{Field, Kind, Row, Table, World, id, tables};
 
@@ -28,6 +31,7 @@ fn other(field: &Field, row: &Row, number: usize) -> Value {
         (_, Kind::Tags) => json!(["other"]),
         (_, Kind::Uuid) => match field.to {
             Some(("people", _)) => json!(id("people", 2)),
+            Some(("labels", _)) => json!(id("labels", 1 + number % 4)),
             Some(_) | None => row[field.name].clone(),
         },
     }
@@ -40,7 +44,9 @@ fn twin(who: &Who, tables: &[Table], world: &World, more: bool) -> (World, usize
     let mut changed = 0;
     for table in tables {
         for place in 0..world.rows(table.name).len() {
-            for field in table.fields.iter().filter(|field| field.name != "id") {
+            // Whose key changes is another record: it may be told that it is taken.
+            let stays = |field: &&Field| !more && table.key.contains(&field.name) || field.name == "id";
+            for field in table.fields.iter().filter(|field| !stays(field)) {
                 let mut tried = twin.clone();
                 let row = &mut tried.0.get_mut(table.name).unwrap()[place];
                 let value = other(field, row, place);
@@ -64,12 +70,7 @@ fn twin(who: &Who, tables: &[Table], world: &World, more: bool) -> (World, usize
                 break;
             }
         }
-        for row in world.rows(table.name) {
-            let mut new = row.clone();
-            new.insert("id".to_owned(), json!(id(table.name, 80)));
-            for field in table.fields.iter().filter(|field| field.unique && field.name != "id") {
-                new.insert(field.name.to_owned(), json!("zz one more"));
-            }
+        for new in world.rows(table.name).iter().flat_map(|row| likes(table, row)) {
             let mut tried = twin.clone();
             tried.0.get_mut(table.name).unwrap().push(new);
             if is_sound(tables, &tried) && same_view(who, tables, world, &tried) {
@@ -82,24 +83,66 @@ fn twin(who: &Who, tables: &[Table], world: &World, more: bool) -> (World, usize
     (twin, changed)
 }
 
+/// Records that are like this one but for what is unique.
+fn likes(table: &Table, row: &Row) -> Vec<Row> {
+    let mut new = row.clone();
+    for field in table.fields.iter().filter(|field| field.unique) {
+        let value = match field.kind {
+            Kind::Text => json!("zz one more"),
+            Kind::Integer => json!(800),
+            _ if field.to.is_some() => Value::Null,
+            _ => json!(id(table.name, 80)),
+        };
+        new.insert(field.name.to_owned(), value);
+    }
+    if table.has_id() {
+        return vec![new];
+    }
+    let last = table.key[table.key.len() - 1];
+    let (target, _) = table.field(last).and_then(|field| field.to).unwrap();
+    let other =
+        |number| new.clone().into_iter().chain([(last.to_owned(), json!(id(target, number)))]).collect();
+    (1..5).map(other).collect()
+}
+
 /// References lead somewhere and what is unique stands once.
 fn is_sound(tables: &[Table], world: &World) -> bool {
     tables.iter().all(|table| {
         let rows = world.rows(table.name);
-        let sound = |row: &Row| {
+        let leads = |row: &Row| {
             table.fields.iter().all(|field| {
                 let value = &row[field.name];
-                value.is_null()
-                    || (field.to.is_none_or(|(target, _)| world.find(target, value).is_some())
-                        && !(field.unique
-                            && rows.iter().filter(|other| other[field.name] == *value).count() > 1))
+                value.is_null() || field.to.is_none_or(|(target, _)| world.find(target, value).is_some())
             })
         };
-        let pair = |row: &Row| (row.get("team").cloned(), row.get("person").cloned());
-        rows.iter().all(sound)
-            && (table.name != "members"
-                || rows.iter().all(|row| rows.iter().filter(|other| pair(other) == pair(row)).count() == 1))
+        let once = |unique: &Vec<&str>| {
+            let values = |row: &Row| -> Vec<Value> { unique.iter().map(|name| row[*name].clone()).collect() };
+            let whole = rows.iter().map(values).filter(|values| !values.iter().any(Value::is_null));
+            let whole: Vec<Vec<Value>> = whole.collect();
+            whole.iter().enumerate().all(|(at, one)| !whole[..at].contains(one))
+        };
+        rows.iter().all(leads) && table.uniques().iter().all(once)
     })
+}
+
+/// Guesses at the words of either world, by the declared search.
+fn searches(table: &Table, worlds: [&World; 2], out: &mut Vec<Request>) {
+    let (name, handle) = (table.name, table.handle);
+    let rows = worlds.into_iter().flat_map(|world| world.rows(name));
+    let texts = rows.flat_map(|row| table.search.iter().filter_map(|field| row[*field].as_str()));
+    let words: BTreeSet<&str> = texts.flat_map(str::split_whitespace).collect();
+    for word in words {
+        for (filter, test) in [
+            ("search", format!("fts.{word}")),
+            ("search", format!("not.plfts.{word}")),
+            ("or", format!("(search.wfts.{word},{handle}.is.null)")),
+            ("not.or", format!("(search.phfts.{word})")),
+            ("search", format!("fts.{word} & ")),
+        ] {
+            let path = format!("{name}?select={handle}&{filter}={}&order={handle}", encode(&test));
+            out.push(Request::get(path).header("prefer", "count=exact"));
+        }
+    }
 }
 
 /// Guesses at what stands in a field of a collection, by every technique there is.
@@ -194,6 +237,10 @@ fn guesses(who: &Who, table: &Table, field: &Field, values: &[Value], out: &mut 
     }
 }
 
+const OBJECT: &str = "application/vnd.pgrst.object+json";
+const OBJECT_STRIPPED: &str = "application/vnd.pgrst.object+json;nulls=stripped";
+const STRIPPED: &str = "application/vnd.pgrst.array+json;nulls=stripped";
+
 /// What can be asked in other ways of a collection: counts, windows, embeds, writes that name what is hidden.
 fn others(who: &Who, tables: &[Table], table: &Table, world: &World, out: &mut Vec<Request>) {
     let name = table.name;
@@ -211,16 +258,15 @@ fn others(who: &Who, tables: &[Table], table: &Table, world: &World, out: &mut V
             .header("prefer", "count=exact"),
     );
     out.push(Request::get(name).header("accept", "application/vnd.pgrst.object+json"));
-    for relation in
-        relations().into_iter().filter(|relation| relation.from == name && relation.refusal(who) == 0)
+    for relation in relations().iter().filter(|relation| relation.from == name && relation.refusal(who) == 0)
     {
         let target = tables.iter().find(|table| table.name == relation.target).unwrap();
         let base = format!("order={}", table.handle);
         for (select, more) in [
-            (format!("*,x:{}(*)", relation.name), String::new()),
-            (format!("{},x:{}!inner(*)", table.handle, relation.name), String::new()),
-            (format!("{},x:{}()", table.handle, relation.name), "&x=is.null".to_owned()),
-            (format!("{},x:{}(count)", table.handle, relation.name), String::new()),
+            (format!("*,x:{}(*)", relation.spelled()), String::new()),
+            (format!("{},x:{}!inner(*)", table.handle, relation.spelled()), String::new()),
+            (format!("{},x:{}()", table.handle, relation.spelled()), "&x=is.null".to_owned()),
+            (format!("{},x:{}(count)", table.handle, relation.spelled()), String::new()),
         ] {
             let path = format!("{name}?select={}&{base}&x.order={}{more}", encode(&select), target.handle);
             let path = if select.contains("(count)") || select.ends_with("x:()") {
@@ -228,7 +274,26 @@ fn others(who: &Who, tables: &[Table], table: &Table, world: &World, out: &mut V
             } else {
                 path
             };
-            out.push(Request::get(path).header("prefer", "count=exact"));
+            let request = Request::get(path).header("prefer", "count=exact");
+            out.push(request.clone().header("accept", "text/csv"));
+            out.push(request);
+        }
+        // Hoisted, whole and by what is asked of it.
+        let spelled = relation.spelled();
+        let key = spelled.split('!').next().unwrap();
+        let hoisted: Vec<String> = target
+            .fields
+            .iter()
+            .filter(|field| who.knows(target).contains(field.name))
+            .enumerate()
+            .map(|(at, field)| format!("a{at}:{}", field.name))
+            .collect();
+        for (inner, media) in
+            [("", "application/json"), ("!inner", "application/json"), ("", "text/csv"), ("", STRIPPED)]
+        {
+            let select = format!("own:{},...{spelled}{inner}({})", table.handle, hoisted.join(","));
+            let path = format!("{name}?select={}&{base}&{key}.order={}", encode(&select), target.handle);
+            out.push(Request::get(path).header("accept", media).header("prefer", "count=exact"));
         }
         for field in target.fields.iter().filter(|field| who.knows(target).contains(field.name)) {
             let values: Vec<&Value> = world
@@ -245,8 +310,8 @@ fn others(who: &Who, tables: &[Table], table: &Table, world: &World, out: &mut V
                     format!("eq.{}", operand(value))
                 };
                 for select in [
-                    format!("{},x:{}!inner()", table.handle, relation.name),
-                    format!("{},x:{}!left(*)", table.handle, relation.name),
+                    format!("{},x:{}!inner()", table.handle, relation.spelled()),
+                    format!("{},x:{}!left(*)", table.handle, relation.spelled()),
                 ] {
                     out.push(Request::get(format!(
                         "{name}?select={}&x.{}={}&{base}",
@@ -259,23 +324,29 @@ fn others(who: &Who, tables: &[Table], table: &Table, world: &World, out: &mut V
             if relation.to_one {
                 out.push(Request::get(format!(
                     "{name}?select={}&order=x({}).desc,{}&limit=2",
-                    encode(&format!("{},x:{}()", table.handle, relation.name)),
+                    encode(&format!("{},x:{}()", table.handle, relation.spelled())),
                     field.name,
                     table.handle
                 )));
             }
         }
     }
-    if !knows.contains("id") {
+    if !table.key.iter().all(|name| knows.contains(name)) {
         return;
     }
     for row in world.rows(name).iter().filter(|row| who.sees(world, table, row).is_none()) {
-        let key = operand(&row["id"]);
-        out.push(Request::get(format!("{name}?id=eq.{key}")).header("prefer", "count=exact"));
-        out.push(
-            Request::get(format!("{name}?id=eq.{key}")).header("accept", "application/vnd.pgrst.object+json"),
-        );
-        for prefer in ["return=minimal,count=exact", "return=representation"] {
+        let key: Vec<String> =
+            table.key.iter().map(|name| format!("{name}=eq.{}", operand(&row[*name]))).collect();
+        let place = format!("{name}?{}", key.join("&"));
+        out.push(Request::get(&place).header("prefer", "count=exact"));
+        for media in [OBJECT, OBJECT_STRIPPED, "text/csv"] {
+            out.push(Request::get(&place).header("accept", media));
+        }
+        for prefer in [
+            "return=minimal,count=exact",
+            "return=representation",
+            "return=minimal,handling=strict,max-affected=0",
+        ] {
             for field in
                 table.fields.iter().filter(|field| knows.contains(field.name) && field.kind != Kind::Json)
             {
@@ -288,7 +359,7 @@ fn others(who: &Who, tables: &[Table], table: &Table, world: &World, out: &mut V
                 if row[field.name].is_null() {
                     continue;
                 }
-                let path = format!("{name}?id=eq.{key}&{}={test}", field.name);
+                let path = format!("{place}&{}={test}", field.name);
                 out.push(Request::write(Method::PATCH, path.clone(), Some(body)).header("prefer", prefer));
                 out.push(Request::write(Method::DELETE, path, None).header("prefer", prefer));
             }
@@ -301,7 +372,14 @@ fn others(who: &Who, tables: &[Table], table: &Table, world: &World, out: &mut V
             .collect();
         for resolution in ["merge-duplicates", "ignore-duplicates"] {
             let request = Request::write(Method::POST, name, Some(Value::Object(body.clone())));
-            out.push(request.header("prefer", format!("resolution={resolution},return=representation")));
+            for returned in ["representation", "headers-only"] {
+                let prefer = format!("resolution={resolution},return={returned}");
+                out.push(request.clone().header("prefer", prefer));
+            }
+        }
+        for prefer in ["return=minimal", "return=representation"] {
+            let request = Request::write(Method::PUT, &place, Some(Value::Object(body.clone())));
+            out.push(request.header("prefer", prefer));
         }
     }
 }
@@ -332,6 +410,9 @@ fn questions(who: &Who, tables: &[Table], one: &World, other: &World) -> (Vec<Re
             if !values.is_empty() {
                 guesses(who, table, field, &values, &mut reads);
             }
+        }
+        if who.searches(table) {
+            searches(table, [one, other], &mut reads);
         }
         others(who, tables, table, one, &mut rest);
     }
@@ -386,7 +467,7 @@ pub(super) async fn walk(site: &Site, ledger: &Ledger, world: &World, seed: u64,
             let written = if *place == third { Vec::new() } else { answers(site, caller, &writes).await };
             ledger.cell(
                 || format!("{}: the records after all", caller.who.name),
-                site.dump().await == sorted(place),
+                site.dump().await == place.sorted(),
                 true,
             );
             found.push((read, written));
@@ -397,12 +478,4 @@ pub(super) async fn walk(site: &Site, ledger: &Ledger, world: &World, seed: u64,
         differ(ledger, caller, &writes, one.1, two.1);
     }
     changed
-}
-
-fn sorted(world: &World) -> World {
-    let mut world = world.clone();
-    for rows in world.0.values_mut() {
-        rows.sort_by_key(|row| operand(&row["id"]));
-    }
-    world
 }

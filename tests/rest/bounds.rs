@@ -50,3 +50,30 @@ async fn records_that_multiply_are_refused_and_a_page_of_the_same_shape_is_answe
     anyone.get(&format!("people?select={names}")).await.refused(400);
     assert_eq!(anyone.get("people?select=name").await.body, json!([{ "name": "ada" }]));
 }
+
+#[tokio::test]
+async fn what_is_short_to_ask_and_long_to_write_out_is_refused_before_it_is_written() {
+    let folder = Folder::with(&[("project.yaml", PROJECT)]);
+    let database = database().await;
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let anyone = Caller::anonymous(&server);
+    let times = |text: &str, count: usize| text.repeat(count);
+    // Every member that a spread hoists has the embed's filter, every test of an embed too, and every order by it.
+    let terms = format!("or=(text.eq.a{})", times(",text.eq.a", 400));
+    let names = format!("or=(name.eq.a{})", times(",name.eq.a", 400));
+    for query in [
+        format!("notes?select={}*", times("*,", 7_000)),
+        format!("people?select=...notes(text{})&notes.{terms}", times(",text", 400)),
+        format!("people?select=notes()&notes.{terms}{}", times("&notes=not.is.null", 90)),
+        format!("notes?select=person()&person.{names}&order=text{}", times(",person(name)", 400)),
+    ] {
+        assert_eq!(anyone.get(&query).await.refused(400), "PGRST100", "{query:.80}");
+    }
+    for query in [
+        format!("people?select=...notes(text{})&notes.text=eq.a", times(",text", 400)),
+        format!("people?select=...notes(text)&notes.{terms}"),
+        format!("notes?select=person(name)&person.{names}&order=person(name)"),
+    ] {
+        assert_eq!(anyone.get(&query).await.is(200), json!([]), "{query:.80}");
+    }
+}

@@ -1,5 +1,6 @@
 //! `/rest/v1`, from outside.
 
+mod alike;
 mod answers;
 mod bounds;
 mod embeds;

@@ -256,6 +256,14 @@ async fn the_search_is_no_field() {
     let openapi = site.secret.get("").await.is(200);
     let record = openapi["components"]["schemas"]["posts"].to_string();
     assert!(record.contains("\"title\"") && !record.contains("search"), "{record}");
+    // Its filter is described to those who may use it.
+    let described = async |caller: &Caller| {
+        let openapi = caller.get("").await.is(200);
+        let get = openapi["paths"]["/diaries"]["get"]["parameters"].to_string();
+        (get.contains("filter.diaries.search"), openapi.to_string().contains("filter.diaries.search"))
+    };
+    assert_eq!(described(&site.user).await, (true, true));
+    assert_eq!(described(&site.anonymous).await, (false, false));
 }
 
 #[tokio::test]
@@ -372,6 +380,70 @@ async fn a_row_that_masks_one_of_its_fields_has_no_search() {
     assert_eq!(ids(&site.user.get("letters?search=fts.dear").await.is(200)), [1]);
     assert_eq!(ids(&site.user.get("letters?search=not.fts.none").await.is(200)), [1]);
     assert_eq!(ids(&site.other.get("letters?search=fts.dear").await.is(200)), [2]);
+}
+
+#[tokio::test]
+async fn what_is_hidden_changes_no_answer() {
+    let site = Site::with_diaries().await;
+    let mut paths = Vec::new();
+    for word in [
+        "needle",
+        "wool",
+        "silk",
+        "sunny",
+        "night",
+        "rain",
+        "dear",
+        "none",
+        "!wool",
+        "wool%26sunny",
+        "wo:*",
+        "(",
+    ] {
+        for test in ["fts.W", "not.fts.W", "wfts.W", "wfts.-W", "plfts.W", "not.phfts.W", "fts(simple).W"] {
+            let test = test.replace('W', word);
+            for path in [
+                "diaries?search=T",
+                "diaries?search=T&id=eq.2",
+                "diaries?search=T&order=title.desc&limit=1",
+                "diaries?select=id&or=(search.T,id.eq.3)",
+                "diaries?not.and=(search.T,id.lt.3)",
+                "diaries?select=id,letters(id)&letters.search=T",
+                "letters?search=T",
+                "letters?select=id,diaries(id)&diaries.search=T",
+                "letters?select=id,diaries!inner(id)&diaries.search=T",
+                "letters?select=id,diaries()&diaries.search=T&diaries=is.null",
+            ] {
+                paths.push(path.replace('T', &test));
+            }
+        }
+    }
+    let answers = async || {
+        let mut answers = Vec::new();
+        for caller in [&site.user, &site.anonymous] {
+            for path in &paths {
+                let counted =
+                    caller.send(reqwest::Method::GET, path, &[("prefer", "count=exact")], None).await;
+                answers.push((counted.header("content-range").to_owned(), said(counted)));
+            }
+        }
+        answers
+    };
+    let before = answers().await;
+    let found = before.iter().filter(|(_, (status, body))| *status < 300 && body != "[]").count();
+    assert!(found > 100, "{found} of {}", before.len());
+    let owner = site.database.connect_owner().await;
+    owner
+        .batch_execute(
+            "update diaries set note = 'silk' where id = 2; update diaries set note = 'wool' where id = 3;
+             update letters set text = 'silk and wool, none' where id = 2",
+        )
+        .await
+        .unwrap();
+    let after = answers().await;
+    for (at, (one, other)) in before.iter().zip(&after).enumerate() {
+        assert_eq!(one, other, "{}", paths[at % paths.len()]);
+    }
 }
 
 /// The same for a record that is hidden, for one that is not there, and where there is none at all.

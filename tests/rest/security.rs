@@ -142,3 +142,55 @@ async fn an_error_while_looking_for_related_rows_does_not_tell_that_an_unseen_ro
         assert_eq!(told, [(200, json!([])), (200, json!([]))], "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_constraint_answers_only_about_rows_that_the_caller_may_change_so() {
+    const PROJECT: &str = "
+collections:
+  spans:
+    fields: { owner: uuid, open: boolean, low: integer, high: { type: integer, default: 100 }, note: text, code: { type: text, unique: true } }
+    checks: ['low <= high']
+policies:
+  spans:
+    read:
+      - { role: authenticated, when: owner == auth.id }
+      - { role: authenticated, when: open, fields: { except: [high] } }
+    create: [{ role: authenticated }]
+    update:
+      - { role: authenticated, when: owner == auth.id }
+      - { role: authenticated, when: open, fields: [note] }
+";
+    let (folder, database) = (Folder::with(&[("all.yaml", PROJECT)]), database().await);
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let (user, secret) = (Caller::user(&server, &[]), Caller::secret(&server));
+    let key = |number: u32| format!("00000000-0000-4000-8000-{number:012}");
+    let other = key(99);
+    // One's own, one that may be read and noted on, one that does not exist for the caller.
+    for (id, owner, open) in [(1, &user.id, false), (2, &other, true), (3, &other, false)] {
+        let code = format!("code {id}");
+        let record =
+            json!({ "id": key(id), "owner": owner, "open": open, "low": 1, "high": 5, "code": code });
+        secret.post("spans", "", record).await.is(201);
+    }
+    let mine = format!("spans?id=eq.{}", key(1));
+    assert_eq!(user.patch(&mine, "", json!({ "low": 9 })).await.refused(400), "23514");
+    user.patch(&mine, "", json!({ "low": 2 })).await.is(204);
+
+    // `high` is 5: 4 would be below it, 9 is not. Nothing tells them apart, and a taken code neither.
+    let noted = format!("spans?id=eq.{}", key(2));
+    user.patch(&noted, "", json!({ "note": "hello" })).await.is(204);
+    let hidden = format!("spans?id=eq.{}", key(3));
+    for guess in [json!({ "low": 4 }), json!({ "low": 9 }), json!({ "low": 4, "code": "code 3" })] {
+        assert_eq!(user.patch(&noted, "", guess.clone()).await.refused(403), "42501", "{guess}");
+        user.patch(&hidden, "", guess.clone()).await.is(204);
+        for number in [2, 3] {
+            let mut record = guess.clone();
+            record["id"] = json!(key(number));
+            let answer = user.post("spans", "resolution=merge-duplicates", record).await;
+            assert_eq!(answer.refused(403), "42501", "{number} {guess}");
+        }
+    }
+    let rows = secret.get("spans?select=low,note&order=id").await.is(200);
+    assert_eq!(rows[1], json!({ "low": 1, "note": "hello" }));
+    assert_eq!(rows[2], json!({ "low": 1, "note": null }));
+}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::caller::Caller;
 use crate::support::server::{Folder, Server};
-use crate::support::{Database, database};
+use crate::support::{Database, admin, database};
 
 const PROJECT: &[(&str, &str)] = &[
     (
@@ -587,4 +587,54 @@ async fn a_condition_that_looks_at_its_own_collection_sees_the_new_rows() {
     let secret = Caller::secret(&stage.server);
     let gone = secret.delete("tasks?title=eq.new&select=title,parent(title)", REPRESENTATION).await.is(200);
     assert_eq!(gone, json!([{ "title": "new", "parent": { "title": "again" } }]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upserts_of_the_same_records_in_any_order_do_not_wait_for_each_other() {
+    const PROJECT: &str = "
+collections:
+  plain: { fields: { key: { type: text, unique: true }, value: integer } }
+  ruled: { fields: { key: { type: text, unique: true }, value: integer, owner: uuid } }
+policies:
+  plain: { read: [{ role: anon }], create: [{ role: anon }], update: [{ role: anon }] }
+  ruled:
+    read: [{ role: anon }]
+    create: [{ role: anon }]
+    update: [{ role: anon, when: value > 0 }, { role: anon, when: owner == null, check: value > old.value - 100 }]
+";
+    let (folder, database) = (Folder::with(&[("all.yaml", PROJECT)]), database().await);
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let anyone = Caller::anonymous(&server);
+    for collection in ["plain", "ruled"] {
+        let path = format!("{collection}?on_conflict=key");
+        for round in 0..12 {
+            let records = |backwards: bool| -> Value {
+                let mut all: Vec<Value> =
+                    (0..300).map(|at| json!({ "key": format!("{round} {at}"), "value": 1 })).collect();
+                if backwards {
+                    all.reverse();
+                }
+                all.into()
+            };
+            let written =
+                (0..4).map(|at| anyone.post(&path, "resolution=merge-duplicates", records(at % 2 == 0)));
+            for answer in futures_util::future::join_all(written).await {
+                assert!(matches!(answer.status, 200 | 201), "{}", answer.body);
+            }
+        }
+    }
+    // The counts of sessions reach the others when a session ends or stands still for a while.
+    drop(server);
+    let admin = admin().connect("postgres").await;
+    let sql = "select deadlocks from pg_stat_database where datname = $1";
+    let deadlocks: i64 = admin.query_one(sql, &[&database.name]).await.unwrap().get(0);
+    assert_eq!(deadlocks, 0);
+    // The answer's order is the caller's all the same.
+    let folder = Folder::with(&[("all.yaml", PROJECT)]);
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let anyone = Caller::anonymous(&server);
+    let some = json!([{ "key": "z" }, { "key": "a" }, { "key": "m" }]);
+    let prefer = "resolution=merge-duplicates,return=representation";
+    let answer = anyone.post("plain?on_conflict=key&select=key", prefer, some.clone()).await.is(201);
+    assert_eq!(answer, some);
 }

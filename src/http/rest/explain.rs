@@ -20,6 +20,8 @@ struct Ours<'a> {
     rules: Option<&'a [Deciding]>,
 }
 
+/// Finishes the answer that was started.
+///
 /// # Errors
 /// Internal, if Postgres' answer is not of the form that it promises.
 pub(super) fn answer(

@@ -62,14 +62,13 @@ pub(super) struct Accepted {
 /// else they are a media type like any other that is not. `holds_secret_key` is asked only where it matters.
 ///
 /// # Errors
-/// PGRST107 (406) if none is; PGRST127 for those of the dialect that are not built.
+/// PGRST107 (406) if none is.
 pub(super) fn accepted(
     request: &HttpRequest,
     holds_secret_key: impl Fn() -> bool,
 ) -> Result<Accepted, Error> {
     let mut refused = Vec::new();
     let mut details = None;
-    let mut unbuilt = false;
     for range in values(request, &header::ACCEPT).flat_map(|value| unquoted(value, ',')) {
         let (essence, parameters) = taken_apart(range);
         match essence.as_str() {
@@ -83,17 +82,11 @@ pub(super) fn accepted(
                     }
                 }
             }
-            "application/geo+json" => unbuilt = true,
             _ => match offered(&essence, &parameters) {
                 Some(media) => return Ok(Accepted { media, explain: None }),
                 None => refused.push(essence),
             },
         }
-    }
-    if unbuilt {
-        return Err(
-            Error::new(Code::NotSupported).details("application/geo+json is not supported by this version")
-        );
     }
     if refused.is_empty() {
         return Ok(Accepted { media: Media::Array, explain: None });

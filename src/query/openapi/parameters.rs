@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::catalog::Limits;
-use crate::model::{Field, Kind, Scalar};
+use crate::model::{Field, Kind, Language, Scalar, Search};
 
 /// A parameter of the document's components.
 pub(super) fn reference(key: &str) -> Json {
@@ -52,6 +52,23 @@ pub(super) fn filter(collection: &str, field: &Field, signed_in: bool) -> (Strin
         "example": example,
     });
     (filter_key(collection, field), parameter)
+}
+
+/// The filter on the full-text column over some fields.
+pub(super) fn search(collection: &str, language: Language, fields: &[&str]) -> (String, Json) {
+    let parameter = json!({
+        "name": Search::NAME,
+        "in": "query",
+        "description": format!(
+            "Words to be found in {} ({}): an operator, a dot and a query; `not.` before it negates. \
+             Operators: fts plfts phfts wfts, as in `wfts(english).…` for another language.",
+            fields.join(", "),
+            language.as_str(),
+        ),
+        "schema": { "type": "string" },
+        "example": "wfts.\"some words\" or others -none",
+    });
+    (format!("filter.{collection}.{}", Search::NAME), parameter)
 }
 
 /// What every collection takes.

@@ -52,6 +52,10 @@ pub(super) fn headers() -> Json {
             "description": "With 401: what is wrong with the token.",
             "schema": { "type": "string" },
         },
+        "Content-Location": {
+            "description": "The path and the parameters in one order, whatever the order that they were sent in.",
+            "schema": { "type": "string" },
+        },
         "Location": {
             "description": "The path and the filter that name the new record.",
             "schema": { "type": "string" },
@@ -73,6 +77,7 @@ fn response(description: &str, headers: &[&str], content: Option<Json>) -> Json 
 }
 
 const PAGED: [&str; 2] = ["Content-Range", "Preference-Applied"];
+const READ: [&str; 3] = ["Content-Range", "Preference-Applied", "Content-Location"];
 
 /// Records in each media type that they are answered in.
 fn records(collection: &str) -> Json {
@@ -91,8 +96,8 @@ fn records(collection: &str) -> Json {
 
 pub(super) fn rows(collection: &str) -> Json {
     json!({
-        "200": response("The records.", &PAGED, Some(records(collection))),
-        "206": response("A part of the records.", &PAGED, Some(records(collection))),
+        "200": response("The records.", &READ, Some(records(collection))),
+        "206": response("A part of the records.", &READ, Some(records(collection))),
         "default": reference("Error"),
     })
 }
@@ -100,8 +105,8 @@ pub(super) fn rows(collection: &str) -> Json {
 pub(super) fn head() -> Json {
     let (all, part) = ("What reading would answer: all.", "What reading would answer: a part.");
     json!({
-        "200": response(all, &PAGED, None),
-        "206": response(part, &PAGED, None),
+        "200": response(all, &READ, None),
+        "206": response(part, &READ, None),
         "default": { "description": "The request did not do what it asked." },
     })
 }

@@ -14,6 +14,7 @@ mod relate;
 mod select;
 mod touched;
 mod turns;
+mod weight;
 mod write;
 mod write_sql;
 
@@ -180,36 +181,14 @@ impl Context<'_> {
     }
 }
 
-/// The most embeds of one request, over all levels: each is a query of its own for every record above it.
-const MOST_EMBEDS: usize = 50;
-
-/// The most members that the objects of one answer have, over all levels: a caller may name a field many times.
-const MOST_MEMBERS: usize = 1_000;
-
 impl NodePlan {
-    /// Looks over the whole tree of embeds once it is planned: not too many, and which of them multiply.
-    pub(super) fn bound_embeds(&mut self) -> Result<(), Error> {
-        fn mark(node: &mut NodePlan, below_many: bool) -> (usize, usize) {
-            let (mut embeds, mut members) = (0, node.outputs.len());
-            for embed in &mut node.embeds {
-                let many = !embed.relationship.cardinality.to_one();
-                embed.multiplied = many && below_many;
-                let below = mark(&mut embed.node, many || below_many);
-                embeds += 1 + below.0;
-                members += below.1;
-            }
-            (embeds, members)
+    /// Looks over the whole tree of embeds once it is planned: which of them have many records below many.
+    pub(super) fn mark_multiplied(&mut self, below_many: bool) {
+        for embed in &mut self.embeds {
+            let many = !embed.relationship.cardinality.to_one();
+            embed.multiplied = many && below_many;
+            embed.node.mark_multiplied(many || below_many);
         }
-        let (embeds, members) = mark(self, false);
-        for (found, most, what) in [
-            (embeds, MOST_EMBEDS, "embedded collections"),
-            (members, MOST_MEMBERS, "members of the answer's objects"),
-        ] {
-            if found > most {
-                return Err(Error::with(Code::QueryString, format!("at most {most} {what} are allowed")));
-            }
-        }
-        Ok(())
     }
 
     pub fn limit(&self) -> u64 {

@@ -6,7 +6,6 @@
 use super::{Column, Context, NodePlan, Yields};
 use crate::error::{Code, Error};
 use crate::model::{Kind, Search};
-use crate::policy::Permit;
 use crate::query::request::{self, Comparison, Filter, FullText, Is};
 use crate::sql::array_literal;
 
@@ -158,7 +157,8 @@ impl Context<'_> {
                     node.embeds.iter().position(|embed| embed.key == path.field && path.steps.is_empty());
                 // A relation field and what it embeds share a name. Whether there is a related record is asked of
                 // the embed, everything else of the field.
-                let searches = self.searches(&node.permit, &path.field);
+                let searches = path.field == Search::NAME
+                    && node.permit.covers_search(self.collection(node.permit.collection()));
                 let is_field = || searches || self.known_field(&node.permit, &path.field).is_ok();
                 if let Some(embed) = embed
                     && (matches!(test, request::Test::Is(Is::Null | Is::NotNull)) || !is_field())
@@ -174,17 +174,6 @@ impl Context<'_> {
                 Ok(Predicate::Test { column, test, negated: *negated })
             }
         }
-    }
-
-    /// The name is that of the collection's full-text column, to a caller who knows every field that it digests: a
-    /// digest tells of each of them.
-    fn searches(&self, permit: &Permit, name: &str) -> bool {
-        name == Search::NAME
-            && self
-                .collection(permit.collection())
-                .search
-                .as_ref()
-                .is_some_and(|search| search.fields.iter().all(|field| permit.covers(*field)))
     }
 
     fn test(&self, column: &Column, test: &request::Test) -> Result<Test, Error> {

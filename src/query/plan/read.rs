@@ -14,13 +14,49 @@ impl ReadPlan {
     /// Whatever the caller may not do or does not know, as the dialect says it.
     pub fn new(context: Context<'_>, collection: &str, node: &Node) -> Result<ReadPlan, Error> {
         let permit = context.permit(collection, Action::Read)?;
-        Ok(ReadPlan { node: context.node(permit, node, 0)? })
+        Ok(ReadPlan { node: context.node(permit, node)? })
+    }
+}
+
+/// The most embeds of one request, over all levels: each is a query of its own for every record above it.
+const MOST_EMBEDS: usize = 50;
+
+/// The most members that the objects of one answer have, over all levels: a caller may name a field many times.
+const MOST_MEMBERS: usize = 1_000;
+
+/// What a request has taken up so far. It is held against the bounds while the request is planned: a short `select`
+/// can ask for so much that planning all of it first would be the harm.
+#[derive(Default)]
+struct Taken {
+    embeds: usize,
+    members: usize,
+}
+
+impl Taken {
+    fn check(&self) -> Result<(), Error> {
+        for (taken, most, what) in [
+            (self.embeds, MOST_EMBEDS, "embedded collections"),
+            (self.members, MOST_MEMBERS, "members of the answer's objects"),
+        ] {
+            if taken > most {
+                return Err(Error::with(Code::QueryString, format!("at most {most} {what} are allowed")));
+            }
+        }
+        Ok(())
     }
 }
 
 impl Context<'_> {
-    /// Plans one level of a read under a permit.
-    pub(super) fn node(&self, permit: Permit, node: &Node, depth: usize) -> Result<NodePlan, Error> {
+    /// Plans a read under a permit.
+    pub(super) fn node(&self, permit: Permit, node: &Node) -> Result<NodePlan, Error> {
+        let mut plan = self.level(permit, node, 0, &mut Taken::default())?;
+        plan.check_weight()?;
+        plan.mark_multiplied(false);
+        Ok(plan)
+    }
+
+    /// Plans one level of a read.
+    fn level(&self, permit: Permit, node: &Node, depth: usize, taken: &mut Taken) -> Result<NodePlan, Error> {
         let limits = &self.catalog.limits;
         if depth > limits.embed_depth {
             return Err(Error::with(
@@ -40,18 +76,18 @@ impl Context<'_> {
         let all = [Item::All];
         let items = if node.select.is_empty() && depth == 0 { &all[..] } else { &node.select[..] };
         for item in items {
-            self.item(&mut plan, item, depth)?;
+            let before = plan.outputs.len();
+            self.item(&mut plan, item, depth, taken)?;
+            taken.members += plan.outputs.len() - before;
+            taken.check()?;
         }
         plan.filter = self.predicates(&plan, &node.filter)?;
         plan.order =
             node.order.iter().map(|order| self.order_by(&plan, order)).collect::<Result<Vec<_>, _>>()?;
-        if depth == 0 {
-            plan.bound_embeds()?;
-        }
         Ok(plan)
     }
 
-    fn item(&self, plan: &mut NodePlan, item: &Item, depth: usize) -> Result<(), Error> {
+    fn item(&self, plan: &mut NodePlan, item: &Item, depth: usize, taken: &mut Taken) -> Result<(), Error> {
         match item {
             Item::All => {
                 let collection = self.collection(plan.permit.collection());
@@ -81,20 +117,29 @@ impl Context<'_> {
                 };
                 plan.outputs.push(Output { key, source });
             }
-            Item::Embed(embed) => self.embed(plan, embed, depth)?,
+            Item::Embed(embed) => self.embed(plan, embed, depth, taken)?,
             Item::Aggregate { .. } => return Err(Error::new(Code::AggregatesOff)),
         }
-        if matches!(plan.outputs.last(), Some(Output { source: Source::Count, .. })) && plan.outputs.len() > 1
-            || plan.outputs.iter().rev().skip(1).any(|output| matches!(output.source, Source::Count))
-        {
+        // A count stands alone: whatever is next to it came right before or right after.
+        let counts =
+            |output: Option<&Output>| output.is_some_and(|output| matches!(output.source, Source::Count));
+        if plan.outputs.len() > 1 && (counts(plan.outputs.first()) || counts(plan.outputs.last())) {
             return Err(Error::new(Code::AggregatesOff));
         }
         Ok(())
     }
 
-    fn embed(&self, plan: &mut NodePlan, embed: &Embed, depth: usize) -> Result<(), Error> {
+    fn embed(
+        &self,
+        plan: &mut NodePlan,
+        embed: &Embed,
+        depth: usize,
+        taken: &mut Taken,
+    ) -> Result<(), Error> {
+        taken.embeds += 1;
+        taken.check()?;
         let Related { relationship, target, junction } = self.relate(&plan.permit, embed)?;
-        let node = self.node(target, &embed.node, depth + 1)?;
+        let node = self.level(target, &embed.node, depth + 1, taken)?;
         let key = key(embed.key())?;
         if plan.embeds.iter().any(|other| other.key == key) {
             let message = format!("table name \"{key}\" specified more than once");

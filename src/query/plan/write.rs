@@ -425,7 +425,7 @@ impl Context<'_> {
     fn answer(&self, permit: &Permit, (node, singular): (Option<&Node>, bool)) -> Result<Answer, Error> {
         let node = match node {
             None => None,
-            Some(node) => Some(self.node(self.permit_to_read(permit)?, node, 0)?),
+            Some(node) => Some(self.node(self.permit_to_read(permit)?, node)?),
         };
         Ok(Answer { node, singular, max_affected: None })
     }
@@ -440,8 +440,8 @@ impl Context<'_> {
         let read = self.permit_to_read(permit)?;
         let unfiltered = Node { filter: Vec::new(), ..node.clone() };
         let filtered = Node { order: Vec::new(), ..node.clone() };
-        let rows = self.node(read.clone(), &filtered, 0)?;
-        let represented = if represented { Some(self.node(read, &unfiltered, 0)?) } else { None };
+        let rows = self.node(read.clone(), &filtered)?;
+        let represented = if represented { Some(self.node(read, &unfiltered)?) } else { None };
         Ok((rows, represented))
     }
 

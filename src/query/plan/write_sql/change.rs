@@ -7,7 +7,7 @@ use super::super::{Context, Cost, DeletePlan, NodePlan, UpdatePlan};
 use super::insert::add_set_fields;
 use super::judge::needs_old_row;
 use super::{JUDGED, OLD, OldRow, WriteStatement, flag, private};
-use crate::model::{Collection, FieldId};
+use crate::model::{Collection, CollectionId, FieldId};
 use crate::policy::{Permit, WriteRule};
 use crate::sql::{Alias, Sql};
 
@@ -50,6 +50,7 @@ impl Context<'_> {
             glue.put(&mut sql);
             sql.alias(old).raw(" where ");
             self.same_row(&mut sql, collection, old, target);
+            self.require_a_way(&mut sql, plan.permit.collection(), &rules, old);
         } else {
             let mut glue = Glue::where_clause();
             self.rows_that_qualify(&mut sql, &plan.rows, target, &mut glue);
@@ -119,6 +120,22 @@ impl Context<'_> {
             }
             sql.raw(" as ").name(&flag(&rule));
         }
+    }
+
+    /// Refuses a row that no rule lets the caller write in these fields before it is written: the table's own
+    /// constraints would answer first, and say what stands in a row that he may not change so.
+    fn require_a_way(&self, sql: &mut Sql, id: CollectionId, rules: &[WriteRule<'_>], old: Alias) {
+        if rules.iter().any(|rule| rule.when.is_none()) {
+            return;
+        }
+        sql.raw(" and ");
+        self.open_require(sql);
+        sql.raw("(");
+        for (at, rule) in rules.iter().enumerate() {
+            sql.raw(if at > 0 { " or " } else { "" }).column(old, &flag(rule));
+        }
+        sql.raw(")");
+        self.refusal(sql, id);
     }
 
     /// `"title" = $1, …` or `"title" = t1."title", …`: with several rules, the first whose `when` held on the old row says what is set.

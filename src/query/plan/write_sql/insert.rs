@@ -7,6 +7,7 @@ use super::super::write::{Conflict, ConflictUpdate, Way};
 use super::super::{Context, InsertPlan};
 use super::judge::needs_old_row;
 use super::{INSERTED, JUDGED, OLD, WriteStatement, private};
+use crate::condition::Condition;
 use crate::model::{Collection, DefaultValue, FieldId};
 use crate::policy::WriteRule;
 use crate::sql::{Alias, Sql};
@@ -107,6 +108,7 @@ impl Context<'_> {
             self.old_row(&mut sql, &update.permit, &update.columns, source);
             sql.raw(" from public.").name(&collection.name).raw(" as ").alias(source).raw(" where ");
             self.same_key(&mut sql, collection, plan, way, conflict, (source, body));
+            self.in_order(&mut sql, collection, &conflict.target, source);
             sql.raw(" for no key update)");
         }
         sql.raw(", ")
@@ -151,6 +153,15 @@ impl Context<'_> {
             sql.raw(" where (select count(*) from ").alias(old).raw(") >= 0");
         }
         if let Some(conflict) = &plan.conflict {
+            // Requests that take the same rows take them in the same order: else each may come to wait for the other
+            // until Postgres undoes one. Records are answered in the order in which they came, unless the request
+            // says another; where that is asked for, it stays.
+            let own_order = plan.answer.node.as_ref().is_none_or(|node| !node.order.is_empty());
+            if own_order && plan.count > 1 {
+                let sent: Vec<FieldId> =
+                    conflict.target.iter().copied().filter(|field| plan.columns.contains(field)).collect();
+                self.in_order(&mut sql, collection, &sent, body);
+            }
             sql.raw(" on conflict (");
             self.names(&mut sql, collection, &conflict.target);
             sql.raw(")");
@@ -238,29 +249,27 @@ impl Context<'_> {
                 }
             }
         }
-        if update.read.when().is_some() || update.permit.when().is_some() {
+        // Of the rules that let him write these fields: the table's own constraints are judged next, and would say
+        // what stands in a row that he may not change so.
+        let whens: Option<Vec<&Condition>> = rules.iter().map(|rule| rule.when).collect();
+        if update.read.when().is_some() || whens.is_some() {
             sql.raw(" where ");
             self.open_require(sql);
-            self.both(sql, update.read.when(), update.permit.when(), row);
+            if let Some(readable) = update.read.when() {
+                self.condition(sql, readable, row);
+            }
+            for (at, when) in whens.iter().flatten().enumerate() {
+                sql.raw(match (at, update.read.when()) {
+                    (0, Some(_)) => " and (",
+                    (0, None) => "(",
+                    _ => " or ",
+                });
+                self.condition(sql, when, row);
+            }
+            if whens.is_some() {
+                sql.raw(")");
+            }
             self.refusal(sql, update.permit.collection());
-        }
-    }
-
-    pub(super) fn both(
-        &self,
-        sql: &mut Sql,
-        one: Option<&crate::condition::Condition>,
-        other: Option<&crate::condition::Condition>,
-        row: Alias,
-    ) {
-        if let Some(one) = one {
-            self.condition(sql, one, row);
-        }
-        if one.is_some() && other.is_some() {
-            sql.raw(" and ");
-        }
-        if let Some(other) = other {
-            self.condition(sql, other, row);
         }
     }
 
@@ -307,6 +316,13 @@ impl Context<'_> {
             }
         }
         sql.raw(")");
+    }
+
+    /// ` order by` these fields of an alias.
+    fn in_order(&self, sql: &mut Sql, collection: &Collection, fields: &[FieldId], row: Alias) {
+        for (at, field) in fields.iter().enumerate() {
+            sql.raw(if at == 0 { " order by " } else { ", " }).column(row, &collection.field(*field).name);
+        }
     }
 
     /// What an inserted record holds in a column of the body.

@@ -1,0 +1,82 @@
+//! What is allowed in a project and tells more than its author may think: warnings, each at its place.
+//!
+//! A declared check over a field that a role may write and one that is hidden from it answers questions: the role
+//! writes the one until it is refused, and so learns what stands in the other. No rule of ours can tell such a check
+//! from one that is meant, so the project loads, and says so.
+
+use super::fault::listed;
+use super::{Fault, Project};
+use crate::catalog::Catalog;
+use crate::condition::Condition;
+use crate::model::{ANON, AUTHENTICATED, Action, CollectionId, FieldId, Principal, SERVICE_ROLE};
+use crate::policy::{Decision, Permit};
+
+impl Project {
+    /// The warnings of a project; `catalog` is made of it.
+    pub fn advice(&self, catalog: &Catalog) -> Vec<Fault> {
+        let mut advice = Vec::new();
+        for (id, collection) in self.collections.iter() {
+            let checks = self.checks.get(&id).into_iter().flatten();
+            for (check, place) in checks.zip(self.check_places.get(&id).into_iter().flatten()) {
+                let told = self.roles.iter().find_map(|role| {
+                    let role = role.name.as_str();
+                    told(catalog, role, id, check).map(|found| (role, found))
+                });
+                let Some((role, (written, hidden))) = told else { continue };
+                let names = |fields: &[FieldId]| {
+                    listed(
+                        &fields
+                            .iter()
+                            .map(|field| collection.field(*field).name.as_str())
+                            .collect::<Vec<_>>(),
+                    )
+                };
+                let (written, hidden) = (names(&written), names(&hidden));
+                advice.push(Fault {
+                    message: format!(
+                        "warning: `{role}` may update {written} and learns by what this check refuses what stands in {hidden}, which is hidden from it"
+                    ),
+                    hint: Some(format!("let `{role}` read {hidden} where it updates {written}, or not update {written}")),
+                    ..place.clone()
+                });
+            }
+        }
+        advice
+    }
+}
+
+/// The fields of a check that a role may update, and those that are then hidden from it; `None` unless there are both.
+fn told(
+    catalog: &Catalog,
+    role: &str,
+    collection: CollectionId,
+    check: &Condition,
+) -> Option<(Vec<FieldId>, Vec<FieldId>)> {
+    let nobody = uuid::Uuid::nil();
+    let principal = match role {
+        SERVICE_ROLE => return None,
+        ANON => Principal::anonymous(),
+        AUTHENTICATED => Principal::user(nobody, &[]),
+        _ => Principal::user(nobody, &[role]),
+    };
+    let permit = |action| match catalog.policies.decide(&principal, action, collection) {
+        Decision::Permit(permit) => Some(permit),
+        Decision::Denied | Decision::Unknown => None,
+    };
+    // Records that he may not read he cannot update.
+    let (read, update) = (permit(Action::Read)?, permit(Action::Update)?);
+    let fields: Vec<FieldId> = check.fields().iter().collect();
+    update.rules().iter().find_map(|rule| {
+        let written: Vec<FieldId> =
+            fields.iter().copied().filter(|field| rule.fields.contains(*field)).collect();
+        let hidden: Vec<FieldId> =
+            fields.iter().copied().filter(|field| !shown(&read, *field, &rule.when)).collect();
+        (!written.is_empty() && !hidden.is_empty()).then_some((written, hidden))
+    })
+}
+
+/// The field is shown on every record of which `when` holds, as far as the rules say so by themselves.
+fn shown(read: &Permit, field: FieldId, when: &Condition) -> bool {
+    read.rules().iter().any(|rule| rule.fields.contains(field) && when.implies(&rule.when))
+        || read.bypass().is_some()
+}
