@@ -46,7 +46,7 @@ mkdir "$folder/project"
 $run_with "$binary" dev "$folder/project" --port "$port" --data "$folder/data" >"$folder/log" 2>&1 &
 owner=$!
 for _ in $(seq 300); do
-  grep -q '^ready' "$folder/log" && break
+  grep -qs '^ready' "$folder/log" && break
   kill -0 "$owner" 2>/dev/null || { cat "$folder/log" >&2; exit 1; }
   sleep 0.1
 done
