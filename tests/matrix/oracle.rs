@@ -296,7 +296,8 @@ impl Who {
     /// nobody searches by a field that he does not know.
     pub(super) fn digest(&self, world: &World, table: &Table, row: &Row) -> Value {
         let Door::Open(rules) = self.door(Action::Read, table.name) else { return Value::Null };
-        let shown = |field: &&str| rules.iter().any(|rule| rule.covers(field) && self.admits(rule, world, row));
+        let shown =
+            |field: &&str| rules.iter().any(|rule| rule.covers(field) && self.admits(rule, world, row));
         if !table.search.iter().all(shown) {
             return Value::Null;
         }

@@ -13,7 +13,8 @@ impl<'a> Walk<'a> {
             self.refused(Request::get(format!("{name}?{}", query.replace('>', "%3E"))), status, code);
         }
         if !self.sight.who.searches(self.table) {
-            for query in ["search=fts.x", "search=not.wfts.x", "or=(search.plfts.x)", "search=fts(simple).("] {
+            for query in ["search=fts.x", "search=not.wfts.x", "or=(search.plfts.x)", "search=fts(simple).("]
+            {
                 self.refused(Request::get(format!("{name}?{query}")), 400, "42703");
             }
             return;
@@ -40,7 +41,11 @@ impl<'a> Walk<'a> {
                             relation: back,
                             inner,
                             spread: false,
-                            ask: Ask { items: vec![Item::All], filters: vec![filter.clone()], ..Ask::default() },
+                            ask: Ask {
+                                items: vec![Item::All],
+                                filters: vec![filter.clone()],
+                                ..Ask::default()
+                            },
                         };
                         self.table = self.sight.table(back.from);
                         let handle =
