@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::ask::SEARCH;
 use super::ledger::Ledger;
 use super::oracle::{Action, Door, Rule, Who};
 use super::relations::relations;
@@ -50,6 +51,9 @@ fn given(who: &Who, table: &Table) -> Option<Told> {
         owned(&mut table.fields.iter().map(|field| field.name).filter(offers))
     };
     let known: BTreeSet<String> = owned(&mut knows.iter().copied());
+    // The search is a filter, and no member of a record.
+    let mut filters = known.clone();
+    filters.extend(who.searches(table).then(|| SEARCH.to_owned()));
     let key: BTreeSet<String> = owned(&mut table.key.iter().copied());
     let read = open(who, Action::Read, table);
     let create = open(who, Action::Create, table).map(|rules| offered(&rules));
@@ -60,17 +64,17 @@ fn given(who: &Who, table: &Table) -> Option<Told> {
         told.filters.insert(method.to_owned(), filters.clone());
     };
     if read.is_some() {
-        add("get", &known);
-        add("head", &known);
+        add("get", &filters);
+        add("head", &filters);
     }
     if create.is_some() {
         add("post", &BTreeSet::new());
     }
     if update.is_some() {
-        add("patch", &known);
+        add("patch", &filters);
     }
     if delete.is_some() {
-        add("delete", &known);
+        add("delete", &filters);
     }
     let keyed = |create: &BTreeSet<String>| key.is_subset(create) && key.is_subset(&known);
     if update.is_some() && create.as_ref().is_some_and(keyed) {
@@ -221,13 +225,12 @@ async fn of(site: &Site, ledger: &Ledger, caller: &Caller) {
         let expected = given(who, table);
         if let Some(told) = &expected {
             collections.insert(table.name.to_owned());
-            for (part, members) in &told.members {
+            for part in told.members.keys() {
                 let dot = if part.is_empty() { "" } else { "." };
                 schemas.insert(format!("{}{dot}{part}", table.name));
-                if part.is_empty() {
-                    filters.extend(members.iter().map(|field| format!("filter.{}.{field}", table.name)));
-                }
             }
+            let named = told.filters.get("get").into_iter().flatten();
+            filters.extend(named.map(|field| format!("filter.{}.{field}", table.name)));
         }
         ledger.cell(
             || format!("{name}: what is told of {}", table.name),
