@@ -5,7 +5,12 @@ create or replace function basewright.uuid_v7() returns uuid
 language sql volatile parallel safe
 return (
     overlay(
-        lpad(to_hex((date_part('epoch', clock_timestamp()) * 4096000)::bigint), 15, '0')
+        pg_catalog.lpad(
+            pg_catalog.to_hex(
+                (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) operator(pg_catalog.*) 4096000)::bigint
+            ),
+            15, '0'
+        )
         placing '7' from 13 for 0
-    ) || substr(gen_random_uuid()::text, 20)
+    ) operator(pg_catalog.||) pg_catalog.substr(pg_catalog.gen_random_uuid()::text, 20)
 )::uuid;
