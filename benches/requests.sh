@@ -33,6 +33,8 @@ postgres=$(head -1 "$folder/data/postgres/postmaster.pid")
 psql -q -v ON_ERROR_STOP=1 -v folder="$folder" -v user="$user" -f sql/fill.sql -f sql/fill-blog.sql -f sql/readings.sql
 export IDS="$folder/ids"
 psql -qAt -c 'select id from item order by random()' >"$IDS"
+# What one row leaves behind is not to be cleared away while the next one is measured.
+psql -qAt -c 'alter system set autovacuum = off' -c 'select pg_reload_conf()' >/dev/null
 psql -q -c 'create database raw' && PGDATABASE=raw psql -q -v ON_ERROR_STOP=1 -f sql/raw.sql
 KEY=$(awk '/^publishable/ { print $2 }' "$folder/log")
 TOKEN=$("$binary" token project --data "$folder/data" --sub "$user" 2>/dev/null | tail -1)
