@@ -18,6 +18,7 @@ use crate::auth::revocation::Revocations;
 use crate::catalog::Catalog;
 use crate::db::{Lanes, Pool};
 use crate::error::{Code, Error};
+use crate::realtime::feed::Feed;
 
 /// Verified tokens that each worker remembers.
 const TOKENS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -43,6 +44,7 @@ pub struct App {
     keys: ArcSwap<Keyring>,
     revocations: Revocations,
     pool: Pool,
+    feed: Feed,
     readiness: ArcSwap<Readiness>,
     draining: AtomicBool,
     panics: AtomicU64,
@@ -62,6 +64,7 @@ impl App {
             keys: ArcSwap::from_pointee(keys),
             revocations: Revocations::default(),
             pool,
+            feed: Feed::new(),
             readiness: ArcSwap::from_pointee(Readiness::Not("the server is starting")),
             draining: AtomicBool::new(false),
             panics: AtomicU64::new(0),
@@ -101,6 +104,11 @@ impl App {
     /// The shared connections: transactions of several steps, statements of unknown cost.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// The stream of changes.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     pub fn readiness(&self) -> Readiness {

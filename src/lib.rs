@@ -15,7 +15,9 @@ pub mod app;
 pub mod auth;
 pub mod records;
 
-// --- reading rows, shaping tables, talking to Postgres
+// --- changes, reading rows, shaping tables, talking to Postgres
+pub mod realtime;
+
 pub mod read;
 pub mod schema;
 

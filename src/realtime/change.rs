@@ -1,0 +1,52 @@
+//! What the WAL says of one transaction: committed rows before and after, as Postgres' own binary columns.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A table as it was when its rows were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    pub oid: u32,
+    pub schema: String,
+    pub table: String,
+    pub columns: Vec<Column>,
+}
+
+/// A column of a [`Relation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    /// `pg_type.oid`.
+    pub kind: u32,
+    /// Part of the replica identity.
+    pub key: bool,
+}
+
+/// A row: each column in binary format, `None` for NULL, in the relation's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row(pub Box<[Option<Bytes>]>);
+
+/// One changed row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub relation: Arc<Relation>,
+    pub what: What,
+}
+
+/// What became of a row. An old row is `None` only where the table's replica identity is not full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Insert {
+        new: Row,
+    },
+    Update {
+        old: Option<Row>,
+        new: Row,
+    },
+    Delete {
+        old: Option<Row>,
+    },
+    /// All rows of the table went at once.
+    Truncate,
+}
