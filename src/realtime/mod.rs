@@ -7,5 +7,7 @@
 pub mod change;
 pub mod cursor;
 pub mod feed;
+pub mod filter;
+mod like;
 pub mod line;
 pub mod visibility;
