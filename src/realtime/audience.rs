@@ -198,7 +198,12 @@ impl Audience {
     // --- joining and leaving
 
     /// Prepares a channel's subscriptions: they are told nothing before [`Audience::activate`].
-    pub(super) fn subscribe(&mut self, place: Place, principal: Arc<Principal>, bindings: Vec<Binding>) -> Compiled {
+    pub(super) fn subscribe(
+        &mut self,
+        place: Place,
+        principal: Arc<Principal>,
+        bindings: Vec<Binding>,
+    ) -> Compiled {
         self.unsubscribe(place);
         let (subs, compiled) = self.compile(&principal, &bindings);
         self.channels.insert(place, Channel { principal, bindings, subs, active: false });
@@ -225,10 +230,6 @@ impl Audience {
         self.channels.get(&place).map_or(&[], |channel| &channel.subs)
     }
 
-    pub(super) fn is_active(&self, place: Place) -> bool {
-        self.channels.get(&place).is_some_and(|channel| channel.active)
-    }
-
     /// Judges a channel anew, for another caller. True: it may see other things than before.
     pub(super) fn rejudge(&mut self, place: Place, principal: Arc<Principal>) -> Option<(Compiled, bool)> {
         let channel = self.channels.get(&place)?;
@@ -250,7 +251,10 @@ impl Audience {
 
     /// Puts another version of the project in force: everybody is judged anew. Returns what is wanted, and whom it may
     /// concern, with what was refused.
-    pub(super) fn replace(&mut self, catalog: Arc<Catalog>) -> (Vec<Wanted>, Vec<(Place, Vec<(usize, Error)>)>) {
+    pub(super) fn replace(
+        &mut self,
+        catalog: Arc<Catalog>,
+    ) -> (Vec<Wanted>, Vec<(Place, Vec<(usize, Error)>)>) {
         let channels = std::mem::take(&mut self.channels);
         *self = Audience::new(catalog);
         let (mut wanted, mut told) = (Vec::new(), Vec::new());
@@ -314,7 +318,8 @@ impl Audience {
         let permit = context.permit(table, Action::Read)?;
         let collection = catalog.collection(permit.collection());
         if !collection.realtime {
-            let message = format!("The collection `{table}` sends no changes: it is declared with `realtime: false`");
+            let message =
+                format!("The collection `{table}` sends no changes: it is declared with `realtime: false`");
             return Err(Error::with(Code::NotSupported, message));
         }
         let filter = match binding.filter.as_deref() {
@@ -336,7 +341,13 @@ impl Audience {
     }
 
     /// The group of a subscription; one use more.
-    fn group(&mut self, permit: Permit, principal: &Arc<Principal>, asked: Asked, wanted: &mut Vec<Wanted>) -> GroupId {
+    fn group(
+        &mut self,
+        permit: Permit,
+        principal: &Arc<Principal>,
+        asked: Asked,
+        wanted: &mut Vec<Wanted>,
+    ) -> GroupId {
         let collection = permit.collection();
         let view = self.view(permit, principal, wanted);
         let known = self.views.get(view).map_or(FieldSet::EMPTY, |view| view.known);
@@ -371,7 +382,8 @@ impl Audience {
                     listening.by_value.entry(field).or_default().entry(known).or_default().push(id);
                 }
                 Indexed::Member(Member { family, base: Some(base), whose }) => {
-                    let found = listening.by_member.iter().position(|(known, by, _)| (*known, *by) == (family, base));
+                    let found =
+                        listening.by_member.iter().position(|(known, by, _)| (*known, *by) == (family, base));
                     let at = found.unwrap_or_else(|| {
                         listening.by_member.push((family, base, HashMap::new()));
                         listening.by_member.len() - 1
@@ -476,7 +488,12 @@ impl Audience {
         };
         let mut index = by_filter.or_else(by_rights).unwrap_or_else(|| vec![Indexed::Rest]);
         let mut seen = Vec::new();
-        index.retain(|indexed| !seen.contains(indexed) && { seen.push(indexed.clone()); true });
+        index.retain(|indexed| {
+            !seen.contains(indexed) && {
+                seen.push(indexed.clone());
+                true
+            }
+        });
         index
     }
 
@@ -588,9 +605,10 @@ impl Audience {
 
     /// The views of a collection that only the database can decide.
     pub(super) fn asking(&self, collection: CollectionId) -> Vec<ViewId> {
-        let views = self.views.iter().filter(|(_, view)| {
-            view.key.collection == collection && matches!(view.way, Way::Database)
-        });
+        let views = self
+            .views
+            .iter()
+            .filter(|(_, view)| view.key.collection == collection && matches!(view.way, Way::Database));
         views.map(|(id, _)| id).collect()
     }
 
@@ -676,9 +694,8 @@ impl Audience {
         if !view.permit.when().is_none_or(|when| when.evaluate(&env) == Some(true)) {
             return None;
         }
-        let hides = |field: &FieldId| {
-            view.permit.mask(*field).is_some_and(|mask| mask.evaluate(&env) != Some(true))
-        };
+        let hides =
+            |field: &FieldId| view.permit.mask(*field).is_some_and(|mask| mask.evaluate(&env) != Some(true));
         Some(view.masked.iter().copied().filter(hides).collect())
     }
 
@@ -697,7 +714,9 @@ impl Audience {
 
     /// The channels that listen to a collection.
     pub(super) fn listeners(&self, collection: CollectionId) -> Vec<Place> {
-        self.places_of(self.groups.iter().filter(|(_, group)| group.collection == collection).map(|(_, group)| group))
+        self.places_of(
+            self.groups.iter().filter(|(_, group)| group.collection == collection).map(|(_, group)| group),
+        )
     }
 
     /// The channels that see through these memberships.

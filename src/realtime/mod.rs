@@ -4,10 +4,25 @@
 //! `audience` who may see each; `line` is what the feed and the workers' sockets say to each other. What stands
 //! on a socket (frames, channels, presence) is the business of the protocol above.
 
+mod audience;
 pub mod change;
 pub mod cursor;
+mod deliver;
+mod event;
 pub mod feed;
 pub mod filter;
 mod like;
 pub mod line;
+pub mod nodes;
+pub mod publication;
+mod related;
+mod ring;
+mod rows;
+mod sets;
+mod slab;
+pub mod stream;
+pub mod system;
+pub mod transaction;
 pub mod visibility;
+pub mod wal;
+mod watch;
