@@ -170,6 +170,8 @@ pub(super) struct Audience {
     groups_by_key: HashMap<GroupKey, GroupId>,
     listening: HashMap<CollectionId, Listening>,
     pub(super) sets: Sets,
+    /// The views that only the database can decide, by their collection.
+    asking: HashMap<CollectionId, Vec<ViewId>>,
 }
 
 impl Audience {
@@ -184,6 +186,7 @@ impl Audience {
             groups_by_key: HashMap::new(),
             listening: HashMap::new(),
             sets: Sets::default(),
+            asking: HashMap::new(),
         }
     }
 
@@ -412,6 +415,7 @@ impl Audience {
             return *id;
         }
         let way = self.way(&conditions, principal, wanted);
+        let asks = matches!(way, Way::Database);
         let view = View {
             key: key.clone(),
             permit: permit.clone(),
@@ -422,6 +426,9 @@ impl Audience {
             groups: HashSet::new(),
         };
         let id = self.views.insert(view);
+        if asks {
+            self.asking.entry(key.collection).or_default().push(id);
+        }
         self.views_by_key.insert(key, id);
         id
     }
@@ -588,12 +595,31 @@ impl Audience {
             && let Some(view) = self.views.remove(group.key.view)
         {
             self.views_by_key.remove(&view.key);
+            if let Some(asking) = self.asking.get_mut(&view.key.collection) {
+                asking.retain(|id| *id != group.key.view);
+                if asking.is_empty() {
+                    self.asking.remove(&view.key.collection);
+                }
+            }
             if let Way::Members(members) = &view.way {
                 for member in members {
                     self.sets.release(member);
                 }
             }
         }
+    }
+
+    /// Nobody listens, and nothing is kept for anybody.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+            && self.views.iter().next().is_none()
+            && self.groups.iter().next().is_none()
+            && self.views_by_key.is_empty()
+            && self.groups_by_key.is_empty()
+            && self.listening.is_empty()
+            && self.sets.is_empty()
+            && self.asking.is_empty()
     }
 
     // --- matching
@@ -604,12 +630,8 @@ impl Audience {
     }
 
     /// The views of a collection that only the database can decide.
-    pub(super) fn asking(&self, collection: CollectionId) -> Vec<ViewId> {
-        let views = self
-            .views
-            .iter()
-            .filter(|(_, view)| view.key.collection == collection && matches!(view.way, Way::Database));
-        views.map(|(id, _)| id).collect()
+    pub(super) fn asking(&self, collection: CollectionId) -> &[ViewId] {
+        self.asking.get(&collection).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn view_of(&self, id: ViewId) -> Option<&View> {
@@ -733,6 +755,9 @@ impl Audience {
     /// The channels whose rights the database decides by rows of a collection: by these fields of them, or, where
     /// `changed` is none, by there being one.
     pub(super) fn looking_at(&self, collection: CollectionId, changed: Option<&FieldSet>) -> Vec<Place> {
+        if self.asking.is_empty() {
+            return Vec::new();
+        }
         self.places_where(|view| {
             matches!(view.way, Way::Database)
                 && view.conditions().any(|condition| match changed {
@@ -745,10 +770,10 @@ impl Audience {
         })
     }
 
-    /// The collections that decide for somebody through the database.
-    pub(super) fn looked_at(&self) -> HashSet<CollectionId> {
-        let views = self.views.iter().filter(|(_, view)| matches!(view.way, Way::Database));
-        views.flat_map(|(_, view)| view.conditions()).flat_map(Condition::reads).collect()
+    /// A collection decides for somebody through the database.
+    pub(super) fn is_looked_at(&self, collection: CollectionId) -> bool {
+        let views = self.asking.values().flatten().filter_map(|id| self.views.get(*id));
+        views.flat_map(View::conditions).any(|condition| condition.reads().contains(&collection))
     }
 
     fn places_where(&self, holds: impl Fn(&View) -> bool) -> Vec<Place> {

@@ -53,16 +53,14 @@ impl Stream {
         let mut interesting = false;
         let mut two_passes = false;
         let mut looked_at: HashSet<CollectionId> = HashSet::new();
-        let catalog = Arc::clone(self.audience.catalog());
+        if transaction.changes.relations().iter().any(|relation| relation.schema == "auth") {
+            self.observe_system(transaction);
+        }
         for relation in transaction.changes.relations() {
-            if relation.schema == "auth" {
-                self.observe_system(transaction);
-                continue;
-            }
             let Some(mapping) = self.audience.mapping(relation) else { continue };
             interesting |= self.audience.listens(mapping.collection);
             two_passes |= self.audience.sets.follow(mapping.collection);
-            if self.audience.looked_at().contains(&mapping.collection) {
+            if self.audience.is_looked_at(mapping.collection) {
                 looked_at.insert(mapping.collection);
             }
         }
@@ -87,7 +85,6 @@ impl Stream {
             let cursor = Cursor::after(self.system, transaction.lsn);
             self.access_changed(places, cursor).await;
         }
-        let _ = catalog;
     }
 
     fn observe_system(&self, transaction: &Transaction) {
@@ -191,11 +188,9 @@ impl Stream {
     /// Asks the database for what memory cannot decide.
     async fn ask(&mut self, chunk: &[Numbered], xid: u32, old: bool, new: bool) -> Told {
         let mut asks = Vec::new();
-        let mut views: HashMap<CollectionId, Vec<usize>> = HashMap::new();
         for numbered in chunk {
             let collection = numbered.mapping.collection;
-            let audience = &self.audience;
-            let views = views.entry(collection).or_insert_with(|| audience.asking(collection));
+            let views = self.audience.asking(collection);
             if views.is_empty() {
                 continue;
             }

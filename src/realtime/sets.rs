@@ -206,6 +206,11 @@ impl Sets {
         touched
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.families.iter().all(|family| family.wanted.is_empty() && family.rows.is_empty())
+    }
+
     /// All rows of a collection went.
     pub(super) fn truncate(&mut self, collection: CollectionId) {
         for family in self.families.iter_mut().filter(|family| family.shape.collection == collection) {

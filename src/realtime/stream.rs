@@ -137,17 +137,9 @@ impl From<WalFault> for Ended {
 }
 
 impl Stream {
-    async fn run(shared: Arc<Shared>, config: Config, pool: Pool) {
-        let mut catalogs = shared.catalog.subscribe();
-        let catalog = match catalogs.wait_for(Option::is_some).await {
-            Ok(catalog) => catalog.clone(),
-            Err(_) => None,
-        };
-        let (Some(catalog), Some(mut orders)) = (catalog, shared.ends.lock().orders.take()) else { return };
-        catalogs.mark_unchanged();
-        let (sightings, mut seen) = mpsc::channel(4);
-        let watch = Watch::new(pool.clone(), config.node.clone(), sightings);
-        let mut stream = Stream {
+    /// A stream that has not begun.
+    fn new(shared: Arc<Shared>, config: Config, pool: Pool, catalog: Arc<Catalog>) -> Stream {
+        Stream {
             audience: Audience::new(catalog),
             ring: Ring::new(Bounds::default(), 0),
             system: System::default(),
@@ -167,7 +159,20 @@ impl Stream {
             shared,
             config,
             pool,
+        }
+    }
+
+    async fn run(shared: Arc<Shared>, config: Config, pool: Pool) {
+        let mut catalogs = shared.catalog.subscribe();
+        let catalog = match catalogs.wait_for(Option::is_some).await {
+            Ok(catalog) => catalog.clone(),
+            Err(_) => None,
         };
+        let (Some(catalog), Some(mut orders)) = (catalog, shared.ends.lock().orders.take()) else { return };
+        catalogs.mark_unchanged();
+        let (sightings, mut seen) = mpsc::channel(4);
+        let watch = Watch::new(pool.clone(), config.node.clone(), sightings);
+        let mut stream = Stream::new(shared, config, pool, catalog);
         tokio::task::LocalSet::new()
             .run_until(async {
                 let barrier = watch.barrier();
@@ -738,3 +743,6 @@ pub(super) fn changed_fields(
 ) -> FieldSet {
     collection.field_ids().filter(|field| mapping.raw(old, *field) != mapping.raw(new, *field)).collect()
 }
+
+#[cfg(test)]
+mod simulation;
