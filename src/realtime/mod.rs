@@ -4,6 +4,7 @@
 //! `audience` who may see each; `line` is what the feed and the workers' sockets say to each other. What stands
 //! on a socket (frames, channels, presence) is the business of the protocol above.
 
+pub mod access;
 pub mod change;
 pub mod cursor;
 pub mod feed;
