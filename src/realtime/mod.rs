@@ -11,4 +11,6 @@ pub mod feed;
 pub mod filter;
 mod like;
 pub mod line;
+pub mod snapshot;
+pub mod system;
 pub mod visibility;

@@ -2,6 +2,7 @@
 
 mod access;
 mod filters;
+mod snapshot;
 
 use std::collections::BTreeMap;
 
