@@ -4,6 +4,7 @@
 //! `audience` who may see each; `line` is what the feed and the workers' sockets say to each other. What stands
 //! on a socket (frames, channels, presence) is the business of the protocol above.
 
+pub mod access;
 mod audience;
 pub mod change;
 pub mod cursor;
@@ -20,6 +21,7 @@ mod ring;
 mod rows;
 mod sets;
 mod slab;
+pub mod snapshot;
 pub mod stream;
 pub mod system;
 pub mod transaction;

@@ -6,9 +6,9 @@
 //!
 //! `BASEWRIGHT_AGREEMENT_CASES` asks for more cases, `BASEWRIGHT_SEED` for the run that a failure printed.
 
-mod random;
-mod source;
-mod world;
+pub mod random;
+pub mod source;
+pub mod world;
 
 use std::collections::HashMap;
 use std::error::Error;

@@ -413,7 +413,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A pattern of the subset.
-pub(super) fn pattern(random: &mut Random, depth: usize) -> String {
+pub fn pattern(random: &mut Random, depth: usize) -> String {
     const ATOMS: [&str; 36] = [
         "a",
         "b",
