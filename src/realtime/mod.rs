@@ -8,7 +8,9 @@
 pub mod change;
 pub mod cursor;
 pub mod feed;
+pub mod filter;
 pub mod hub;
+mod like;
 pub mod limits;
 pub mod line;
 pub mod presence;
