@@ -50,16 +50,22 @@ const CONNECTIONS: usize = 10_000;
 #[cfg(target_os = "linux")]
 const WRITE_STALL: Duration = Duration::from_secs(30);
 
-/// Lets the process hold as many files open as the machine grants it: each connection is one, and what a shell
-/// gives a process is often 1,024, which a few hundred slow clients would use up.
-pub fn allow_connections() {
+/// Lets the process hold as many files open as the machine grants it, and says how many: each connection is one, and
+/// what a shell gives a process is often 1,024, which a few hundred slow clients would use up.
+pub fn allow_connections() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // None is no limit.
+    let most = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
-        return;
+        return most(current);
     }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, ?current, ?maximum, "the limit of open files could not be raised");
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => most(maximum),
+        Err(error) => {
+            tracing::warn!(%error, ?current, ?maximum, "the limit of open files could not be raised");
+            most(current)
+        }
     }
 }
 
