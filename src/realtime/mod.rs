@@ -5,12 +5,26 @@
 //! on a socket (frames, channels, presence) is the business of the protocol above.
 
 pub mod access;
+mod audience;
 pub mod change;
 pub mod cursor;
+mod deliver;
+mod event;
 pub mod feed;
 pub mod filter;
 mod like;
 pub mod line;
+pub mod nodes;
+pub mod publication;
+mod related;
+mod ring;
+mod rows;
+mod sets;
+mod slab;
 pub mod snapshot;
+pub mod stream;
 pub mod system;
+pub mod transaction;
 pub mod visibility;
+pub mod wal;
+mod watch;
