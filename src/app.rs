@@ -19,6 +19,7 @@ use crate::catalog::Catalog;
 use crate::db::{Lanes, Pool};
 use crate::error::{Code, Error};
 use crate::realtime::feed::Feed;
+use crate::realtime::hub::Hub;
 use crate::realtime::system::SystemChange;
 
 /// Verified tokens that each worker remembers.
@@ -46,6 +47,7 @@ pub struct App {
     revocations: Revocations,
     pool: Pool,
     feed: Feed,
+    hub: Hub,
     readiness: ArcSwap<Readiness>,
     draining: AtomicBool,
     panics: AtomicU64,
@@ -66,6 +68,7 @@ impl App {
             revocations: Revocations::default(),
             pool,
             feed: Feed::new(),
+            hub: Hub::default(),
             readiness: ArcSwap::from_pointee(Readiness::Not("the server is starting")),
             draining: AtomicBool::new(false),
             panics: AtomicU64::new(0),
@@ -122,6 +125,11 @@ impl App {
         &self.feed
     }
 
+    /// What channels say to each other, and how many sockets there are.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     pub fn readiness(&self) -> Readiness {
         if self.is_draining() {
             Readiness::Not("the server is shutting down")
@@ -138,9 +146,11 @@ impl App {
         }
     }
 
-    /// Begins to shut down: balancers are told to go elsewhere, connections are closed after their answer.
+    /// Begins to shut down: balancers are told to go elsewhere, connections are closed after their answer,
+    /// sockets at once.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.hub.drain();
     }
 
     pub fn is_draining(&self) -> bool {

@@ -28,6 +28,7 @@ use crate::http::cors::Origins;
 use crate::http::server::{self, Options, ServerHandle, runtime};
 use crate::model::{ANON, Action};
 use crate::project::Project;
+use crate::realtime::limits;
 use crate::realtime::stream;
 use crate::realtime::wal::Node;
 
@@ -89,10 +90,10 @@ pub(super) fn run(life: Life) -> Result<(), Failure> {
     let at = SocketAddr::new(life.listening.listen, life.listening.port);
     let listener =
         TcpListener::bind(at).map_err(|error| Failure::fault(format!("cannot listen on {at}: {error}")))?;
-    server::allow_connections();
+    let files = server::allow_connections();
     runtime::System::new().block_on(async move {
         let database = Database::begin(life.place.data()).await?;
-        let outcome = live(&life, project, seen, ring, &origin, listener, database.urls()).await;
+        let outcome = live(&life, project, seen, ring, &origin, listener, files, database.urls()).await;
         database.stop().await;
         outcome
     })
@@ -140,6 +141,7 @@ async fn live(
     ring: Keyring,
     origin: &Origin,
     listener: TcpListener,
+    files: u64,
     urls: Urls,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
@@ -147,6 +149,7 @@ async fn live(
     let target = Target::parse(&urls.runtime, &limits).map_err(Failure::fault)?;
     let pool = |size| Pool::open(&target, size).map_err(Failure::fault);
     let app = Arc::new(App::new(ring, pool(SHARED)?));
+    app.hub().allow(files.saturating_sub(limits::RESERVED_FILES).min(limits::SOCKETS));
     let watch = Watch::new(Arc::clone(&app), pool(1)?, origin.file().map(ToOwned::to_owned));
     // Begun before what takes this thread a while: meanwhile Postgres makes the connections.
     let mut preparing = Box::pin(maybe_done(prepare(life, &urls, &project, &watch)));
@@ -268,6 +271,8 @@ async fn prepare(life: &Life, urls: &Urls, project: &Project, watch: &Watch) -> 
 /// pass a signal on that the whole process group has had.
 async fn stop(app: &App, handle: &ServerHandle, signals: &mut Signals) {
     app.drain();
+    // The workers live as long as requests do, and sockets are none.
+    app.hub().emptied(limits::FAREWELL).await;
     let first = Instant::now();
     let again = async {
         loop {

@@ -10,6 +10,7 @@ mod editor;
 mod frame;
 mod health;
 pub mod principal;
+mod realtime;
 pub mod reply;
 pub mod request_id;
 pub mod rest;
