@@ -1,4 +1,5 @@
-//! Phoenix channels as a client has them, over real sockets.
+//! Realtime against a real Postgres: what stands between the WAL and the sockets, and Phoenix channels as a client has
+//! them, over real sockets.
 
 mod access;
 mod broadcast;

@@ -1,4 +1,4 @@
-//! A project with its tables in a database of its own, and no server.
+//! A project with its tables, for what needs no server.
 
 use std::collections::BTreeMap;
 
