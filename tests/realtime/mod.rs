@@ -5,6 +5,7 @@ mod frames;
 mod handshake;
 mod limits;
 mod presence;
+mod stream;
 
 use basewright::app::now;
 use basewright::auth::token::mint_operator;
