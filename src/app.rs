@@ -20,6 +20,7 @@ use crate::db::{Lanes, Pool};
 use crate::error::{Code, Error};
 use crate::realtime::feed::Feed;
 use crate::realtime::hub::Hub;
+use crate::realtime::system::SystemChange;
 
 /// Verified tokens that each worker remembers.
 const TOKENS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -88,7 +89,9 @@ impl App {
 
     /// Puts a project in force for all requests that begin from now on.
     pub fn publish(&self, catalog: Catalog) {
-        self.catalog.store(Some(Arc::new(catalog)));
+        let catalog = Arc::new(catalog);
+        self.catalog.store(Some(Arc::clone(&catalog)));
+        self.feed.judge_by(catalog);
     }
 
     pub fn keys(&self) -> Arc<Keyring> {
@@ -107,6 +110,14 @@ impl App {
     /// The shared connections: transactions of several steps, statements of unknown cost.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Keeps what this node remembers of the database as the stream of changes says it is.
+    pub fn observe(&self, change: SystemChange) {
+        match change {
+            SystemChange::KeyRevoked { jti } => self.revocations.insert(&jti),
+            SystemChange::RoleChanged { .. } | SystemChange::Lost => {}
+        }
     }
 
     /// The stream of changes.

@@ -29,6 +29,8 @@ use crate::http::server::{self, Options, ServerHandle, runtime};
 use crate::model::{ANON, Action};
 use crate::project::Project;
 use crate::realtime::limits;
+use crate::realtime::stream;
+use crate::realtime::wal::Node;
 
 /// Where the server listens and to whom it answers.
 #[derive(Args, Clone, Debug)]
@@ -48,6 +50,9 @@ pub(super) struct Listening {
         num_args = 0..=1, require_equals = true, default_value = "refuse", default_missing_value = "anon"
     )]
     keyless: Keyless,
+    /// This server's name among those that share its database: letters, digits and _
+    #[arg(long, env = "BASEWRIGHT_NODE", default_value = "main", value_parser = Node::parse, value_name = "NAME")]
+    node: Node,
     /// Threads that serve [default: one a core]
     #[arg(long, env = "BASEWRIGHT_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     workers: Option<u16>,
@@ -188,6 +193,7 @@ async fn live(
     }
     project::advise(&project, &catalog);
     app.publish(catalog);
+    stream_changes(life, &urls, &target, &app)?;
     app.set_readiness(Readiness::Ready);
     runtime::spawn(watch.run());
     announce(life, &project, &app.keys(), origin, address).map_err(Failure::fault)?;
@@ -214,6 +220,19 @@ async fn live(
             Err(Failure::fault(format!("the listener ended: {ended:?}")))
         }
     }
+}
+
+/// Starts to read changes. It goes on when the WAL cannot be reached, and says so.
+fn stream_changes(life: &Life, urls: &Urls, runtime: &Target, app: &Arc<App>) -> Result<(), Failure> {
+    let observed = Arc::clone(app);
+    app.feed()
+        .start(stream::Config {
+            runtime: runtime.clone(),
+            replication: Target::parse(&urls.replication, &Session::default()).map_err(Failure::fault)?,
+            node: life.listening.node.clone(),
+            observer: Box::new(move |change| observed.observe(change)),
+        })
+        .map_err(Failure::fault)
 }
 
 /// Makes the database fit, waiting for it as long as it is only away.

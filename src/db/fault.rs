@@ -66,7 +66,7 @@ impl DbError {
         DbError { kind: Kind::TooMany, outcome_unknown: false }
     }
 
-    pub(super) fn driver(why: impl Into<String>) -> DbError {
+    pub(crate) fn driver(why: impl Into<String>) -> DbError {
         DbError { kind: Kind::Driver(why.into()), outcome_unknown: false }
     }
 

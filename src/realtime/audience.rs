@@ -170,6 +170,8 @@ pub(super) struct Audience {
     groups_by_key: HashMap<GroupKey, GroupId>,
     listening: HashMap<CollectionId, Listening>,
     pub(super) sets: Sets,
+    /// The views that only the database can decide, by their collection.
+    asking: HashMap<CollectionId, Vec<ViewId>>,
 }
 
 impl Audience {
@@ -184,6 +186,7 @@ impl Audience {
             groups_by_key: HashMap::new(),
             listening: HashMap::new(),
             sets: Sets::default(),
+            asking: HashMap::new(),
         }
     }
 
@@ -198,7 +201,12 @@ impl Audience {
     // --- joining and leaving
 
     /// Prepares a channel's subscriptions: they are told nothing before [`Audience::activate`].
-    pub(super) fn subscribe(&mut self, place: Place, principal: Arc<Principal>, bindings: Vec<Binding>) -> Compiled {
+    pub(super) fn subscribe(
+        &mut self,
+        place: Place,
+        principal: Arc<Principal>,
+        bindings: Vec<Binding>,
+    ) -> Compiled {
         self.unsubscribe(place);
         let (subs, compiled) = self.compile(&principal, &bindings);
         self.channels.insert(place, Channel { principal, bindings, subs, active: false });
@@ -225,10 +233,6 @@ impl Audience {
         self.channels.get(&place).map_or(&[], |channel| &channel.subs)
     }
 
-    pub(super) fn is_active(&self, place: Place) -> bool {
-        self.channels.get(&place).is_some_and(|channel| channel.active)
-    }
-
     /// Judges a channel anew, for another caller. True: it may see other things than before.
     pub(super) fn rejudge(&mut self, place: Place, principal: Arc<Principal>) -> Option<(Compiled, bool)> {
         let channel = self.channels.get(&place)?;
@@ -250,7 +254,10 @@ impl Audience {
 
     /// Puts another version of the project in force: everybody is judged anew. Returns what is wanted, and whom it may
     /// concern, with what was refused.
-    pub(super) fn replace(&mut self, catalog: Arc<Catalog>) -> (Vec<Wanted>, Vec<(Place, Vec<(usize, Error)>)>) {
+    pub(super) fn replace(
+        &mut self,
+        catalog: Arc<Catalog>,
+    ) -> (Vec<Wanted>, Vec<(Place, Vec<(usize, Error)>)>) {
         let channels = std::mem::take(&mut self.channels);
         *self = Audience::new(catalog);
         let (mut wanted, mut told) = (Vec::new(), Vec::new());
@@ -314,7 +321,8 @@ impl Audience {
         let permit = context.permit(table, Action::Read)?;
         let collection = catalog.collection(permit.collection());
         if !collection.realtime {
-            let message = format!("The collection `{table}` sends no changes: it is declared with `realtime: false`");
+            let message =
+                format!("The collection `{table}` sends no changes: it is declared with `realtime: false`");
             return Err(Error::with(Code::NotSupported, message));
         }
         let filter = match binding.filter.as_deref() {
@@ -336,7 +344,13 @@ impl Audience {
     }
 
     /// The group of a subscription; one use more.
-    fn group(&mut self, permit: Permit, principal: &Arc<Principal>, asked: Asked, wanted: &mut Vec<Wanted>) -> GroupId {
+    fn group(
+        &mut self,
+        permit: Permit,
+        principal: &Arc<Principal>,
+        asked: Asked,
+        wanted: &mut Vec<Wanted>,
+    ) -> GroupId {
         let collection = permit.collection();
         let view = self.view(permit, principal, wanted);
         let known = self.views.get(view).map_or(FieldSet::EMPTY, |view| view.known);
@@ -371,7 +385,8 @@ impl Audience {
                     listening.by_value.entry(field).or_default().entry(known).or_default().push(id);
                 }
                 Indexed::Member(Member { family, base: Some(base), whose }) => {
-                    let found = listening.by_member.iter().position(|(known, by, _)| (*known, *by) == (family, base));
+                    let found =
+                        listening.by_member.iter().position(|(known, by, _)| (*known, *by) == (family, base));
                     let at = found.unwrap_or_else(|| {
                         listening.by_member.push((family, base, HashMap::new()));
                         listening.by_member.len() - 1
@@ -400,6 +415,7 @@ impl Audience {
             return *id;
         }
         let way = self.way(&conditions, principal, wanted);
+        let asks = matches!(way, Way::Database);
         let view = View {
             key: key.clone(),
             permit: permit.clone(),
@@ -410,6 +426,9 @@ impl Audience {
             groups: HashSet::new(),
         };
         let id = self.views.insert(view);
+        if asks {
+            self.asking.entry(key.collection).or_default().push(id);
+        }
         self.views_by_key.insert(key, id);
         id
     }
@@ -476,7 +495,12 @@ impl Audience {
         };
         let mut index = by_filter.or_else(by_rights).unwrap_or_else(|| vec![Indexed::Rest]);
         let mut seen = Vec::new();
-        index.retain(|indexed| !seen.contains(indexed) && { seen.push(indexed.clone()); true });
+        index.retain(|indexed| {
+            !seen.contains(indexed) && {
+                seen.push(indexed.clone());
+                true
+            }
+        });
         index
     }
 
@@ -571,12 +595,31 @@ impl Audience {
             && let Some(view) = self.views.remove(group.key.view)
         {
             self.views_by_key.remove(&view.key);
+            if let Some(asking) = self.asking.get_mut(&view.key.collection) {
+                asking.retain(|id| *id != group.key.view);
+                if asking.is_empty() {
+                    self.asking.remove(&view.key.collection);
+                }
+            }
             if let Way::Members(members) = &view.way {
                 for member in members {
                     self.sets.release(member);
                 }
             }
         }
+    }
+
+    /// Nobody listens, and nothing is kept for anybody.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+            && self.views.iter().next().is_none()
+            && self.groups.iter().next().is_none()
+            && self.views_by_key.is_empty()
+            && self.groups_by_key.is_empty()
+            && self.listening.is_empty()
+            && self.sets.is_empty()
+            && self.asking.is_empty()
     }
 
     // --- matching
@@ -587,11 +630,8 @@ impl Audience {
     }
 
     /// The views of a collection that only the database can decide.
-    pub(super) fn asking(&self, collection: CollectionId) -> Vec<ViewId> {
-        let views = self.views.iter().filter(|(_, view)| {
-            view.key.collection == collection && matches!(view.way, Way::Database)
-        });
-        views.map(|(id, _)| id).collect()
+    pub(super) fn asking(&self, collection: CollectionId) -> &[ViewId] {
+        self.asking.get(&collection).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn view_of(&self, id: ViewId) -> Option<&View> {
@@ -676,9 +716,8 @@ impl Audience {
         if !view.permit.when().is_none_or(|when| when.evaluate(&env) == Some(true)) {
             return None;
         }
-        let hides = |field: &FieldId| {
-            view.permit.mask(*field).is_some_and(|mask| mask.evaluate(&env) != Some(true))
-        };
+        let hides =
+            |field: &FieldId| view.permit.mask(*field).is_some_and(|mask| mask.evaluate(&env) != Some(true));
         Some(view.masked.iter().copied().filter(hides).collect())
     }
 
@@ -697,7 +736,9 @@ impl Audience {
 
     /// The channels that listen to a collection.
     pub(super) fn listeners(&self, collection: CollectionId) -> Vec<Place> {
-        self.places_of(self.groups.iter().filter(|(_, group)| group.collection == collection).map(|(_, group)| group))
+        self.places_of(
+            self.groups.iter().filter(|(_, group)| group.collection == collection).map(|(_, group)| group),
+        )
     }
 
     /// The channels that see through these memberships.
@@ -714,6 +755,9 @@ impl Audience {
     /// The channels whose rights the database decides by rows of a collection: by these fields of them, or, where
     /// `changed` is none, by there being one.
     pub(super) fn looking_at(&self, collection: CollectionId, changed: Option<&FieldSet>) -> Vec<Place> {
+        if self.asking.is_empty() {
+            return Vec::new();
+        }
         self.places_where(|view| {
             matches!(view.way, Way::Database)
                 && view.conditions().any(|condition| match changed {
@@ -726,10 +770,10 @@ impl Audience {
         })
     }
 
-    /// The collections that decide for somebody through the database.
-    pub(super) fn looked_at(&self) -> HashSet<CollectionId> {
-        let views = self.views.iter().filter(|(_, view)| matches!(view.way, Way::Database));
-        views.flat_map(|(_, view)| view.conditions()).flat_map(Condition::reads).collect()
+    /// A collection decides for somebody through the database.
+    pub(super) fn is_looked_at(&self, collection: CollectionId) -> bool {
+        let views = self.asking.values().flatten().filter_map(|id| self.views.get(*id));
+        views.flat_map(View::conditions).any(|condition| condition.reads().contains(&collection))
     }
 
     fn places_where(&self, holds: impl Fn(&View) -> bool) -> Vec<Place> {

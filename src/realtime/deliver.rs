@@ -53,16 +53,14 @@ impl Stream {
         let mut interesting = false;
         let mut two_passes = false;
         let mut looked_at: HashSet<CollectionId> = HashSet::new();
-        let catalog = Arc::clone(self.audience.catalog());
+        if transaction.changes.relations().iter().any(|relation| relation.schema == "auth") {
+            self.observe_system(transaction);
+        }
         for relation in transaction.changes.relations() {
-            if relation.schema == "auth" {
-                self.observe_system(transaction);
-                continue;
-            }
             let Some(mapping) = self.audience.mapping(relation) else { continue };
             interesting |= self.audience.listens(mapping.collection);
             two_passes |= self.audience.sets.follow(mapping.collection);
-            if self.audience.looked_at().contains(&mapping.collection) {
+            if self.audience.is_looked_at(mapping.collection) {
                 looked_at.insert(mapping.collection);
             }
         }
@@ -87,7 +85,6 @@ impl Stream {
             let cursor = Cursor::after(self.system, transaction.lsn);
             self.access_changed(places, cursor).await;
         }
-        let _ = catalog;
     }
 
     fn observe_system(&self, transaction: &Transaction) {
@@ -158,7 +155,9 @@ impl Stream {
                 let olds = match (old, two_passes) {
                     (None, _) => Vec::new(),
                     (Some(_), true) => before.remove(&numbered.at).unwrap_or_default(),
-                    (Some(old), false) => self.audience.seeing(&side(numbered, old, true, transaction, &told)),
+                    (Some(old), false) => {
+                        self.audience.seeing(&side(numbered, old, true, transaction, &told))
+                    }
                 };
                 let news = match new {
                     None => Vec::new(),
@@ -189,11 +188,9 @@ impl Stream {
     /// Asks the database for what memory cannot decide.
     async fn ask(&mut self, chunk: &[Numbered], xid: u32, old: bool, new: bool) -> Told {
         let mut asks = Vec::new();
-        let mut views: HashMap<CollectionId, Vec<usize>> = HashMap::new();
         for numbered in chunk {
             let collection = numbered.mapping.collection;
-            let audience = &self.audience;
-            let views = views.entry(collection).or_insert_with(|| audience.asking(collection));
+            let views = self.audience.asking(collection);
             if views.is_empty() {
                 continue;
             }
@@ -262,7 +259,12 @@ impl Stream {
     }
 
     /// Does for rows that were just read what their query did not see.
-    pub(super) fn follow_again(&mut self, transaction: &Transaction, family: FamilyId, whose: &HashSet<Known>) {
+    pub(super) fn follow_again(
+        &mut self,
+        transaction: &Transaction,
+        family: FamilyId,
+        whose: &HashSet<Known>,
+    ) {
         let catalog = Arc::clone(self.audience.catalog());
         let Some(shape) = self.audience.sets.shape(family) else { return };
         let collection = shape.collection;
@@ -278,7 +280,11 @@ impl Stream {
     }
 
     /// Notes whom changes of related rows may concern, where only the database knows.
-    fn note_related(&mut self, transaction: &Transaction, looked_at: &HashSet<CollectionId>) -> io::Result<()> {
+    fn note_related(
+        &mut self,
+        transaction: &Transaction,
+        looked_at: &HashSet<CollectionId>,
+    ) -> io::Result<()> {
         if looked_at.is_empty() {
             return Ok(());
         }
@@ -314,11 +320,18 @@ impl Stream {
         Ok(())
     }
 
-    async fn tell_change(&mut self, transaction: &Transaction, numbered: &Numbered, olds: &Seeing, news: &Seeing) {
+    async fn tell_change(
+        &mut self,
+        transaction: &Transaction,
+        numbered: &Numbered,
+        olds: &Seeing,
+        news: &Seeing,
+    ) {
         let mut written = Written::default();
         let mut deliveries: Vec<(WorkerId, Arc<[ChannelKey]>, Event)> = Vec::new();
         for (group, old, new) in paired(olds, news) {
-            let Some((data, cursor)) = self.write(transaction, numbered, group, old, new, &mut written) else {
+            let Some((data, cursor)) = self.write(transaction, numbered, group, old, new, &mut written)
+            else {
                 continue;
             };
             self.audience.told(group, &mut |id, worker, to| {
@@ -397,11 +410,8 @@ impl Stream {
     /// Answers a catch-up with a page of what a channel sees of the changes behind `from`.
     pub(super) async fn page(&mut self, place: Place, from: Cursor, skip: Option<&Visibility>) {
         let (worker, channel) = place;
-        let lost = if from.system != self.system {
-            Some("other_database")
-        } else {
-            self.missed(place, from.lsn)
-        };
+        let lost =
+            if from.system != self.system { Some("other_database") } else { self.missed(place, from.lsn) };
         if let Some(reason) = lost {
             self.resync(vec![place], reason).await;
             return;
@@ -410,7 +420,8 @@ impl Stream {
         let mut events = Vec::new();
         let (mut bytes, mut looked_at) = (0, 0);
         let mut next = from;
-        let transactions: Vec<Arc<Transaction>> = self.ring.since(from.lsn).take(PAGE_CHANGES).cloned().collect();
+        let transactions: Vec<Arc<Transaction>> =
+            self.ring.since(from.lsn).take(PAGE_CHANGES).cloned().collect();
         let mut full = false;
         'transactions: for transaction in &transactions {
             if transaction.lsn > self.position {
@@ -431,7 +442,11 @@ impl Stream {
                     let chunk: Vec<Numbered> = chunk
                         .into_iter()
                         .filter(|numbered| {
-                            let at = Cursor { system: self.system, lsn: transaction.lsn, index: numbered.at as u32 };
+                            let at = Cursor {
+                                system: self.system,
+                                lsn: transaction.lsn,
+                                index: numbered.at as u32,
+                            };
                             at > from && self.concerns(&subs, numbered.mapping.collection)
                         })
                         .collect();
@@ -449,14 +464,22 @@ impl Stream {
                             };
                             let old = old.and_then(|row| judge(row, true));
                             let new = new.and_then(|row| judge(row, false));
-                            let event = self.write(transaction, numbered, sub.group, old.as_ref(), new.as_ref(), &mut written);
+                            let event = self.write(
+                                transaction,
+                                numbered,
+                                sub.group,
+                                old.as_ref(),
+                                new.as_ref(),
+                                &mut written,
+                            );
                             if let Some((data, cursor)) = event {
                                 bytes += data.len();
                                 events.push(Event { id: sub.id, cursor, data });
                             }
                         }
                         looked_at += 1;
-                        next = Cursor { system: self.system, lsn: transaction.lsn, index: numbered.at as u32 };
+                        next =
+                            Cursor { system: self.system, lsn: transaction.lsn, index: numbered.at as u32 };
                         if events.len() >= PAGE_EVENTS || bytes >= PAGE_BYTES || looked_at >= PAGE_CHANGES {
                             full = true;
                             break 'transactions;
@@ -474,7 +497,8 @@ impl Stream {
     }
 
     fn concerns(&self, subs: &[super::audience::Sub], collection: CollectionId) -> bool {
-        subs.iter().any(|sub| self.audience.group_of(sub.group).is_some_and(|group| group.collection == collection))
+        subs.iter()
+            .any(|sub| self.audience.group_of(sub.group).is_some_and(|group| group.collection == collection))
     }
 
     /// Why what a channel asks for is not here any more.
@@ -502,7 +526,13 @@ fn sides(change: &Change) -> (Option<&Row>, Option<&Row>) {
     }
 }
 
-fn side<'a>(numbered: &'a Numbered, row: &'a Row, old: bool, transaction: &Transaction, told: &'a Told) -> Side<'a> {
+fn side<'a>(
+    numbered: &'a Numbered,
+    row: &'a Row,
+    old: bool,
+    transaction: &Transaction,
+    told: &'a Told,
+) -> Side<'a> {
     Side { mapping: &numbered.mapping, row, at: numbered.at, old, now: transaction.committed, told }
 }
 

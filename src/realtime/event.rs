@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 
-use super::cursor::Cursor;
 use super::change::Row;
+use super::cursor::Cursor;
 use super::line::Operation;
 use super::rows::Mapping;
 use crate::model::text::time::{self, Style};

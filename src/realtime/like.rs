@@ -81,16 +81,9 @@ impl Like {
     }
 }
 
-/// As Postgres folds: letter by letter, to the lower case that is one letter.
+/// As Postgres folds: letter by letter.
 fn fold(letter: char, ignore_case: bool) -> char {
-    if !ignore_case {
-        return letter;
-    }
-    let mut lower = letter.to_lowercase();
-    match (lower.next(), lower.next()) {
-        (Some(lower), None) => lower,
-        _ => letter,
-    }
+    if ignore_case { letter.to_lowercase().next().unwrap_or(letter) } else { letter }
 }
 
 impl Part {

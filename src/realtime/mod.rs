@@ -5,14 +5,31 @@
 //! messages stand on a socket, `hub` what channels say to each other and who is on them (`presence`), `limits` what a
 //! socket may take. The sockets themselves are `http`'s.
 
+pub mod access;
+mod audience;
 pub mod change;
 pub mod cursor;
+mod deliver;
+mod event;
 pub mod feed;
 pub mod filter;
 pub mod hub;
 mod like;
 pub mod limits;
 pub mod line;
+pub mod nodes;
 pub mod presence;
 pub mod protocol;
+pub mod publication;
+mod related;
+mod ring;
+mod rows;
+mod sets;
+mod slab;
+pub mod snapshot;
+pub mod stream;
+pub mod system;
+pub mod transaction;
 pub mod visibility;
+pub mod wal;
+mod watch;

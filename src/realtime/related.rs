@@ -53,7 +53,15 @@ pub(super) async fn ask(
         match Shared::of(first).filter(|shared| now.iter().all(|(sql, _)| shared.takes(sql.params()))) {
             Some(shared) => {
                 let together = shared.together(now.iter().map(|(sql, _)| -> &[Param] { sql.params() }));
-                run(pool, audience, &together, &now.iter().map(|(_, ask)| *ask).collect::<Vec<_>>(), xid, told).await?;
+                run(
+                    pool,
+                    audience,
+                    &together,
+                    &now.iter().map(|(_, ask)| *ask).collect::<Vec<_>>(),
+                    xid,
+                    told,
+                )
+                .await?;
             }
             None => {
                 for (_, ask) in now {
@@ -78,15 +86,15 @@ async fn run(
     loop {
         let rows = pool.read(sql).await?;
         let seen = |row: &crate::db::Row| row.text(1).and_then(Visibility::parse);
-        let current = xid.is_none_or(|xid| {
-            rows.iter().all(|row| seen(row).is_some_and(|snapshot| snapshot.sees(xid)))
-        });
+        let current =
+            xid.is_none_or(|xid| rows.iter().all(|row| seen(row).is_some_and(|snapshot| snapshot.sees(xid))));
         if !current {
             tokio::time::sleep(AGAIN).await;
             continue;
         }
         for row in &rows {
-            let Some(ask) = row.integer(0).and_then(|n| asks.get(usize::try_from(n).ok()?.checked_sub(1)?)) else {
+            let Some(ask) = row.integer(0).and_then(|n| asks.get(usize::try_from(n).ok()?.checked_sub(1)?))
+            else {
                 continue;
             };
             let Some(view) = audience.view_of(ask.view) else { continue };
@@ -130,7 +138,8 @@ fn statement(catalog: &Catalog, view: &View, ask: &Ask<'_>, shared: bool) -> Sql
         sql.each_request().raw(" cross join lateral ");
     }
     sql.raw("(select ");
-    let fields = view.conditions().fold(FieldSet::EMPTY, |fields, condition| fields.union(condition.fields()));
+    let fields =
+        view.conditions().fold(FieldSet::EMPTY, |fields, condition| fields.union(condition.fields()));
     let record = ask.mapping.record(ask.row, &fields);
     let mut any = false;
     for id in fields.iter() {

@@ -24,7 +24,9 @@ impl Known {
     pub(super) fn of(value: &Value) -> Option<Known> {
         match value {
             Value::Text(text) => Some(Known::Text(text.clone())),
-            Value::Integer(number) | Value::Timestamp(number) | Value::Time(number) => Some(Known::Number(*number)),
+            Value::Integer(number) | Value::Timestamp(number) | Value::Time(number) => {
+                Some(Known::Number(*number))
+            }
             Value::Date(day) => Some(Known::Number(i64::from(*day))),
             Value::Boolean(truth) => Some(Known::Boolean(*truth)),
             Value::Uuid(id) => Some(Known::Uuid(*id)),
@@ -53,9 +55,10 @@ impl Mapping {
     fn of(id: CollectionId, collection: &Collection, relation: &Relation) -> Mapping {
         let column = |field: FieldId| {
             let field = collection.field(field);
-            relation.columns.iter().position(|column| {
-                field.name == *column.name.as_str() && column.kind == field.kind.oid()
-            })
+            relation
+                .columns
+                .iter()
+                .position(|column| field.name == *column.name.as_str() && column.kind == field.kind.oid())
         };
         Mapping {
             collection: id,
@@ -97,8 +100,7 @@ impl Mappings {
             Some((known, mapping)) if Arc::ptr_eq(known, relation) || known == relation => mapping.clone(),
             _ => {
                 let id = collections.find(&relation.table).filter(|_| relation.schema == "public");
-                let mapping =
-                    id.map(|id| Arc::new(Mapping::of(id, collections.get(id), relation)));
+                let mapping = id.map(|id| Arc::new(Mapping::of(id, collections.get(id), relation)));
                 self.known.insert(relation.oid, (Arc::clone(relation), mapping.clone()));
                 mapping
             }

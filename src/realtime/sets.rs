@@ -85,8 +85,11 @@ impl Sets {
             self.families.push(Family { shape, wanted: HashMap::new(), rows: HashMap::new() });
             self.families.len() - 1
         });
-        let member =
-            Member { family: FamilyId(at), base: membership.link.map(|(_, ours)| ours), whose: whose.clone() };
+        let member = Member {
+            family: FamilyId(at),
+            base: membership.link.map(|(_, ours)| ours),
+            whose: whose.clone(),
+        };
         let new = match self.families[at].wanted.entry(whose) {
             Entry::Occupied(mut entry) => {
                 *entry.get_mut() += 1;
@@ -187,13 +190,13 @@ impl Sets {
             {
                 continue;
             }
-            for (whose, key, record) in old {
+            if let Some((whose, key, record)) = old {
                 if family.wanted.contains_key(&whose) && !skip(id, &whose) {
                     family.remove(&whose, &key, &record);
                     touched.push((id, whose));
                 }
             }
-            for (whose, key, record) in new {
+            if let Some((whose, key, record)) = new {
                 if family.wanted.contains_key(&whose) && !skip(id, &whose) {
                     family.put(key, record);
                     touched.push((id, whose));
@@ -201,6 +204,11 @@ impl Sets {
             }
         }
         touched
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.families.iter().all(|family| family.wanted.is_empty() && family.rows.is_empty())
     }
 
     /// All rows of a collection went.

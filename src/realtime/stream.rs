@@ -91,8 +91,8 @@ struct Waiting {
 }
 
 /// Rows that were read while the stream was on its way to that moment: changes in them already are not followed again.
-struct Loaded {
-    snapshot: Visibility,
+pub(super) struct Loaded {
+    pub(super) snapshot: Visibility,
     until: u64,
 }
 
@@ -104,7 +104,7 @@ pub(super) struct Stream {
     pub(super) ring: Ring,
     pub(super) system: System,
     /// Everything that ended at or before it was told.
-    position: u64,
+    pub(super) position: u64,
     /// Where the server was when the stream was opened: before it is reached, what comes is history.
     head: u64,
     /// Not one session yet.
@@ -113,7 +113,9 @@ pub(super) struct Stream {
     parked: Vec<(WorkerId, Order)>,
     joining: Vec<Joining>,
     waiting: Vec<Waiting>,
-    loaded: HashMap<(FamilyId, Known), Loaded>,
+    pub(super) loaded: HashMap<(FamilyId, Known), Loaded>,
+    /// Channels that are to be told that what they see through has changed.
+    pub(super) access: Vec<Place>,
     workers: Vec<mpsc::Sender<Delivery>>,
     published: Option<Published>,
     told_position: (u64, Instant),
@@ -135,17 +137,9 @@ impl From<WalFault> for Ended {
 }
 
 impl Stream {
-    async fn run(shared: Arc<Shared>, config: Config, pool: Pool) {
-        let mut catalogs = shared.catalog.subscribe();
-        let catalog = match catalogs.wait_for(Option::is_some).await {
-            Ok(catalog) => catalog.clone(),
-            Err(_) => None,
-        };
-        let (Some(catalog), Some(mut orders)) = (catalog, shared.ends.lock().orders.take()) else { return };
-        catalogs.mark_unchanged();
-        let (sightings, mut seen) = mpsc::channel(4);
-        let watch = Watch::new(pool.clone(), config.node.clone(), sightings);
-        let mut stream = Stream {
+    /// A stream that has not begun.
+    fn new(shared: Arc<Shared>, config: Config, pool: Pool, catalog: Arc<Catalog>) -> Stream {
+        Stream {
             audience: Audience::new(catalog),
             ring: Ring::new(Bounds::default(), 0),
             system: System::default(),
@@ -156,6 +150,7 @@ impl Stream {
             joining: Vec::new(),
             waiting: Vec::new(),
             loaded: HashMap::new(),
+            access: Vec::new(),
             workers: Vec::new(),
             published: None,
             told_position: (0, Instant::now()),
@@ -164,7 +159,20 @@ impl Stream {
             shared,
             config,
             pool,
+        }
+    }
+
+    async fn run(shared: Arc<Shared>, config: Config, pool: Pool) {
+        let mut catalogs = shared.catalog.subscribe();
+        let catalog = match catalogs.wait_for(Option::is_some).await {
+            Ok(catalog) => catalog.clone(),
+            Err(_) => None,
         };
+        let (Some(catalog), Some(mut orders)) = (catalog, shared.ends.lock().orders.take()) else { return };
+        catalogs.mark_unchanged();
+        let (sightings, mut seen) = mpsc::channel(4);
+        let watch = Watch::new(pool.clone(), config.node.clone(), sightings);
+        let mut stream = Stream::new(shared, config, pool, catalog);
         tokio::task::LocalSet::new()
             .run_until(async {
                 let barrier = watch.barrier();
@@ -335,7 +343,8 @@ impl Stream {
         let position = self.position;
         self.loaded.retain(|_, loaded| loaded.until > position);
         if self.waiting.iter().any(|waiting| waiting.until <= position) {
-            let (now, later) = std::mem::take(&mut self.waiting).into_iter().partition(|w| w.until <= position);
+            let (now, later) =
+                std::mem::take(&mut self.waiting).into_iter().partition(|w| w.until <= position);
             self.waiting = later;
             let now: Vec<Waiting> = now;
             for Waiting { place, from, skip, .. } in now {
@@ -374,11 +383,6 @@ impl Stream {
 
     pub(super) fn observe(&self, change: SystemChange) {
         (self.config.observer)(change);
-    }
-
-    /// Which rows were read with this transaction in them already.
-    pub(super) fn holds(&self, family: FamilyId, whose: &Known, xid: u32) -> bool {
-        self.loaded.get(&(family, whose.clone())).is_some_and(|loaded| loaded.snapshot.sees(xid))
     }
 
     // --- orders
@@ -593,7 +597,9 @@ impl Stream {
             None => Altered::default(),
         };
         if self.published.as_ref() != Some(&published) {
-            if let Err(error) = super::nodes::seen(&self.pool, &self.config.node, self.system, &published).await {
+            if let Err(error) =
+                super::nodes::seen(&self.pool, &self.config.node, self.system, &published).await
+            {
                 tracing::debug!(%error, "the node's state was not kept");
                 return;
             }
@@ -737,3 +743,6 @@ pub(super) fn changed_fields(
 ) -> FieldSet {
     collection.field_ids().filter(|field| mapping.raw(old, *field) != mapping.raw(new, *field)).collect()
 }
+
+#[cfg(test)]
+mod simulation;

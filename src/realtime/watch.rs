@@ -88,7 +88,8 @@ impl Watch {
              (select case when setting::bigint < 0 then null else setting::bigint end from pg_settings where name = 'max_slot_wal_keep_size')",
         );
         let rows = self.pool.read(&sql).await?;
-        let number = |at: usize| rows.first().and_then(|row| row.integer(at)).and_then(|n| u64::try_from(n).ok());
+        let number =
+            |at: usize| rows.first().and_then(|row| row.integer(at)).and_then(|n| u64::try_from(n).ok());
         // In megabytes. A slot that holds back as much as it may is cut off: well below.
         let wal_bound = number(2).map_or(256 << 20, |megabytes| ((megabytes << 20) / 4).min(256 << 20));
         let published = if publication { Some(Published::read(&self.pool).await?) } else { None };

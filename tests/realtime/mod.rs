@@ -1,11 +1,16 @@
-//! Phoenix channels as a client has them, over real sockets.
+//! Realtime against a real Postgres: what stands between the WAL and the sockets, and Phoenix channels as a client has
+//! them, over real sockets.
 
+mod access;
 mod broadcast;
+mod filters;
 mod frames;
 mod handshake;
 mod limits;
 mod presence;
+mod snapshot;
 mod stream;
+mod world;
 
 use basewright::app::now;
 use basewright::auth::token::mint_operator;
