@@ -10,4 +10,5 @@ mod limits;
 mod presence;
 mod site;
 mod snapshot;
+mod stream;
 mod world;
