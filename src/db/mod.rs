@@ -9,6 +9,7 @@ mod fault;
 mod lanes;
 mod migrate;
 mod pool;
+mod position;
 mod row;
 mod setup;
 mod sharing;
