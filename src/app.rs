@@ -19,6 +19,8 @@ use crate::catalog::Catalog;
 use crate::db::{Lanes, Pool};
 use crate::error::{Code, Error};
 use crate::realtime::feed::Feed;
+use crate::realtime::hub::Hub;
+use crate::realtime::system::SystemChange;
 
 /// Verified tokens that each worker remembers.
 const TOKENS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -45,6 +47,7 @@ pub struct App {
     revocations: Revocations,
     pool: Pool,
     feed: Feed,
+    hub: Hub,
     readiness: ArcSwap<Readiness>,
     draining: AtomicBool,
     panics: AtomicU64,
@@ -65,6 +68,7 @@ impl App {
             revocations: Revocations::default(),
             pool,
             feed: Feed::new(),
+            hub: Hub::default(),
             readiness: ArcSwap::from_pointee(Readiness::Not("the server is starting")),
             draining: AtomicBool::new(false),
             panics: AtomicU64::new(0),
@@ -85,7 +89,9 @@ impl App {
 
     /// Puts a project in force for all requests that begin from now on.
     pub fn publish(&self, catalog: Catalog) {
-        self.catalog.store(Some(Arc::new(catalog)));
+        let catalog = Arc::new(catalog);
+        self.catalog.store(Some(Arc::clone(&catalog)));
+        self.feed.judge_by(catalog);
     }
 
     pub fn keys(&self) -> Arc<Keyring> {
@@ -106,9 +112,22 @@ impl App {
         &self.pool
     }
 
+    /// Keeps what this node remembers of the database as the stream of changes says it is.
+    pub fn observe(&self, change: SystemChange) {
+        match change {
+            SystemChange::KeyRevoked { jti } => self.revocations.insert(&jti),
+            SystemChange::RoleChanged { .. } | SystemChange::Lost => {}
+        }
+    }
+
     /// The stream of changes.
     pub fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// What channels say to each other, and how many sockets there are.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     pub fn readiness(&self) -> Readiness {
@@ -127,9 +146,11 @@ impl App {
         }
     }
 
-    /// Begins to shut down: balancers are told to go elsewhere, connections are closed after their answer.
+    /// Begins to shut down: balancers are told to go elsewhere, connections are closed after their answer,
+    /// sockets at once.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.hub.drain();
     }
 
     pub fn is_draining(&self) -> bool {

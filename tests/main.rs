@@ -17,6 +17,7 @@ mod hostile;
 mod http;
 mod layers;
 mod matrix;
+mod realtime;
 mod rest;
 mod schema;
 mod support;

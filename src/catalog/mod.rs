@@ -8,7 +8,7 @@ mod relationship;
 mod validator;
 
 use crate::model::{Collection, CollectionId, Collections};
-use crate::policy::{Policies, PolicyFault, Role, Rule};
+use crate::policy::{Channels, Policies, PolicyFault, Role, Rule};
 
 pub use limits::Limits;
 pub use relationship::{Cardinality, Junction, Relationship};
@@ -41,6 +41,7 @@ impl Catalog {
         collections: Collections,
         roles: &[Role],
         rules: Vec<Rule>,
+        channels: Channels,
         limits: Limits,
     ) -> Result<Catalog, CatalogFault> {
         let validators = collections
@@ -48,7 +49,7 @@ impl Catalog {
             .map(|(_, collection)| Validator::compile(collection))
             .collect::<Result<_, _>>()?;
         let relationships = relationship::of(&collections);
-        let policies = Policies::compile(&collections, roles, rules)?;
+        let policies = Policies::compile(&collections, roles, rules, channels)?;
         Ok(Catalog { version, collections, policies, limits, validators, relationships })
     }
 

@@ -28,6 +28,9 @@ use crate::http::cors::Origins;
 use crate::http::server::{self, Options, ServerHandle, runtime};
 use crate::model::{ANON, Action};
 use crate::project::Project;
+use crate::realtime::limits;
+use crate::realtime::stream;
+use crate::realtime::wal::Node;
 
 /// Where the server listens and to whom it answers.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +50,9 @@ pub(super) struct Listening {
         num_args = 0..=1, require_equals = true, default_value = "refuse", default_missing_value = "anon"
     )]
     keyless: Keyless,
+    /// This server's name among those that share its database: letters, digits and _
+    #[arg(long, env = "BASEWRIGHT_NODE", default_value = "main", value_parser = Node::parse, value_name = "NAME")]
+    node: Node,
     /// Threads that serve [default: one a core]
     #[arg(long, env = "BASEWRIGHT_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     workers: Option<u16>,
@@ -84,10 +90,10 @@ pub(super) fn run(life: Life) -> Result<(), Failure> {
     let at = SocketAddr::new(life.listening.listen, life.listening.port);
     let listener =
         TcpListener::bind(at).map_err(|error| Failure::fault(format!("cannot listen on {at}: {error}")))?;
-    server::allow_connections();
+    let files = server::allow_connections();
     runtime::System::new().block_on(async move {
         let database = Database::begin(life.place.data()).await?;
-        let outcome = live(&life, project, seen, ring, &origin, listener, database.urls()).await;
+        let outcome = live(&life, project, seen, ring, &origin, listener, files, database.urls()).await;
         database.stop().await;
         outcome
     })
@@ -135,6 +141,7 @@ async fn live(
     ring: Keyring,
     origin: &Origin,
     listener: TcpListener,
+    files: u64,
     urls: Urls,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
@@ -142,6 +149,7 @@ async fn live(
     let target = Target::parse(&urls.runtime, &limits).map_err(Failure::fault)?;
     let pool = |size| Pool::open(&target, size).map_err(Failure::fault);
     let app = Arc::new(App::new(ring, pool(SHARED)?));
+    app.hub().allow(files.saturating_sub(limits::RESERVED_FILES).min(limits::SOCKETS));
     let watch = Watch::new(Arc::clone(&app), pool(1)?, origin.file().map(ToOwned::to_owned));
     // Begun before what takes this thread a while: meanwhile Postgres makes the connections.
     let mut preparing = Box::pin(maybe_done(prepare(life, &urls, &project, &watch)));
@@ -185,6 +193,7 @@ async fn live(
     }
     project::advise(&project, &catalog);
     app.publish(catalog);
+    stream_changes(life, &urls, &target, &app)?;
     app.set_readiness(Readiness::Ready);
     runtime::spawn(watch.run());
     announce(life, &project, &app.keys(), origin, address).map_err(Failure::fault)?;
@@ -211,6 +220,19 @@ async fn live(
             Err(Failure::fault(format!("the listener ended: {ended:?}")))
         }
     }
+}
+
+/// Starts to read changes. It goes on when the WAL cannot be reached, and says so.
+fn stream_changes(life: &Life, urls: &Urls, runtime: &Target, app: &Arc<App>) -> Result<(), Failure> {
+    let observed = Arc::clone(app);
+    app.feed()
+        .start(stream::Config {
+            runtime: runtime.clone(),
+            replication: Target::parse(&urls.replication, &Session::default()).map_err(Failure::fault)?,
+            node: life.listening.node.clone(),
+            observer: Box::new(move |change| observed.observe(change)),
+        })
+        .map_err(Failure::fault)
 }
 
 /// Makes the database fit, waiting for it as long as it is only away.
@@ -249,6 +271,8 @@ async fn prepare(life: &Life, urls: &Urls, project: &Project, watch: &Watch) -> 
 /// pass a signal on that the whole process group has had.
 async fn stop(app: &App, handle: &ServerHandle, signals: &mut Signals) {
     app.drain();
+    // The workers live as long as requests do, and sockets are none.
+    app.hub().emptied(limits::FAREWELL).await;
     let first = Instant::now();
     let again = async {
         loop {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 mod arithmetic;
+mod audience;
 mod call;
 mod caller;
 mod check;
@@ -25,6 +26,7 @@ mod tree;
 use crate::model::{Collection, CollectionId, Collections, Name, Principal, Record};
 use crate::sql::Alias;
 
+pub use audience::{Key, Membership};
 pub(crate) use caller::attribute;
 pub use check::{RESERVED, check};
 pub use compare::compare;

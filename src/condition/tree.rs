@@ -306,7 +306,7 @@ impl Node {
     }
 
     /// Every test in the tree, those in the bodies of quantifiers included.
-    fn each_test(&self, visit: &mut dyn FnMut(&Test)) {
+    pub(super) fn each_test(&self, visit: &mut dyn FnMut(&Test)) {
         match self {
             Node::Constant(_) => {}
             Node::And(parts) | Node::Or(parts) => parts.iter().for_each(|part| part.each_test(visit)),
@@ -344,7 +344,7 @@ impl Test {
         }
     }
 
-    fn each_path(&self, visit: &mut dyn FnMut(&Path)) {
+    pub(super) fn each_path(&self, visit: &mut dyn FnMut(&Path)) {
         if let Test::Quantified { set: Set { link: Some(link), .. }, .. } = self {
             visit(&link.base);
         }

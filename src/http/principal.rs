@@ -82,7 +82,7 @@ pub fn holds_secret_key(request: &HttpRequest) -> bool {
 }
 
 /// Verifies a token, against what is revoked too.
-fn verify(app: &App, worker: &Worker, token: &str) -> Result<Arc<Verified>, TokenFault> {
+pub(super) fn verify(app: &App, worker: &Worker, token: &str) -> Result<Arc<Verified>, TokenFault> {
     let verified = worker.tokens().verify(token, &app.keys(), now())?;
     match &verified.jti {
         Some(jti) if app.revocations().contains(jti) => Err(TokenFault::Revoked),
@@ -108,7 +108,7 @@ fn credentials(headers: &HeaderMap) -> Result<Credentials<'_>, Error> {
     Ok(Credentials { bearer, api_key: one(headers, &API_KEY)? })
 }
 
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Error> {
+pub(super) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Error> {
     let mut values = headers.get_all(name);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

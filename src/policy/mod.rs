@@ -4,12 +4,17 @@
 //! inheritance as `g`, rules as `p` with their id. It runs when a project loads, never per request.
 //! What a request meets is [`Policies::decide`], a table lookup. No I/O.
 
+mod channel;
 mod permit;
 mod table;
 
 use crate::condition::Condition;
 use crate::model::{Action, CollectionId, DefaultValue, FieldId, FieldSet, Name};
 
+pub use channel::{
+    Channel, ChannelAction, ChannelDecision, ChannelPermit, ChannelRule, Channels, TOPIC_PREFIX, Topic,
+    TopicFault,
+};
 pub use permit::{Decision, Grant, Permit, WriteRule};
 pub use table::{Policies, PolicyFault};
 

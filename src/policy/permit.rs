@@ -104,6 +104,14 @@ impl Permit {
         }
     }
 
+    /// Permits of one version of the project with the same identity, while both exist, have the same terms.
+    pub fn identity(&self) -> usize {
+        match &self.terms {
+            Terms::Granted(grant) => Arc::as_ptr(grant) as usize,
+            Terms::Unrestricted(_) => 0,
+        }
+    }
+
     /// The condition on the stored record; `None` when every record qualifies.
     pub fn when(&self) -> Option<&Condition> {
         match &self.terms {

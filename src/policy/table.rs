@@ -7,8 +7,10 @@ use casbin::{CoreApi, DefaultModel, DefaultRoleManager, Enforcer, MemoryAdapter,
 use futures_util::FutureExt as _;
 use parking_lot::RwLock;
 
+use super::channel::{ChannelAction, ChannelDecision, ChannelPermit, Channels, TOPIC_PREFIX};
 use super::permit::Grant;
 use super::{Decision, Permit, Role, Rule};
+use crate::condition::Condition;
 use crate::model::{Action, CollectionId, Collections, FieldSet, Name, Principal};
 
 const MODEL: &str = include_str!("../../policies/model.conf");
@@ -27,12 +29,29 @@ pub struct PolicyFault(String);
 pub struct Policies {
     collections: usize,
     rules: Vec<Arc<Rule>>,
-    /// For each role, the rules that casbin says it holds, its inherited roles' among them (indices into `rules`).
-    held: HashMap<Name, Vec<usize>>,
+    channels: Channels,
+    /// For each role, the rules that casbin says it holds, its inherited roles' among them.
+    held: HashMap<Name, Held>,
     unrestricted: Vec<Name>,
     access: RwLock<HashMap<Vec<Name>, Arc<Access>>>,
     /// The same tables by the roles as principals carry them, so that a request looks its own up as it comes.
     carried: RwLock<HashMap<Vec<String>, Arc<Access>>>,
+}
+
+/// The rules of a role.
+#[derive(Default)]
+struct Held {
+    /// Indices into the rules.
+    rules: Vec<usize>,
+    /// A channel and one of its rules.
+    channels: Vec<(usize, usize)>,
+}
+
+/// What stands behind the id of a rule.
+#[derive(Clone, Copy)]
+enum Place {
+    Rule(usize),
+    Channel(usize, usize),
 }
 
 /// The table of one role set: for each collection, what each action is granted.
@@ -48,29 +67,37 @@ impl Policies {
         collections: &Collections,
         roles: &[Role],
         rules: Vec<Rule>,
+        channels: Channels,
     ) -> Result<Policies, PolicyFault> {
-        let enforcer = enforcer(collections, roles, &rules)?;
-        let place: HashMap<&str, usize> =
-            rules.iter().enumerate().map(|(at, rule)| (rule.id.as_str(), at)).collect();
+        let enforcer = enforcer(collections, roles, &rules, &channels)?;
+        let mut place: HashMap<&str, Place> =
+            rules.iter().enumerate().map(|(at, rule)| (rule.id.as_str(), Place::Rule(at))).collect();
+        for (channel, declared) in channels.declared.iter().enumerate() {
+            for (at, rule) in declared.rules.iter().enumerate() {
+                place.insert(&rule.id, Place::Channel(channel, at));
+            }
+        }
         let mut held = HashMap::new();
         let mut unrestricted = Vec::new();
         for role in roles {
-            let mut places = Vec::new();
+            let mut places = Held::default();
             let lines = enforcer.get_implicit_permissions_for_user(role.name.as_str(), None);
             for line in lines {
                 match (line.get(1).map(String::as_str), line.get(3).and_then(|id| place.get(id.as_str()))) {
                     (Some("*"), _) => unrestricted.push(role.name.clone()),
-                    (_, Some(at)) => places.push(*at),
+                    (_, Some(Place::Rule(at))) => places.rules.push(*at),
+                    (_, Some(Place::Channel(channel, at))) => places.channels.push((*channel, *at)),
                     (_, None) => return Err(PolicyFault(format!("no rule stands behind {line:?}"))),
                 }
             }
-            places.sort_unstable();
-            places.dedup();
+            places.rules.sort_unstable();
+            places.rules.dedup();
             held.insert(role.name.clone(), places);
         }
         Ok(Policies {
             collections: collections.len(),
             rules: rules.into_iter().map(Arc::new).collect(),
+            channels,
             held,
             unrestricted,
             access: RwLock::new(HashMap::new()),
@@ -90,6 +117,36 @@ impl Policies {
             None if grants.iter().any(Option::is_some) => Decision::Denied,
             None => Decision::Unknown,
         }
+    }
+
+    /// What may this principal do on a topic (as it is called behind `realtime:`), and under which conditions?
+    pub fn channel(&self, principal: &Principal, topic: &str) -> ChannelDecision {
+        if self.access(principal).unrestricted {
+            return ChannelDecision::Unrestricted("secret key");
+        }
+        let found =
+            self.channels.declared.iter().enumerate().find_map(|(at, channel)| {
+                channel.topic.matches(topic).map(|captures| (at, channel, captures))
+            });
+        let Some((place, channel, captures)) = found else { return ChannelDecision::Undeclared };
+        let held: Vec<&Held> =
+            principal.roles.iter().filter_map(|role| self.held.get(role.as_str())).collect();
+        let any = |action: ChannelAction| {
+            let speaks = |at: usize| held.iter().any(|held| held.channels.contains(&(place, at)));
+            let rules = channel.rules.iter().enumerate();
+            Condition::any(
+                rules
+                    .filter(|(at, rule)| rule.action == action && speaks(*at))
+                    .map(|(_, rule)| rule.when.clone()),
+            )
+        };
+        let (read, write) = (any(ChannelAction::Read), any(ChannelAction::Write));
+        ChannelDecision::Declared(ChannelPermit { captures, read, write })
+    }
+
+    /// The channels of the project.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     /// The fields that exist for this principal: those that some read rule shows. A field outside may still be
@@ -137,8 +194,11 @@ impl Policies {
     }
 
     fn compile_access(&self, roles: &[Name]) -> Access {
-        let mut places: Vec<usize> =
-            roles.iter().filter_map(|role| self.held.get(role)).flatten().copied().collect();
+        let mut places: Vec<usize> = roles
+            .iter()
+            .filter_map(|role| self.held.get(role))
+            .flat_map(|held| held.rules.iter().copied())
+            .collect();
         places.sort_unstable();
         places.dedup();
         let mut sorted: Vec<[Vec<Arc<Rule>>; 4]> =
@@ -169,7 +229,12 @@ fn remember<R: Eq + std::hash::Hash>(
 }
 
 /// casbin with the model, the built-in rules and the project's. Nothing in it waits: the adapter is memory.
-fn enforcer(collections: &Collections, roles: &[Role], rules: &[Rule]) -> Result<Enforcer, PolicyFault> {
+fn enforcer(
+    collections: &Collections,
+    roles: &[Role],
+    rules: &[Rule],
+    channels: &Channels,
+) -> Result<Enforcer, PolicyFault> {
     let fault = |error: casbin::Error| PolicyFault(error.to_string());
     let stuck = || PolicyFault("casbin waited for something".to_owned());
     let model = DefaultModel::from_str(MODEL).now_or_never().ok_or_else(stuck)?.map_err(fault)?;
@@ -200,6 +265,12 @@ fn enforcer(collections: &Collections, roles: &[Role], rules: &[Rule]) -> Result
         let collection = collections.get(rule.collection).name.to_string();
         vec![rule.role.to_string(), collection, rule.action.as_str().to_owned(), rule.id.clone()]
     }));
+    for channel in &channels.declared {
+        let topic = format!("{TOPIC_PREFIX}{}", channel.topic);
+        lines.extend(channel.rules.iter().map(|rule| {
+            vec![rule.role.to_string(), topic.clone(), rule.action.as_str().to_owned(), rule.id.clone()]
+        }));
+    }
     enforcer.add_policies(lines).now_or_never().ok_or_else(stuck)?.map_err(fault)?;
     enforcer.add_grouping_policies(links).now_or_never().ok_or_else(stuck)?.map_err(fault)?;
     Ok(enforcer)
@@ -210,8 +281,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::condition::Condition;
     use crate::model::{Collection, FieldId};
+    use crate::policy::{Channel, ChannelRule, Topic};
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -231,6 +302,27 @@ mod tests {
             renamed_from: None,
         };
         Collections::new((0..count).map(collection).collect())
+    }
+
+    const TOPICS: [(&str, &str); 2] = [("lobby", "lobby"), ("room:{room}", "room:1")];
+
+    fn channels(rules: &[(Name, ChannelAction, usize)]) -> Channels {
+        let channel = |at: usize, form: &str| Channel {
+            topic: Topic::parse(form).unwrap(),
+            rules: rules
+                .iter()
+                .enumerate()
+                .filter(|(_, (_, _, topic))| *topic == at)
+                .map(|(id, (role, action, _))| ChannelRule {
+                    id: format!("realtime:{form}.{}[{id}]", action.as_str()),
+                    role: role.clone(),
+                    action: *action,
+                    when: Condition::always(),
+                })
+                .collect(),
+        };
+        let declared = TOPICS.iter().enumerate().map(|(at, (form, _))| channel(at, form)).collect();
+        Channels { declared, public: true }
     }
 
     fn builtin() -> Vec<Role> {
@@ -261,6 +353,7 @@ mod tests {
             // Role n inherits some of the roles before it: any acyclic graph, chains of twelve among them.
             parents in prop::collection::vec(prop::collection::vec(0_usize..14, 0..3), 12),
             rules in prop::collection::vec((0_usize..15, 0_usize..4, 0_u16..4), 0..24),
+            topics in prop::collection::vec((0_usize..15, 0_usize..2, 0_usize..2), 0..8),
         ) {
             let collections = collections(4);
             let mut roles = builtin();
@@ -276,8 +369,14 @@ mod tests {
                 .filter(|(_, (role, _, _))| *role != 2)
                 .map(|(id, (role, action, collection))| rule(id, roles[*role].name.as_str(), Action::ALL[*action], *collection))
                 .collect();
-            let casbin = enforcer(&collections, &roles, &rules).unwrap();
-            let table = Policies::compile(&collections, &roles, rules).unwrap();
+            let topics: Vec<_> = topics
+                .iter()
+                .filter(|(role, _, _)| *role != 2)
+                .map(|(role, action, topic)| (roles[*role].name.clone(), ChannelAction::ALL[*action], *topic))
+                .collect();
+            let channels = channels(&topics);
+            let casbin = enforcer(&collections, &roles, &rules, &channels).unwrap();
+            let table = Policies::compile(&collections, &roles, rules, channels).unwrap();
             for role in &roles {
                 let principal = Principal { role: role.name.to_string(), roles: vec![role.name.to_string()], ..Principal::anonymous() };
                 for (id, collection) in collections.iter() {
@@ -287,6 +386,17 @@ mod tests {
                         prop_assert_eq!(allowed, decided, "{} {} {}", role.name, action.as_str(), collection.name);
                     }
                 }
+                for (form, topic) in TOPICS {
+                    let allowed = ChannelAction::ALL.map(|action| {
+                        casbin.enforce((role.name.as_str(), format!("realtime:{form}"), action.as_str())).unwrap()
+                    });
+                    let decided = match table.channel(&principal, topic) {
+                        ChannelDecision::Unrestricted(_) => [true, true],
+                        ChannelDecision::Declared(permit) => [permit.read.is_always(), permit.write.is_always()],
+                        ChannelDecision::Undeclared => panic!("{topic} is declared"),
+                    };
+                    prop_assert_eq!(allowed, decided, "{} {}", role.name, topic);
+                }
             }
         }
     }
@@ -294,9 +404,13 @@ mod tests {
     #[test]
     fn no_rule_means_no_access_and_some_other_rule_means_denied() {
         let collections = collections(2);
-        let policies =
-            Policies::compile(&collections, &builtin(), vec![rule(0, "authenticated", Action::Read, 0)])
-                .unwrap();
+        let policies = Policies::compile(
+            &collections,
+            &builtin(),
+            vec![rule(0, "authenticated", Action::Read, 0)],
+            Channels::default(),
+        )
+        .unwrap();
         let (anon, user) =
             (Principal::anonymous(), Principal::user(uuid::Uuid::nil(), &["nobody_declared_this"]));
         assert!(matches!(policies.decide(&anon, Action::Read, CollectionId(0)), Decision::Unknown));

@@ -3,13 +3,15 @@
 //! A declared check over a field that a role may write and one that is hidden from it answers questions: the role
 //! writes the one until it is refused, and so learns what stands in the other. No rule of ours can tell such a check
 //! from one that is meant, so the project loads, and says so.
+//!
+//! So does one whose channels nobody can join.
 
 use super::fault::listed;
 use super::{Fault, Project};
 use crate::catalog::Catalog;
 use crate::condition::Condition;
 use crate::model::{ANON, AUTHENTICATED, Action, CollectionId, FieldId, Principal, SERVICE_ROLE};
-use crate::policy::{Decision, Permit};
+use crate::policy::{Decision, Permit, TOPIC_PREFIX};
 
 impl Project {
     /// The warnings of a project; `catalog` is made of it.
@@ -39,6 +41,37 @@ impl Project {
                     hint: Some(format!("let `{role}` read {hidden} where it updates {written}, or not update {written}")),
                     ..place.clone()
                 });
+            }
+        }
+        advice.extend(self.channel_advice());
+        advice
+    }
+
+    /// The channels that nobody can ever join, and the rules that never hold.
+    fn channel_advice(&self) -> Vec<Fault> {
+        let mut advice = Vec::new();
+        for (channel, place) in self.channels.declared.iter().zip(&self.channel_places) {
+            let mut warn = |message: String, hint: &str| {
+                let message = format!("warning: {message}");
+                advice.push(Fault { message, hint: Some(hint.to_owned()), ..place.clone() });
+            };
+            let form = channel.topic.to_string();
+            if let Some(rest) = form.strip_prefix(TOPIC_PREFIX) {
+                warn(
+                    format!("clients put `{TOPIC_PREFIX}` before the name of every channel by themselves"),
+                    &format!("`{rest}` would do"),
+                );
+            }
+            let never = Condition::never();
+            if channel.rules.iter().all(|rule| rule.when == never) {
+                warn(
+                    "only the secret key may join this channel".to_owned(),
+                    "give it a rule under `read` or `write`",
+                );
+            } else {
+                for rule in channel.rules.iter().filter(|rule| rule.when == never) {
+                    warn(format!("the rule {} never holds", rule.id), "leave it out");
+                }
             }
         }
         advice

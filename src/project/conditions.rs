@@ -93,7 +93,6 @@ impl Typing<'_> {
         what: &str,
         faults: &mut Faults<'_>,
     ) -> Option<Condition> {
-        let text = faults.condition_text(node, what)?;
         let scope = Scope {
             collections: self.collections,
             collection: Some(self.collections.get(collection)),
@@ -102,6 +101,36 @@ impl Typing<'_> {
             own_fields_only: place == Place::Collection,
             captures: &[],
         };
+        self.typed(node, &scope, what, faults)
+    }
+
+    /// Types the condition of a channel, which speaks of the caller and of what its topic captures.
+    pub(super) fn of_topic(
+        &self,
+        node: &Node,
+        captures: &[Name],
+        what: &str,
+        faults: &mut Faults<'_>,
+    ) -> Option<Condition> {
+        let scope = Scope {
+            collections: self.collections,
+            collection: None,
+            named: self.named,
+            old: false,
+            own_fields_only: false,
+            captures,
+        };
+        self.typed(node, &scope, what, faults)
+    }
+
+    fn typed(
+        &self,
+        node: &Node,
+        scope: &Scope<'_>,
+        what: &str,
+        faults: &mut Faults<'_>,
+    ) -> Option<Condition> {
+        let text = faults.condition_text(node, what)?;
         let syntax = match condition::parse(text) {
             Ok(syntax) => syntax,
             Err(found) => {
@@ -109,7 +138,7 @@ impl Typing<'_> {
                 return None;
             }
         };
-        match condition::check(&syntax, &scope) {
+        match condition::check(&syntax, scope) {
             Ok(condition) => Some(condition),
             // What it names is at fault already; saying so again here would only hide that.
             Err(_) if self.broken.touches(text) => None,

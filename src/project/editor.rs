@@ -7,7 +7,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::later::{self, Place};
-use super::{cases, draft, gather, index, limits, policies};
+use super::{cases, channels, draft, gather, index, limits, policies};
 use crate::model::{Action, Kind, Language, Scalar};
 
 /// The schema of one file of a project.
@@ -70,6 +70,10 @@ fn definitions() -> Json {
         let rule = required(object(Place::Rule, policies::rule_keys(action)), &["role"]);
         define(&format!("rule.{}", action.as_str()), rule);
     }
+    let mut channel = object(Place::Channel, &channels::CHANNEL_KEYS);
+    nullable(&mut channel);
+    define("channel", channel);
+    define("rule.channel", required(object(Place::ChannelRule, &channels::RULE_KEYS), &["role"]));
     define("case", case());
     Json::Object(definitions)
 }
@@ -118,6 +122,17 @@ fn described(mut schema: Json, description: &str) -> Json {
 pub(super) fn value(place: Place, key: &str) -> Option<Json> {
     let flag = |description: &str| json!({ "type": "boolean", "description": description });
     Some(match (place, key) {
+        (Place::Top, "channels") => json!({
+            "type": ["object", "null"],
+            "propertyNames": { "minLength": 1 },
+            "additionalProperties": reference("channel"),
+            "description": "Topics of broadcast and presence, as `room:{room}`: `{room}` captures one part between colons.",
+        }),
+        (Place::Top, "realtime") => {
+            let mut realtime = object(Place::Realtime, &channels::REALTIME_KEYS);
+            nullable(&mut realtime);
+            described(realtime, "What holds for every channel.")
+        }
         (Place::Top, "collections") => named("collection", "What is stored: one table for each."),
         (Place::Top, "conditions") => named("condition", "Conditions that rules use by name."),
         (Place::Top, "limits") => {
@@ -246,6 +261,24 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             "propertyNames": reference("name"),
             "description": "Values that the rule decides, as in `{ author: auth.id }`.",
         }),
+        (Place::Channel, "read" | "write") => json!({
+            "type": "array",
+            "items": reference("rule.channel"),
+            "description": if key == "read" {
+                "Who hears what is broadcast and sees who is there."
+            } else {
+                "Who broadcasts and shows that he is there."
+            },
+        }),
+        (Place::ChannelRule, "role") => {
+            described(reference("name"), "Who: `anon` is everybody, `authenticated` whoever is signed in.")
+        }
+        (Place::ChannelRule, "when") => {
+            described(reference("condition"), "Judged over the caller and what the topic captures.")
+        }
+        (Place::Realtime, "public_channels") => {
+            flag("Any key may join a topic that is not declared; `true` unless said.")
+        }
         (Place::Limits, key) => match limits::NUMBERS.iter().find(|(name, _, _)| *name == key) {
             Some((_, least, most)) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             None if key == "body" => {

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::editor::{schema, value};
 use super::later::{self, Place};
-use super::{Sources, cases, draft, gather, index, limits, load, policies};
+use super::{Sources, cases, channels, draft, gather, index, limits, load, policies};
 use crate::model::Action;
 
 fn validator() -> jsonschema::Validator {
@@ -33,6 +33,9 @@ fn tables() -> Vec<(Place, Vec<&'static str>)> {
         (Place::Role, policies::ROLE_KEYS.to_vec()),
         (Place::Action, Action::ALL.map(Action::as_str).to_vec()),
         (Place::Rule, rules),
+        (Place::Channel, channels::CHANNEL_KEYS.to_vec()),
+        (Place::ChannelRule, channels::RULE_KEYS.to_vec()),
+        (Place::Realtime, channels::REALTIME_KEYS.to_vec()),
         (Place::Limits, limits::KEYS.to_vec()),
         (Place::Tests, cases::TESTS_KEYS.to_vec()),
         (Place::Case, cases::CASE_KEYS.to_vec()),
@@ -88,6 +91,12 @@ policies:
     create: [{ role: authenticated, check: mine, fields: [kind], set: { owner: auth.id } }]
     update: [{ role: authenticated, when: mine, check: old.kind == kind, fields: [data], set: { kind: a } }]
     delete: [{ role: editor, when: mine }]
+channels:
+  'room:{room}':
+    read: [{ role: anon, when: \"notes.exists(n, n.id == room)\" }]
+    write: [{ role: editor }]
+  lobby:
+realtime: { public_channels: false }
 limits: { rows: 10, body: 1MB, embed_depth: 0, statement_timeout: 8s, filter_terms: 9, in_values: 9, bulk_rows: 9, json_depth: 9 }
 tests:
   given:
@@ -251,6 +260,11 @@ fn the_schema_and_the_loader_refuse_the_same_shapes() {
         rule("delete", "{ role: authenticated, fields: [f] }"),
         rule("update", "{ role: authenticated, fields: { only: [f] } }"),
         rule("write", "{ role: anon }"),
+        "channels: { a: { reads: [] } }\n".to_owned(),
+        "channels: { a: { read: [{}] } }\n".to_owned(),
+        "channels: { a: { read: [{ role: anon, check: true }] } }\n".to_owned(),
+        "channels: []\n".to_owned(),
+        "realtime: { public_channels: 1 }\n".to_owned(),
         "collections: { A: { fields: {} } }\n".to_owned(),
         "collections: { a: { realtime: true } }\n".to_owned(),
         "collections: { a: }\n".to_owned(),

@@ -125,9 +125,7 @@ fn a_key_that_is_not_known_is_never_passed_over() {
 
 #[test]
 fn what_a_later_version_brings_is_said_to_be_not_there() {
-    for (section, column) in
-        [("buckets: {}", 1), ("channels: {}", 1), ("auth: {}", 1), ("mail: {}", 1), ("webhooks: []", 1)]
-    {
+    for (section, column) in [("buckets: {}", 1), ("auth: {}", 1), ("mail: {}", 1), ("webhooks: []", 1)] {
         let word = section.split(':').next().unwrap();
         told(section, &[&format!("1:{column} `{word}` is not supported by this version")]);
     }
@@ -568,4 +566,52 @@ fn a_pattern_that_is_not_of_the_language_is_shown_where_it_stands() {
         &fields(&["a: { type: text, match: '^[a-z]+$', default: A }"]),
         &["4:52 a default of `a` is refused by the field itself: it does not match ^[a-z]+$"],
     );
+}
+
+#[test]
+fn a_channel_with_a_fault_is_told_where_it_stands() {
+    let channels = |text: &str| {
+        format!(
+            "collections: {{ rooms: {{ fields: {{ a: text }} }} }}\nconditions: {{ mine: a == auth.id }}\nchannels:\n{text}"
+        )
+    };
+    told(
+        &channels("  'room:{room}x': {}\n"),
+        &[
+            "4:3 `{…}` stands for a whole part between colons [`room:{room}` is a topic that captures one part]",
+        ],
+    );
+    told(
+        &channels("  'room:{a}': {}\n  'room:lobby':\n"),
+        &[
+            "5:3 some topic would be of this form and of `room:{a}` at a.yaml:4:3 [let their fixed parts differ: which rules hold must be plain]",
+        ],
+    );
+    told(&channels("  '{auth}': {}\n"), &["4:3 `auth` has a meaning of its own and cannot name a part"]);
+    told(
+        &channels("  '{rooms}': {}\n"),
+        &["4:3 `{rooms}` would shadow a collection of this name [`{rooms_id}` would do]"],
+    );
+    told(
+        &channels("  '{mine}': {}\n"),
+        &["4:3 `{mine}` would shadow a condition of this name [`{mine_id}` would do]"],
+    );
+    told(
+        &channels("  a: { listen: [] }\n"),
+        &["4:8 unknown key of a channel `listen` [possible here: `read` and `write`]"],
+    );
+    told(
+        &channels("  'r:{r}': { read: [{ role: nobody, when: 'rooms.exists(x, x.id == s)' }] }\n"),
+        &["4:29 unknown role `nobody`", "4:68 `s` is no part of the topic"],
+    );
+    told(&channels("  a: { write: [{ when: 'true' }] }\n"), &["4:16 a rule needs a `role`"]);
+    told(
+        &channels("  a: { write: [{ role: anon, check: 'true' }] }\n"),
+        &["4:30 unknown key of a channel's rule `check`"],
+    );
+    told(
+        "realtime: { public_channels: maybe }\n",
+        &["1:30 `public_channels` is `true` or `false`, not text"],
+    );
+    told("realtime: { public: true }\n", &["1:13 unknown key of `realtime` `public`"]);
 }

@@ -6,7 +6,8 @@ use super::fault::{At, Faults};
 use super::later::Place;
 use super::yaml::{Key, Node};
 
-pub(super) const SECTIONS: [&str; 6] = ["collections", "conditions", "limits", "policies", "roles", "tests"];
+pub(super) const SECTIONS: [&str; 8] =
+    ["channels", "collections", "conditions", "limits", "policies", "realtime", "roles", "tests"];
 
 /// A definition: its key and what it says.
 pub(super) type Definition<'n> = (&'n Key, &'n Node);
@@ -17,6 +18,8 @@ pub(super) struct Gathered<'n> {
     pub(super) roles: Vec<Definition<'n>>,
     pub(super) conditions: Vec<Definition<'n>>,
     pub(super) policies: Vec<Definition<'n>>,
+    pub(super) channels: Vec<Definition<'n>>,
+    pub(super) realtime: Vec<Definition<'n>>,
     pub(super) limits: Vec<Definition<'n>>,
     /// A file's tests are one set: their `given` is not mixed with another file's.
     pub(super) tests: Vec<Definition<'n>>,
@@ -33,6 +36,8 @@ pub(super) fn gather<'n>(files: &'n [Node], faults: &mut Faults<'_>) -> Gathered
                 "roles" => &mut gathered.roles,
                 "conditions" => &mut gathered.conditions,
                 "policies" => &mut gathered.policies,
+                "channels" => &mut gathered.channels,
+                "realtime" => &mut gathered.realtime,
                 "limits" => &mut gathered.limits,
                 "tests" => {
                     gathered.tests.push((section, node));
@@ -50,6 +55,8 @@ pub(super) fn gather<'n>(files: &'n [Node], faults: &mut Faults<'_>) -> Gathered
         &mut gathered.roles,
         &mut gathered.conditions,
         &mut gathered.policies,
+        &mut gathered.channels,
+        &mut gathered.realtime,
         &mut gathered.limits,
     ] {
         once(list, faults);

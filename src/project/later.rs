@@ -14,6 +14,9 @@ pub(super) enum Place {
     Role,
     Action,
     Rule,
+    Channel,
+    ChannelRule,
+    Realtime,
     Limits,
     Tests,
     Case,
@@ -31,6 +34,9 @@ impl Place {
             Place::Role => "key of a role",
             Place::Action => "action",
             Place::Rule => "key of a rule",
+            Place::Channel => "key of a channel",
+            Place::ChannelRule => "key of a channel's rule",
+            Place::Realtime => "key of `realtime`",
             Place::Limits => "limit",
             Place::Tests => "key of `tests`",
             Place::Case => "key of a case",
@@ -39,7 +45,7 @@ impl Place {
 }
 
 const LATER: &[(Place, &[&str])] = &[
-    (Place::Top, &["auth", "buckets", "channels", "function", "functions", "mail", "realtime", "webhooks"]),
+    (Place::Top, &["auth", "buckets", "function", "functions", "mail", "webhooks"]),
     (Place::Collection, &["adopt", "function", "functions", "view"]),
     (Place::Field, &["accept", "bucket", "max_size"]),
     (Place::Case, &["subscribe", "when_created", "when_deleted", "when_updated"]),

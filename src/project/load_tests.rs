@@ -430,3 +430,31 @@ fn a_check_over_fields_that_are_shown_wherever_they_are_updated_is_not() {
     let blog = blog_project();
     assert_eq!(blog.advice(&blog.catalog(1).unwrap()), []);
 }
+
+#[test]
+fn a_channel_that_nobody_can_join_is_said() {
+    let project = one("channels:
+  'realtime:room:{room}':
+    read: [{ role: anon }, { role: authenticated, when: false }]
+  'closed':
+  'silent:{x}':
+    write: [{ role: anon, when: false }]
+  'news':
+    read: [{ role: anon }]
+");
+    let told: Vec<String> = project
+        .advice(&project.catalog(1).unwrap())
+        .iter()
+        .map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.message))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "2:3 warning: clients put `realtime:` before the name of every channel by themselves",
+            "2:3 warning: the rule realtime:realtime:room:{room}.read[1] never holds",
+            "4:3 warning: only the secret key may join this channel",
+            "5:3 warning: only the secret key may join this channel",
+        ]
+    );
+    assert!(project.channels.public && project.channels.declares("silent:1"));
+}

@@ -4,6 +4,7 @@
 
 mod advice;
 mod cases;
+mod channels;
 mod conditions;
 mod default;
 mod draft;
@@ -28,7 +29,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::catalog::{Catalog, CatalogFault, Limits};
 use crate::condition::{Condition, Syntax};
 use crate::model::{CollectionId, Collections, Name};
-use crate::policy::{Role, Rule};
+use crate::policy::{Channels, Role, Rule};
 
 pub use fault::render;
 pub use tests::Tests;
@@ -50,6 +51,9 @@ pub struct Project {
     /// Declared roles and the three built-in ones.
     pub roles: Vec<Role>,
     pub rules: Vec<Rule>,
+    pub channels: Channels,
+    /// Where each declared channel stands, as faults that say nothing yet.
+    channel_places: Vec<Fault>,
     pub limits: Limits,
     /// The project's own tests, one set a file.
     pub tests: Vec<Tests>,
@@ -63,6 +67,7 @@ impl Project {
             self.collections.clone(),
             &self.roles,
             self.rules.clone(),
+            self.channels.clone(),
             self.limits.clone(),
         )
     }
@@ -117,6 +122,8 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         check_places.insert(id, draft.checks.iter().map(|node| faults.at(node.at)).collect());
     }
     let rules = policies::rules(&gathered.policies, &roles, &typing, &mut faults);
+    let (channels, channel_places) =
+        channels::read(&gathered.channels, &gathered.realtime, &roles, &typing, &mut faults);
     let limits = limits::read(&gathered.limits, &mut faults);
     let names: Vec<String> = gathered.conditions.iter().map(|(key, _)| key.text.clone()).collect();
     let words = cases::Words {
@@ -130,7 +137,18 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     if !faults.is_empty() {
         return Err(faults.finish());
     }
-    Ok(Project { collections, checks, check_places, conditions, roles, rules, limits, tests })
+    Ok(Project {
+        collections,
+        checks,
+        check_places,
+        conditions,
+        roles,
+        rules,
+        channels,
+        channel_places,
+        limits,
+        tests,
+    })
 }
 
 #[cfg(test)]

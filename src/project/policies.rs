@@ -78,6 +78,28 @@ fn role(word: Word<'_>, roles: &[Role], broken: &Broken, faults: &mut Faults<'_>
     found
 }
 
+/// The role of a rule.
+pub(super) fn role_of(
+    node: &Node,
+    entries: &Entries,
+    roles: &[Role],
+    broken: &Broken,
+    faults: &mut Faults<'_>,
+) -> Option<Name> {
+    let Some(value) = get(entries, "role") else {
+        if !matches!(node.tree, Tree::Bad) {
+            faults.hint(node.at, "a rule needs a `role`", "`role: anon` means everybody");
+        }
+        return None;
+    };
+    let word = faults.word(value, "`role`")?;
+    if word.text == SERVICE_ROLE {
+        faults.add(word.at, "`service_role` may do everything already: no rule speaks of it");
+        return None;
+    }
+    role(word, roles, broken, faults)
+}
+
 /// The way by which a role inherits itself.
 fn circle<'r>(start: &'r Role, roles: &'r [Role]) -> Option<Vec<&'r str>> {
     let mut seen: Vec<&Name> = Vec::new();
@@ -163,7 +185,7 @@ impl Rules<'_> {
                 faults.hint(key.at, message, format!("it takes {}", listed(allowed)));
             }
         }
-        let role = self.role(node, entries, faults);
+        let role = role_of(node, entries, self.roles, self.typing.broken, faults);
         let when = self.condition(entries, "when", Where::Rule, faults);
         let place = if self.action == Action::Update { Where::UpdateCheck } else { Where::Rule };
         let check = self.condition(entries, "check", place, faults);
@@ -189,21 +211,6 @@ impl Rules<'_> {
 
     fn collection(&self) -> &Collection {
         self.typing.collections.get(self.collection)
-    }
-
-    fn role(&self, node: &Node, entries: &Entries, faults: &mut Faults<'_>) -> Option<Name> {
-        let Some(value) = get(entries, "role") else {
-            if !matches!(node.tree, Tree::Bad) {
-                faults.hint(node.at, "a rule needs a `role`", "`role: anon` means everybody");
-            }
-            return None;
-        };
-        let word = faults.word(value, "`role`")?;
-        if word.text == SERVICE_ROLE {
-            faults.add(word.at, "`service_role` may do everything already: no rule speaks of it");
-            return None;
-        }
-        role(word, self.roles, self.typing.broken, faults)
     }
 
     /// A condition that is not written always holds; one that cannot be read holds never: there is no rule then.

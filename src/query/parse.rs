@@ -26,7 +26,8 @@ pub use fault::Fault;
 pub use parameters::parameters;
 pub use window::{Window, range};
 
-use super::request::{Item, Node};
+use super::request::{Filter, Item, Node};
+use crate::catalog::Limits;
 use cursor::Cursor;
 
 /// What bounds the parsing of one request.
@@ -38,6 +39,24 @@ pub struct Bounds {
     pub filter_terms: usize,
     /// Values of one `in` list or one `(any)`/`(all)` array.
     pub in_values: usize,
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Bounds {
+        Bounds {
+            embed_depth: limits.embed_depth,
+            filter_terms: limits.filter_terms,
+            in_values: limits.in_values,
+        }
+    }
+}
+
+/// Reads a filter of row changes: `field=op.value`, several between commas.
+///
+/// # Errors
+/// [`Fault::Syntax`] and [`Fault::TooMany`].
+pub fn conjunction(text: &str, bounds: &Bounds) -> Result<Vec<Filter>, Fault> {
+    filter::conjunction(text, bounds)
 }
 
 /// Reads the parameters of a request: `select` first, wherever it stands, then what modifies it and its embeds.

@@ -52,3 +52,10 @@ pub enum What {
     /// All rows of the table went at once.
     Truncate,
 }
+
+impl Change {
+    /// The change does not hold all that it should.
+    pub fn is_torn(&self) -> bool {
+        matches!(self.what, What::Update { old: None, .. } | What::Delete { old: None })
+    }
+}

@@ -9,6 +9,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::cursor::{Cursor, System};
 use super::line::{Delivery, Order};
+use super::ring::Ring;
+use crate::catalog::Catalog;
 
 /// Deliveries that may wait for one worker: it never waits for a socket, so this is a moment's worth.
 const DELIVERIES: usize = 1_024;
@@ -36,6 +38,17 @@ pub(super) struct Shared {
     /// What the running stream takes over.
     pub(super) ends: Mutex<Ends>,
     pub(super) nudge: tokio::sync::Notify,
+    /// The version of the project that everybody is judged by.
+    pub(super) catalog: watch::Sender<Option<Arc<Catalog>>>,
+    /// Transactions and bytes of the replay window.
+    window: Mutex<(usize, usize)>,
+}
+
+impl Shared {
+    /// Keeps how full the window is, for whoever asks.
+    pub(super) fn lag(&self, ring: &Ring) {
+        *self.window.lock() = (ring.len(), ring.bytes());
+    }
 }
 
 /// The stream's ends of its lines.
@@ -77,6 +90,8 @@ impl Feed {
             orders,
             ends: Mutex::new(ends),
             nudge: tokio::sync::Notify::new(),
+            catalog: watch::Sender::new(None),
+            window: Mutex::new((0, 0)),
         };
         Feed { shared: Arc::new(shared) }
     }
@@ -87,6 +102,21 @@ impl Feed {
         let mut ends = self.shared.ends.lock();
         ends.workers.push(deliveries);
         (Line { worker: ends.workers.len() - 1, orders: self.shared.orders.clone() }, received)
+    }
+
+    /// Puts a version of the project in force: every subscription is judged anew.
+    pub fn judge_by(&self, catalog: Arc<Catalog>) {
+        self.shared.catalog.send_replace(Some(catalog));
+    }
+
+    /// Transactions in the replay window, and the bytes of their rows in memory.
+    pub fn window(&self) -> (usize, usize) {
+        *self.shared.window.lock()
+    }
+
+    /// How long ago it was last known that nothing is missing.
+    pub fn lag(&self) -> Option<Duration> {
+        self.shared.current.lock().map(|at| at.elapsed())
     }
 
     /// Where the stream is.

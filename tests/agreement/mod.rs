@@ -6,15 +6,17 @@
 //!
 //! `BASEWRIGHT_AGREEMENT_CASES` asks for more cases, `BASEWRIGHT_SEED` for the run that a failure printed.
 
-mod random;
-mod source;
-mod world;
+pub mod random;
+pub mod source;
+pub mod world;
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use basewright::condition::{Binding, Condition, Env, Pattern, Reach, Row, Scope, check, parse};
+use basewright::condition::{
+    Binding, Condition, Env, Key, Membership, Pattern, Reach, Row, Rows, Scope, check, compare, parse,
+};
 use basewright::model::{CollectionId, Kind, Name, Principal, Record, Value};
 use basewright::sql::{Param, Sql};
 use bytes::BytesMut;
@@ -63,6 +65,7 @@ async fn a_condition_decides_in_sql_as_it_does_in_memory() {
     // A run in which everything is unknown would agree about nothing.
     assert!(tally.truths * 10 > tally.cases && tally.falsehoods * 10 > tally.cases, "{tally:?}");
     assert!(tally.unknowns * 100 > tally.cases, "{tally:?}");
+    assert!(tally.keys > 0 && tally.memberships > 0, "{tally:?}");
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +76,10 @@ struct Tally {
     truths: u64,
     falsehoods: u64,
     unknowns: u64,
+    /// Cases that were TRUE, and where something was said ahead of the record.
+    keys: u64,
+    /// Cases that were decided by memberships, too.
+    memberships: u64,
 }
 
 async fn agree(random: &mut Random, world: &World, client: &Client, seed: u64, tally: &mut Tally) {
@@ -174,11 +181,51 @@ impl Case<'_> {
                 self.condition.explain(&env),
             );
             tally.cases += 1;
+            self.foretell(&env, decided, tally);
             match decided {
                 Some(true) => tally.truths += 1,
                 Some(false) => tally.falsehoods += 1,
                 None => tally.unknowns += 1,
             }
+        }
+    }
+
+    /// What is said of a condition ahead of rows holds for this one: where it is TRUE the record has one of the keys,
+    /// and the rows of its memberships decide it as all rows do.
+    fn foretell(&self, env: &Env<'_>, decided: Option<bool>, tally: &mut Tally) {
+        let equal = |one: &Value, other: &Value| compare(one, other).is_some_and(std::cmp::Ordering::is_eq);
+        let found = |membership: &Membership| {
+            let rows = env.rows.0.get(&membership.collection).into_iter().flatten();
+            let linked = |row: &&Record| {
+                equal(row.get(membership.field), &membership.value)
+                    && membership
+                        .link
+                        .is_none_or(|(theirs, ours)| equal(row.get(theirs), env.record.get(ours)))
+            };
+            rows.filter(linked).cloned().collect::<Vec<Record>>()
+        };
+        if decided == Some(true)
+            && let Some(keys) = self.condition.keys(env.principal)
+        {
+            tally.keys += 1;
+            let holds = keys.iter().any(|key| match key {
+                Key::Equals(field, value) => equal(env.record.get(*field), value),
+                Key::Member(membership) => !found(membership).is_empty(),
+            });
+            assert!(holds, "none of the keys is there: {keys:?}\n{:#?}", self.condition.explain(env));
+        }
+        if let Some(memberships) = self.condition.memberships(env.principal).filter(|all| !all.is_empty()) {
+            tally.memberships += 1;
+            let mut rows = Rows::default();
+            for membership in &memberships {
+                rows.0.entry(membership.collection).or_default().extend(found(membership));
+            }
+            let few = self.condition.evaluate(&Env { rows: &rows, ..*env });
+            assert!(
+                few == decided,
+                "{few:?} by memberships, {decided:?} by all rows\n{:#?}",
+                self.condition.explain(env)
+            );
         }
     }
 

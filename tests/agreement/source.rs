@@ -208,9 +208,41 @@ impl Source<'_> {
         };
         let variable = format!("v{}", self.variables.len());
         self.variables.push((variable.clone(), collection));
-        let body = self.condition(depth.min(1));
+        let mut body = self.condition(depth.min(1));
+        if self.random.one_in(2) {
+            let bound = self.membership(&variable, collection, inverses.is_empty());
+            body = if self.random.one_in(2) { bound } else { format!("{bound} && ({body})") };
+        }
         self.variables.pop();
         format!("{set}.{}({variable}, {body})", self.random.pick(&["exists", "all"]))
+    }
+
+    /// What makes a quantifier one of memberships: a row's field that speaks of the caller, and one that links it.
+    fn membership(&mut self, variable: &str, collection: CollectionId, link: bool) -> String {
+        let named = |source: &Self, id: CollectionId, kind: Kind| -> Vec<String> {
+            let fields = &source.collections.get(id).fields;
+            fields.iter().filter(|field| field.kind == kind).map(|field| field.name.to_string()).collect()
+        };
+        let mut parts = Vec::new();
+        for (kind, attribute) in
+            [(Kind::UUID, "auth.id"), (Kind::TEXT, "auth.email"), (Kind::TEXT, "auth.role")]
+        {
+            let fields = named(self, collection, kind);
+            if !fields.is_empty() && parts.is_empty() {
+                parts.push(format!("{variable}.{} == {attribute}", self.random.pick(&fields)));
+            }
+        }
+        if link {
+            let record = self.record;
+            for kind in [Kind::UUID, Kind::BIGINT, Kind::TEXT] {
+                let (theirs, ours) = (named(self, collection, kind), named(self, record, kind));
+                if !theirs.is_empty() && !ours.is_empty() && parts.len() < 2 {
+                    let ours = self.random.pick(&ours).clone();
+                    parts.push(format!("{variable}.{} == {ours}", self.random.pick(&theirs)));
+                }
+            }
+        }
+        if parts.is_empty() { "true".to_owned() } else { parts.join(" && ") }
     }
 
     /// A row in reach: the text before a field's name, and the row's collection.
@@ -381,7 +413,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A pattern of the subset.
-pub(super) fn pattern(random: &mut Random, depth: usize) -> String {
+pub fn pattern(random: &mut Random, depth: usize) -> String {
     const ATOMS: [&str; 36] = [
         "a",
         "b",

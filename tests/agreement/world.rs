@@ -120,7 +120,7 @@ fn collections(random: &mut Random) -> Collections {
 }
 
 /// Texts that Postgres reads as values of a kind: its edges first of all.
-pub(super) fn edges(scalar: Scalar) -> &'static [&'static str] {
+pub fn edges(scalar: Scalar) -> &'static [&'static str] {
     match scalar {
         Scalar::Text => &[
             "",

@@ -6,6 +6,7 @@
 
 mod kills;
 mod races;
+mod stream;
 
 /// The long form is asked for.
 pub fn long() -> bool {

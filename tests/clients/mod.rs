@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::support::database;
-use crate::support::server::{Folder, Server, basewright};
+use crate::support::server::{Folder, Server, basewright, eventually};
 
 const ADA: &str = "00000000-0000-4000-8000-000000000ada";
 const BOB: &str = "00000000-0000-4000-8000-000000000b0b";
@@ -31,6 +34,18 @@ fn counted(output: &str, word: &str) -> u64 {
     number.unwrap_or_else(|| panic!("node counted no `{word}`:\n{output}"))
 }
 
+/// A token of the server's own command line.
+fn token(project: &Path, data: &Path, sub: &str, roles: &[&str]) -> String {
+    let mut command = basewright();
+    command.arg("token").arg(project).arg("--data").arg(data).args(["--sub", sub]);
+    for role in roles {
+        command.args(["--roles", role]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_published_clients_get_what_they_ask_for() {
     let home = libraries();
@@ -38,16 +53,7 @@ async fn the_published_clients_get_what_they_ask_for() {
     let folder = Folder::new();
     let (project, data) = (home.join("project"), folder.join("data"));
     let server = Server::dev(&project, &data, &database.urls);
-    let token = |sub: &str, roles: &[&str]| {
-        let mut command = basewright();
-        command.arg("token").arg(&project).arg("--data").arg(&data).args(["--sub", sub]);
-        for role in roles {
-            command.args(["--roles", role]);
-        }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
+    let token = |sub: &str, roles: &[&str]| token(&project, &data, sub, roles);
     let output = Command::new("node")
         // One after the other: they write to the same collections.
         .args(["--test", "--test-concurrency=1", "--test-reporter=tap"])
@@ -72,4 +78,56 @@ async fn the_published_clients_get_what_they_ask_for() {
     assert_eq!(tests, passed, "{said}");
     assert!(tests >= 124 && calls >= 255, "some of the tests did not run: {tests} tests, {calls} calls");
     println!("PASS clients {passed} of {tests} tests, {calls} calls of the unmodified clients");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the feed"]
+async fn the_published_clients_listen_and_are_back_after_a_restart() {
+    let home = libraries();
+    let database = database().await;
+    let folder = Folder::new();
+    let (project, data) = (home.join("realtime"), folder.join("data"));
+    let mut server = Server::dev(&project, &data, &database.urls);
+    // Where the server is, and the wish for another one: the tests write it, and it goes when it is fulfilled.
+    let (address, restart) = (folder.join("address"), folder.join("restart"));
+    std::fs::write(&address, &server.url).unwrap();
+    let token = |sub: &str, roles: &[&str]| token(&project, &data, sub, roles);
+    let mut child = Command::new("node")
+        // Older ones have their WebSocket behind a flag; newer ones take the flag and have it anyway.
+        .args(["--experimental-websocket", "--test", "--test-reporter=tap", "realtime.test.mjs"])
+        .current_dir(&home)
+        .env("BW_ADDRESS", &address)
+        .env("BW_RESTART", &restart)
+        .env("BW_PUBLISHABLE", server.keys.publishable())
+        .env("BW_TOKEN_ADA", token(ADA, &[]))
+        .env("BW_TOKEN_BOB", token(BOB, &[]))
+        .env("BW_TOKEN_EDITOR", token(BOB, &["editor"]))
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::create(folder.join("said")).unwrap())
+        .stderr(std::fs::File::create(folder.join("problems")).unwrap())
+        .spawn()
+        .unwrap();
+    let mut restarts = 0;
+    let status = eventually("node is done", Duration::from_secs(240), || {
+        let ended = child.try_wait().unwrap();
+        if ended.is_none() && restart.exists() {
+            // The old one first: there is one stream of a name.
+            server.signal(Signal::TERM);
+            server.ended(Duration::from_secs(30));
+            server = Server::dev(&project, &data, &database.urls);
+            std::fs::write(&address, &server.url).unwrap();
+            std::fs::remove_file(&restart).unwrap();
+            restarts += 1;
+        }
+        std::future::ready(ended)
+    })
+    .await;
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let said = read("said");
+    assert!(status.success(), "{said}\n{}\n{}", read("problems"), server.log());
+    let (tests, passed, subscriptions) =
+        (counted(&said, "tests"), counted(&said, "pass"), counted(&said, "subscriptions:"));
+    assert_eq!(tests, passed, "{said}");
+    assert!(tests >= 27 && subscriptions >= 40 && restarts == 2, "some of the tests did not run:\n{said}");
+    println!("PASS listening {passed} of {tests} tests, {subscriptions} subscriptions, {restarts} restarts");
 }

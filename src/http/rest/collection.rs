@@ -260,12 +260,7 @@ impl Asked {
         let Accepted { media, explain } = headers::accepted(request, || holds_secret_key(request))?;
         let preferences = headers::preferences(request)?;
         let parameters = parse::parameters(request.query_string())?;
-        let bounds = Bounds {
-            embed_depth: limits.embed_depth,
-            filter_terms: limits.filter_terms,
-            in_values: limits.in_values,
-        };
-        let node = parse::read(&parameters, &bounds)?;
+        let node = parse::read(&parameters, &Bounds::from(limits))?;
         let parameter =
             |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let columns = parameter("columns").map(parse::columns).transpose()?;

@@ -30,8 +30,26 @@ pub(super) fn key(text: &str) -> Result<(Vec<String>, Path), Fault> {
 /// The value of a filter's parameter: everything behind the operator is the operand.
 pub(super) fn term(path: Path, text: &str, bounds: &Bounds, terms: &mut usize) -> Result<Filter, Fault> {
     cursor::whole("filter", text, |cursor| {
-        let mut reader = Reader { bounds, terms, in_tree: false };
+        let mut reader = Reader { bounds, terms, ends: Ends::Nowhere };
         reader.term(cursor, path)
+    })
+}
+
+/// A filter of row changes: `field=test,field=test`, of which all hold. A `,` inside a value needs quotes.
+pub(super) fn conjunction(text: &str, bounds: &Bounds) -> Result<Vec<Filter>, Fault> {
+    cursor::whole("filter", text, |cursor| {
+        let mut terms = 0;
+        let mut reader = Reader { bounds, terms: &mut terms, ends: Ends::Comma };
+        let mut filters = Vec::new();
+        loop {
+            cursor.spaces();
+            let path = Path::field(cursor.name()?);
+            cursor.expect('=', "\"=\"")?;
+            filters.push(reader.term(cursor, path)?);
+            if !cursor.eat(',') {
+                return Ok(filters);
+            }
+        }
     })
 }
 
@@ -44,7 +62,7 @@ pub(super) fn tree(
     terms: &mut usize,
 ) -> Result<Filter, Fault> {
     cursor::whole("logic tree", text, |cursor| {
-        let mut reader = Reader { bounds, terms, in_tree: true };
+        let mut reader = Reader { bounds, terms, ends: Ends::List };
         reader.list(cursor, or, negated, 1)
     })
 }
@@ -53,8 +71,28 @@ struct Reader<'r> {
     bounds: &'r Bounds,
     /// How many terms the request has had so far.
     terms: &'r mut usize,
-    /// Operands end at `,` and `)` and may be quoted.
-    in_tree: bool,
+    ends: Ends,
+}
+
+/// Where an operand that is not quoted ends.
+#[derive(Clone, Copy, PartialEq)]
+enum Ends {
+    /// With the text; it cannot be quoted.
+    Nowhere,
+    /// At `,`
+    Comma,
+    /// At `,` or `)`: inside a tree and in every list.
+    List,
+}
+
+impl Ends {
+    fn at(self, letter: char) -> bool {
+        match self {
+            Ends::Nowhere => false,
+            Ends::Comma => letter == ',',
+            Ends::List => matches!(letter, ',' | ')'),
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -195,12 +233,12 @@ impl Reader<'_> {
     /// What stands behind the operator. In a tree it ends at `,` or `)`, unless it is quoted, an array or an
     /// object in braces or, where `ranges` are taken, in brackets.
     fn operand(&self, cursor: &mut Cursor<'_>, ranges: bool) -> Result<String, Stop> {
-        if !self.in_tree {
+        if self.ends == Ends::Nowhere {
             return Ok(cursor.remainder().to_owned());
         }
         match cursor.peek() {
-            Some('"') => Ok(element(cursor)),
-            Some('{') => braced(cursor),
+            Some('"') => Ok(element(cursor, self.ends)),
+            Some('{') => braced(cursor, self.ends),
             Some('[' | '(') if ranges => {
                 let start = cursor.rest();
                 cursor.next();
@@ -210,7 +248,7 @@ impl Reader<'_> {
                 }
                 Ok(start[..start.len() - cursor.rest().len()].to_owned())
             }
-            _ => Ok(element(cursor)),
+            _ => Ok(element(cursor, self.ends)),
         }
     }
 
@@ -222,7 +260,7 @@ impl Reader<'_> {
         let mut values = Vec::new();
         if !cursor.eat(')') {
             loop {
-                values.push(element(cursor));
+                values.push(element(cursor, Ends::List));
                 self.bound(values.len())?;
                 if !cursor.eat(',') {
                     break;
@@ -285,22 +323,22 @@ fn is(cursor: &mut Cursor<'_>) -> Result<Is, Stop> {
     })
 }
 
-/// A value of a list: quoted if the closing quote ends it, else everything up to `,` or `)`.
-fn element(cursor: &mut Cursor<'_>) -> String {
+/// A value of a list: quoted if the closing quote ends it, else everything up to where it ends.
+fn element(cursor: &mut Cursor<'_>, ends: Ends) -> String {
     if cursor.peek() == Some('"') {
         let mut ahead = cursor.clone();
         if let Ok(value) = ahead.quoted()
-            && matches!(ahead.peek(), None | Some(',' | ')'))
+            && ahead.peek().is_none_or(|letter| ends.at(letter))
         {
             *cursor = ahead;
             return value;
         }
     }
-    cursor.take_while(|letter| !matches!(letter, ',' | ')')).to_owned()
+    cursor.take_while(|letter| !ends.at(letter)).to_owned()
 }
 
 /// From `{` to its `}`, over quoted parts and nested braces, as it stands.
-fn braced(cursor: &mut Cursor<'_>) -> Result<String, Stop> {
+fn braced(cursor: &mut Cursor<'_>, ends: Ends) -> Result<String, Stop> {
     let start = cursor.rest();
     let mut depth = 0usize;
     loop {
@@ -324,7 +362,7 @@ fn braced(cursor: &mut Cursor<'_>) -> Result<String, Stop> {
             None => return Err(cursor.stop("\"}\"")),
         }
     }
-    if !matches!(cursor.peek(), None | Some(',' | ')')) {
+    if !cursor.peek().is_none_or(|letter| ends.at(letter)) {
         return Err(cursor.stop(SEPARATOR));
     }
     Ok(start[..start.len() - cursor.rest().len()].to_owned())

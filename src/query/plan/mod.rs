@@ -29,7 +29,7 @@ pub use touched::Touched;
 pub use write::{Conflict, DeletePlan, InsertOptions, InsertPlan, UpdatePlan, WritePlan};
 pub use write_sql::WriteStatement;
 
-pub(crate) use operand::{FullTextQuery, Operand, Predicate, Test};
+pub(crate) use operand::{FullTextQuery, Operand, Predicate, Test, no_operator};
 
 /// What a plan is made with: one version of the project and who asks.
 #[derive(Clone, Copy)]

@@ -6,6 +6,7 @@
 use super::{Column, Context, NodePlan, Yields};
 use crate::error::{Code, Error};
 use crate::model::{Kind, Search};
+use crate::policy::Permit;
 use crate::query::request::{self, Comparison, Filter, FullText, Is};
 use crate::sql::array_literal;
 
@@ -139,6 +140,16 @@ impl Test {
 }
 
 impl Context<'_> {
+    /// Types filters on a collection's own fields.
+    pub(crate) fn own_predicates(
+        &self,
+        permit: &Permit,
+        filters: &[Filter],
+    ) -> Result<Vec<Predicate>, Error> {
+        let node = request::Node { filter: filters.to_vec(), ..request::Node::default() };
+        Ok(self.node(permit.clone(), &node)?.filter)
+    }
+
     /// Types the filters of a node whose embeds are planned.
     pub(super) fn predicates(&self, node: &NodePlan, filters: &[Filter]) -> Result<Vec<Predicate>, Error> {
         filters.iter().map(|filter| self.predicate(node, filter)).collect()
@@ -309,7 +320,7 @@ fn related(embed: usize, negated: bool, test: &request::Test) -> Result<Predicat
 }
 
 /// As Postgres says it. Inet has no ranges, json no order: kinds decide, never rows.
-fn no_operator(kind: Kind, operator: &str) -> Error {
+pub(crate) fn no_operator(kind: Kind, operator: &str) -> Error {
     let message = format!("operator does not exist: {} {operator} unknown", kind.sql());
     Error::with(Code::Sqlstate("42883".to_owned()), message)
 }

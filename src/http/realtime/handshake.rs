@@ -1,0 +1,92 @@
+//! The handshake: who may have a socket.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws::{self, HandshakeError};
+
+use super::upgrade::TakeOver;
+use super::{Sockets, refusal};
+use crate::auth::resolve::{self, Credentials};
+use crate::error::Error;
+use crate::http::principal::{one, verify};
+use crate::http::server::Options;
+use crate::realtime::protocol::Version;
+
+/// The headers in which a key may come; browsers can set none and send it in the query.
+const KEY_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("x-api-key"), HeaderName::from_static("apikey")];
+
+/// `GET /realtime/v1/websocket?apikey=…&vsn=…`
+pub(super) async fn open(
+    request: HttpRequest,
+    query: web::Query<HashMap<String, String>>,
+    options: web::Data<Options>,
+) -> HttpResponse {
+    let Some(sockets) = request.app_data::<Rc<Sockets>>().cloned() else {
+        return refusal(StatusCode::INTERNAL_SERVER_ERROR, "the server was built without its sockets");
+    };
+    let mut response = match ws::handshake(&request) {
+        Ok(response) => response,
+        Err(error) => return no_handshake(error),
+    };
+    let Some(version) = Version::parse(query.get("vsn").map(String::as_str)) else {
+        return refusal(StatusCode::BAD_REQUEST, "vsn is neither 1.0.0 nor 2.0.0");
+    };
+    if sockets.app.is_draining() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
+    }
+    let key = match key(&request, &query) {
+        Ok(key) => key,
+        Err(error) => return refused(&error),
+    };
+    let credentials = Credentials { bearer: None, api_key: key };
+    let found =
+        resolve::identify(credentials, options.keyless, |token| verify(&sockets.app, &sockets.worker, token));
+    let key = match found {
+        Ok(key) => key,
+        Err(error) => return refused(&error),
+    };
+    let Some(seat) = sockets.hub.admit(request.peer_addr().map(|address| address.ip())) else {
+        return refusal(
+            StatusCode::TOO_MANY_REQUESTS,
+            "ConnectionRateLimitReached: Too many connected users",
+        );
+    };
+    let mut response = response.finish();
+    let take_over = TakeOver(Box::new(move |stream, rest| sockets.admit(stream, rest, version, key, seat)));
+    response.extensions_mut().insert(take_over);
+    response
+}
+
+/// The API key: in the query or a header, and if in both, the same.
+fn key<'a>(request: &'a HttpRequest, query: &'a HashMap<String, String>) -> Result<Option<&'a str>, Error> {
+    if let Some(key) = query.get("apikey") {
+        return Ok(Some(key));
+    }
+    for name in &KEY_HEADERS {
+        if let Some(key) = one(request.headers(), name)? {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+fn refused(error: &Error) -> HttpResponse {
+    let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    refusal(status, &error.message)
+}
+
+fn no_handshake(error: HandshakeError) -> HttpResponse {
+    match error {
+        HandshakeError::NoWebsocketUpgrade | HandshakeError::NoConnectionUpgrade => {
+            let mut response = refusal(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket");
+            response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+            response
+        }
+        error => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}

@@ -1,0 +1,475 @@
+//! Joining a channel: what was asked, who asks, what he may, and what stands between a join and its answer.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::access;
+use super::channel::{Behind, Channel, Phase, Rows};
+use super::socket::{Rate, Socket};
+use super::sockets::Sockets;
+use crate::auth::resolve;
+use crate::auth::token::{TokenFault, Verified};
+use crate::error::Error;
+use crate::http::principal::verify;
+use crate::model::Principal;
+use crate::realtime::cursor::Cursor;
+use crate::realtime::hub::TopicName;
+use crate::realtime::limits;
+use crate::realtime::line::{Binding, Operation, Order, Start};
+use crate::realtime::protocol::{Message, quoted};
+
+/// What a join asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Config {
+    /// The sender hears its own broadcasts.
+    pub(super) echo: bool,
+    /// Broadcasts are acknowledged.
+    pub(super) ack: bool,
+    /// It knows of cursors.
+    pub(super) aware: bool,
+    pub(super) presence_key: Box<str>,
+    /// What there is until it is joined.
+    pub(super) asked: RefCell<Option<Box<Asked>>>,
+}
+
+/// The parts of a join that its answer needs, and nothing after it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Asked {
+    /// JSON.
+    reference: Box<str>,
+    /// The bindings as they are to be echoed.
+    echo: Vec<Value>,
+    presence: bool,
+    resume: Option<Cursor>,
+}
+
+/// A join's payload, read.
+struct Wish {
+    config: Config,
+    private: bool,
+    presence: bool,
+    bindings: Vec<Binding>,
+    echo: Vec<Value>,
+    resume: Option<Cursor>,
+    token: Option<String>,
+}
+
+impl Sockets {
+    pub(super) fn join(self: &Rc<Self>, socket: &Rc<Socket>, message: &Message<'_>) {
+        let topic = &*message.topic;
+        let join_ref = message.join_ref.or(message.reference).map_or("null", |raw| raw.get());
+        let reference = message.reference.map_or("null", |raw| raw.get());
+        let refuse = |reason: &str| {
+            let response = format!(r#"{{"reason":{}}}"#, quoted(reason));
+            self.answer(socket, Some(join_ref), Some(reference), &quoted(topic), "error", &response);
+        };
+        let Some(short) = topic.strip_prefix(super::PREFIX).filter(|short| !short.is_empty()) else {
+            return refuse("TopicNameRequired: You must provide a topic name");
+        };
+        if topic.len() > limits::TOPIC {
+            return refuse("TopicNameRequired: A topic name has at most 246 bytes");
+        }
+        if !Rate::take(&socket.joins, self.now(), 1, limits::JOINS) {
+            return refuse("ClientJoinRateLimitReached: Too many joins per second");
+        }
+        let older =
+            socket.channels.borrow().iter().find(|channel| &*channel.topic.name.name == topic).cloned();
+        if let Some(older) = older {
+            self.close_channel(&older);
+            self.send(socket, &older.message(Some(&older.join_ref), "phx_close", "{}"));
+        }
+        if socket.channels.borrow().len() >= limits::CHANNELS {
+            return refuse("ChannelRateLimitReached: Too many channels");
+        }
+        let wish = match Wish::parse(message.payload()) {
+            Ok(wish) => wish,
+            Err(reason) => return refuse(&format!("InvalidJoinPayload: {reason}")),
+        };
+        let verified = match &wish.token {
+            None => socket.key.clone(),
+            Some(token) => match verify(&self.app, &self.worker, token) {
+                Ok(verified) => Some(verified),
+                Err(fault) => return refuse(&reason_of(fault)),
+            },
+        };
+        let asked = Asked {
+            reference: reference.into(),
+            echo: wish.echo,
+            presence: wish.presence,
+            resume: wish.resume,
+        };
+        let config = Config { asked: RefCell::new(Some(Box::new(asked))), ..wish.config };
+        let name = TopicName { private: wish.private, name: topic.into() };
+        let own = wish.token.is_some().then(|| verified.clone()).flatten();
+        let channel = self.open_channel(socket, name, |key, topic| Channel {
+            key,
+            socket: Rc::clone(socket),
+            topic,
+            join_ref: join_ref.into(),
+            config,
+            phase: Cell::new(Phase::Judged),
+            since: Cell::new(self.now()),
+            write: Cell::new(false),
+            verified: RefCell::new(own),
+            presence: Cell::new(None),
+            tracked: Cell::new(false),
+            rows: RefCell::new(Rows::None),
+            quiet: Cell::new(true),
+            backlog: RefCell::default(),
+            place: Cell::new(usize::MAX),
+        });
+        let short = short.to_owned();
+        let sockets = Rc::clone(self);
+        let judging = async move {
+            let principal = sockets.principal(verified).await;
+            if channel.phase.get() == Phase::Judged {
+                match principal {
+                    Ok(principal) => sockets.judged(&channel, &short, principal, wish.bindings),
+                    Err(error) => sockets.refuse_join(&channel, &reason_of_error(&error)),
+                }
+                sockets.flush(&channel.socket);
+            }
+        };
+        // Who needs nothing of the database is judged at once.
+        let mut judging = Box::pin(judging);
+        if judging.as_mut().now_or_never().is_none() {
+            actix_web::rt::spawn(judging);
+        }
+    }
+
+    async fn principal(&self, verified: Option<Arc<Verified>>) -> Result<Arc<Principal>, Error> {
+        match verified {
+            None => Ok(Arc::new(Principal::anonymous())),
+            Some(verified) => resolve::principal(&verified, self.worker.lanes()).await,
+        }
+    }
+
+    /// It is known who asks.
+    fn judged(
+        self: &Rc<Self>,
+        channel: &Rc<Channel>,
+        short: &str,
+        principal: Arc<Principal>,
+        bindings: Vec<Binding>,
+    ) {
+        let Some(rights) = access::rights(short, channel.topic.name.private, &principal) else {
+            let reason =
+                format!("Unauthorized: You do not have permissions to read from this Channel topic: {short}");
+            return self.refuse_join(channel, &reason);
+        };
+        channel.write.set(rights.write);
+        if bindings.is_empty() {
+            return self.joined(channel, None);
+        }
+        channel.phase.set(Phase::Subscribed);
+        channel.since.set(self.now());
+        *channel.rows.borrow_mut() = Rows::Asked;
+        let held = channel.config.asked.borrow().as_ref().is_some_and(|asked| asked.resume.is_some());
+        let start = if held { Start::Held } else { Start::Live };
+        self.line.send(Order::Subscribe { channel: channel.key, principal, bindings, start });
+    }
+
+    /// The stream of changes has accepted the channel from a place on.
+    pub(super) fn accepted(
+        self: &Rc<Self>,
+        channel: &Rc<Channel>,
+        cursor: Cursor,
+        refused: &[(usize, Error)],
+    ) {
+        if channel.phase.get() != Phase::Subscribed {
+            return;
+        }
+        let (resume, count) = match channel.config.asked.borrow().as_deref() {
+            Some(asked) => (asked.resume, asked.echo.len()),
+            None => return,
+        };
+        self.joined(channel, Some(cursor));
+        self.refuse(channel, refused);
+        if refused.len() < count {
+            self.system(channel, "ok", json!({ "message": "Subscribed to PostgreSQL" }));
+        }
+        match resume {
+            None => *channel.rows.borrow_mut() = Rows::Live,
+            Some(from) => {
+                let behind = Behind { from, asked: false, slow: false, skip: None, until: None };
+                self.fall_behind(channel, behind);
+            }
+        }
+    }
+
+    /// Everything that was asked for stands.
+    fn joined(self: &Rc<Self>, channel: &Rc<Channel>, cursor: Option<Cursor>) {
+        let Some(asked) = channel.config.asked.take() else { return };
+        channel.phase.set(Phase::Joined);
+        let mut response = Map::new();
+        response.insert("postgres_changes".to_owned(), Value::Array(asked.echo));
+        if let Some(cursor) = cursor {
+            response.insert("cursor".to_owned(), Value::from(cursor.to_string()));
+        }
+        self.reply(channel, Some(&asked.reference), "ok", &Value::Object(response).to_string());
+        self.listen(channel);
+        if asked.presence {
+            self.tell_presence(channel);
+        }
+        self.resume(channel);
+    }
+
+    /// Answers a join with a reason why not.
+    pub(super) fn refuse_join(self: &Rc<Self>, channel: &Rc<Channel>, reason: &str) {
+        let Some(asked) = channel.config.asked.take() else { return };
+        self.close_channel(channel);
+        self.fail(channel, Some(&asked.reference), reason);
+        self.flush(&channel.socket);
+    }
+
+    /// Says which bindings are not served.
+    pub(super) fn refuse(self: &Rc<Self>, channel: &Rc<Channel>, refused: &[(usize, Error)]) {
+        for (_, error) in refused {
+            self.system(channel, "error", json!({ "message": error.message }));
+        }
+    }
+
+    /// Says what became of the channel's place in the stream of changes.
+    pub(super) fn announce(
+        self: &Rc<Self>,
+        channel: &Rc<Channel>,
+        status: &str,
+        reason: Option<&str>,
+        cursor: Cursor,
+    ) {
+        let mut rest = json!({ "cursor": cursor.to_string() });
+        if let Some(reason) = reason {
+            rest["reason"] = Value::from(reason);
+        }
+        self.system(channel, status, rest);
+    }
+
+    fn system(self: &Rc<Self>, channel: &Rc<Channel>, status: &str, mut payload: Value) {
+        payload["status"] = Value::from(status);
+        payload["channel"] = Value::from(channel.topic.short());
+        payload["extension"] = Value::from("postgres_changes");
+        self.send(&channel.socket, &channel.message(None, "system", &payload.to_string()));
+    }
+
+    /// Puts a channel out, and says why.
+    pub(super) fn expel(self: &Rc<Self>, channel: &Rc<Channel>, reason: &str) {
+        let payload = json!({
+            "status": "error", "message": reason, "extension": "system", "channel": channel.topic.short(),
+        });
+        self.close_channel(channel);
+        self.send(&channel.socket, &channel.message(None, "system", &payload.to_string()));
+        self.send(&channel.socket, &channel.message(Some(&channel.join_ref), "phx_close", "{}"));
+        self.flush(&channel.socket);
+    }
+
+    /// The client has another token.
+    pub(super) fn renew(self: &Rc<Self>, channel: &Rc<Channel>, payload: &str) {
+        let payload: Value = serde_json::from_str(payload).unwrap_or_default();
+        // Keys of another form are not tokens; they stand for the key of the handshake.
+        let Some(token) = payload["access_token"].as_str().filter(|token| !token.starts_with("sb_")) else {
+            return;
+        };
+        let verified = match verify(&self.app, &self.worker, token) {
+            Ok(verified) => verified,
+            Err(fault) => return self.expel(channel, &reason_of(fault)),
+        };
+        let same = |known: &Option<Arc<Verified>>| {
+            known.as_ref().is_some_and(|known| known.claims == verified.claims)
+        };
+        if same(&channel.verified.borrow())
+            || (channel.verified.borrow().is_none() && same(&channel.socket.key))
+        {
+            return;
+        }
+        *channel.verified.borrow_mut() = Some(Arc::clone(&verified));
+        let (sockets, channel) = (Rc::clone(self), Rc::clone(channel));
+        actix_web::rt::spawn(async move {
+            let principal = sockets.principal(Some(Arc::clone(&verified))).await;
+            // Not if it has left, or yet another token came.
+            let current = channel.is_joined()
+                && channel.verified.borrow().as_ref().is_some_and(|now| Arc::ptr_eq(now, &verified));
+            if current {
+                match principal {
+                    Ok(principal) => sockets.rejudged(&channel, principal),
+                    Err(error) => sockets.expel(&channel, &reason_of_error(&error)),
+                }
+                sockets.flush(&channel.socket);
+            }
+        });
+    }
+
+    /// The channel's caller is somebody else now.
+    fn rejudged(self: &Rc<Self>, channel: &Rc<Channel>, principal: Arc<Principal>) {
+        let topic = channel.topic.short();
+        match access::rights(topic, channel.topic.name.private, &principal) {
+            None => return self.expel(channel, "Unauthorized: the new token does not permit this channel"),
+            Some(rights) => channel.write.set(rights.write),
+        }
+        if !matches!(*channel.rows.borrow(), Rows::None) {
+            self.line.send(Order::Rejudge { channel: channel.key, principal });
+        }
+    }
+}
+
+/// A refused token in the words that clients of this wire know.
+fn reason_of(fault: TokenFault) -> String {
+    let code = match fault {
+        TokenFault::Signature | TokenFault::UnknownKey | TokenFault::Algorithm => "JwtSignatureError",
+        TokenFault::TooLong | TokenFault::Parts | TokenFault::Header | TokenFault::Payload => "MalformedJWT",
+        TokenFault::Expired
+        | TokenFault::NotYetValid
+        | TokenFault::IssuedInFuture
+        | TokenFault::Expiry
+        | TokenFault::Time(_)
+        | TokenFault::Issuer
+        | TokenFault::Audience
+        | TokenFault::Role
+        | TokenFault::Subject
+        | TokenFault::Claim(_)
+        | TokenFault::Holder
+        | TokenFault::Revoked
+        | TokenFault::Gone => "InvalidJWTToken",
+    };
+    format!("{code}: {fault}")
+}
+
+fn reason_of_error(error: &Error) -> String {
+    match error.code.status() {
+        401 => format!("InvalidJWTToken: {}", error.message),
+        _ => format!("UnknownErrorOnChannel: {}", error.message),
+    }
+}
+
+impl Wish {
+    /// Reads a join's payload. Unknown members are ignored, and all may be absent.
+    fn parse(text: &str) -> Result<Wish, String> {
+        let payload: Value = serde_json::from_str(text).map_err(|_| "the payload is not JSON".to_owned())?;
+        let empty = Map::new();
+        let object = |value: Option<&Value>, name: &str| -> Result<Map<String, Value>, String> {
+            match value {
+                None | Some(Value::Null) => Ok(empty.clone()),
+                Some(Value::Object(map)) => Ok(map.clone()),
+                Some(_) => Err(format!("{name} is not an object")),
+            }
+        };
+        let payload = object(Some(&payload), "the payload")?;
+        let config = object(payload.get("config"), "config")?;
+        let broadcast = object(config.get("broadcast"), "config.broadcast")?;
+        let presence = object(config.get("presence"), "config.presence")?;
+        let flag = |map: &Map<String, Value>, name: &str, default: bool| match map.get(name) {
+            None | Some(Value::Null) => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(Value::String(text)) if text == "true" => Ok(true),
+            Some(Value::String(text)) if text == "false" => Ok(false),
+            Some(_) => Err(format!("{name} is neither true nor false")),
+        };
+        let presence_key = match presence.get("key") {
+            None | Some(Value::Null) => Uuid::new_v4().to_string(),
+            Some(Value::String(key)) if key.is_empty() => Uuid::new_v4().to_string(),
+            Some(Value::String(key)) if key.len() <= limits::TOPIC => key.clone(),
+            Some(_) => return Err("config.presence.key is no text of at most 255 bytes".to_owned()),
+        };
+        let (aware, resume) = match config.get("resume") {
+            None | Some(Value::Null | Value::Bool(false)) => (false, None),
+            Some(Value::Bool(true)) => (true, None),
+            Some(Value::String(text)) if text.is_empty() => (true, None),
+            Some(Value::String(text)) => (
+                true,
+                Some(text.parse().map_err(|_| "config.resume is no cursor of this server".to_owned())?),
+            ),
+            Some(_) => return Err("config.resume is no cursor".to_owned()),
+        };
+        let token = match payload.get("access_token") {
+            None | Some(Value::Null) => None,
+            // Keys of another form stand for the key of the handshake.
+            Some(Value::String(token)) if token.is_empty() || token.starts_with("sb_") => None,
+            Some(Value::String(token)) => Some(token.clone()),
+            Some(_) => return Err("access_token is not text".to_owned()),
+        };
+        let (bindings, echo) = bindings(config.get("postgres_changes"))?;
+        Ok(Wish {
+            config: Config {
+                echo: flag(&broadcast, "self", false)?,
+                ack: flag(&broadcast, "ack", false)?,
+                aware,
+                presence_key: presence_key.into_boxed_str(),
+                asked: RefCell::new(None),
+            },
+            private: flag(&config, "private", false)?,
+            presence: flag(&presence, "enabled", true)?,
+            bindings,
+            echo,
+            resume,
+            token,
+        })
+    }
+}
+
+/// The bindings, and as they are echoed: each with its id, and of what was sent what clients compare.
+fn bindings(list: Option<&Value>) -> Result<(Vec<Binding>, Vec<Value>), String> {
+    let list = match list {
+        None | Some(Value::Null) => return Ok(Default::default()),
+        Some(Value::Array(list)) => list,
+        Some(_) => return Err("config.postgres_changes is not a list".to_owned()),
+    };
+    if list.len() > limits::BINDINGS {
+        return Err(format!("config.postgres_changes has more than {} entries", limits::BINDINGS));
+    }
+    let read = |(at, given): (usize, &Value)| {
+        let Value::Object(given) = given else {
+            return Err(format!("config.postgres_changes[{at}] is not an object"));
+        };
+        let text = |name: &str| match given.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+            Some(_) => Err(format!("config.postgres_changes[{at}].{name} is not text")),
+        };
+        let operation = match text("event")?.map(str::to_ascii_uppercase).as_deref() {
+            None | Some("*") => None,
+            Some("INSERT") => Some(Operation::Insert),
+            Some("UPDATE") => Some(Operation::Update),
+            Some("DELETE") => Some(Operation::Delete),
+            Some(_) => {
+                return Err(format!(
+                    "config.postgres_changes[{at}].event is none of *, INSERT, UPDATE, DELETE"
+                ));
+            }
+        };
+        let select =
+            match given.get("select") {
+                None | Some(Value::Null) => None,
+                Some(Value::Array(fields)) => {
+                    let fields = fields.iter().map(|field| field.as_str().map(str::to_owned));
+                    Some(fields.collect::<Option<Vec<_>>>().ok_or_else(|| {
+                        format!("config.postgres_changes[{at}].select is no list of fields")
+                    })?)
+                }
+                Some(Value::String(fields)) => {
+                    Some(fields.split(',').map(|field| field.trim().to_owned()).collect())
+                }
+                Some(_) => return Err(format!("config.postgres_changes[{at}].select is no list of fields")),
+            };
+        let binding = Binding {
+            operation,
+            schema: text("schema")?.unwrap_or("public").to_owned(),
+            table: text("table")?.filter(|table| *table != "*").map(str::to_owned),
+            filter: text("filter")?.map(str::to_owned),
+            select,
+        };
+        let mut echo = Map::new();
+        echo.insert("id".to_owned(), Value::from(at + 1));
+        for name in ["event", "schema", "table", "filter", "select"] {
+            if let Some(value) = given.get(name) {
+                echo.insert(name.to_owned(), value.clone());
+            }
+        }
+        Ok((binding, Value::Object(echo)))
+    };
+    let both: Vec<(Binding, Value)> = list.iter().enumerate().map(read).collect::<Result<_, String>>()?;
+    Ok(both.into_iter().unzip())
+}

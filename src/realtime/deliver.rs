@@ -1,0 +1,556 @@
+//! From a transaction to events: what each group sees of each change, live and again.
+//!
+//! *Before* is the state before the transaction, *after* the state after the whole of it: where a transaction also
+//! changes memberships, all its old rows are judged before those are followed, and all its new rows after.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::audience::{GroupId, Place, Side, Told};
+use super::change::{Change, Row, What};
+use super::cursor::Cursor;
+use super::event::{Frame, Seen, look_alike};
+use super::feed::WorkerId;
+use super::line::{ChannelKey, Delivery, Event, Operation};
+use super::related::{self, Ask};
+use super::rows::{Known, Mapping};
+use super::sets::FamilyId;
+use super::stream::{Stream, changed_fields};
+use super::system::SystemChange;
+use super::transaction::Transaction;
+use super::visibility::Visibility;
+use crate::model::{CollectionId, FieldSet};
+
+/// Changes that are judged together.
+const CHUNK: usize = 512;
+/// What one page of a catch-up holds and looks at, at most.
+const PAGE_EVENTS: usize = 128;
+const PAGE_BYTES: usize = 128 << 10;
+const PAGE_CHANGES: usize = 20_000;
+/// How often a question to the database is asked before those who wait for its answer are told to begin anew.
+const ATTEMPTS: u32 = 5;
+
+/// One change with its place in the transaction, counted from 1, and how its columns are read.
+struct Numbered {
+    at: usize,
+    change: Change,
+    mapping: Arc<Mapping>,
+}
+
+/// Who sees a side of a change, and what is masked for them.
+type Seeing = Vec<(GroupId, FieldSet)>;
+
+/// The same event for several groups is written once.
+#[derive(Default)]
+struct Written(Vec<((Operation, FieldSet, Option<FieldSet>, Option<FieldSet>), Bytes)>);
+
+impl Stream {
+    /// Tells everybody what they see of a transaction.
+    pub(super) async fn deliver(&mut self, transaction: &Transaction) {
+        let mut interesting = false;
+        let mut two_passes = false;
+        let mut looked_at: HashSet<CollectionId> = HashSet::new();
+        if transaction.changes.relations().iter().any(|relation| relation.schema == "auth") {
+            self.observe_system(transaction);
+        }
+        for relation in transaction.changes.relations() {
+            let Some(mapping) = self.audience.mapping(relation) else { continue };
+            interesting |= self.audience.listens(mapping.collection);
+            two_passes |= self.audience.sets.follow(mapping.collection);
+            if self.audience.is_looked_at(mapping.collection) {
+                looked_at.insert(mapping.collection);
+            }
+        }
+        if transaction.changes.is_lost() {
+            self.lose(transaction).await;
+            return;
+        }
+        let told = if interesting || two_passes {
+            self.deliver_changes(transaction, two_passes).await
+        } else {
+            Ok(())
+        };
+        if let Err(error) = told.and_then(|()| self.note_related(transaction, &looked_at)) {
+            tracing::error!(%error, "a large transaction cannot be read back");
+            self.lose(transaction).await;
+            return;
+        }
+        let mut places = std::mem::take(&mut self.access);
+        if !places.is_empty() {
+            places.sort_unstable();
+            places.dedup();
+            let cursor = Cursor::after(self.system, transaction.lsn);
+            self.access_changed(places, cursor).await;
+        }
+    }
+
+    fn observe_system(&self, transaction: &Transaction) {
+        for change in transaction.changes.iter() {
+            match change {
+                Ok(change) => {
+                    if let Some(change) = SystemChange::of(&change, transaction.xid) {
+                        self.observe(change);
+                    }
+                }
+                Err(_) => self.observe(SystemChange::Lost),
+            }
+        }
+    }
+
+    /// A transaction that cannot be told row by row.
+    async fn lose(&mut self, transaction: &Transaction) {
+        let mut places = Vec::new();
+        for relation in transaction.changes.relations() {
+            self.ring.lost(&relation.schema, &relation.table, transaction.lsn);
+            if let Some(mapping) = self.audience.mapping(relation) {
+                places.extend(self.audience.listeners(mapping.collection));
+                places.extend(self.audience.looking_at(mapping.collection, None));
+            }
+        }
+        self.observe(SystemChange::Lost);
+        self.resync(places, "transaction_too_large").await;
+    }
+
+    fn numbered(&mut self, at: usize, change: Change) -> Option<Numbered> {
+        let mapping = self.audience.mapping(&change.relation)?;
+        Some(Numbered { at: at + 1, change, mapping })
+    }
+
+    async fn deliver_changes(&mut self, transaction: &Transaction, two_passes: bool) -> io::Result<()> {
+        let mut before: HashMap<usize, Seeing> = HashMap::new();
+        if two_passes {
+            let mut changes = transaction.changes.iter().enumerate();
+            while let Some(chunk) = self.chunk(&mut changes)? {
+                let told = self.ask(&chunk, transaction.xid, true, false).await;
+                for numbered in &chunk {
+                    if let (Some(old), _) = sides(&numbered.change) {
+                        let seeing = self.audience.seeing(&side(numbered, old, true, transaction, &told));
+                        if !seeing.is_empty() {
+                            before.insert(numbered.at, seeing);
+                        }
+                    }
+                }
+            }
+            self.follow(transaction)?;
+        }
+        let mut changes = transaction.changes.iter().enumerate();
+        while let Some(chunk) = self.chunk(&mut changes)? {
+            let told = self.ask(&chunk, transaction.xid, !two_passes, true).await;
+            for numbered in &chunk {
+                if numbered.change.what == What::Truncate {
+                    let places = self.audience.listeners(numbered.mapping.collection);
+                    self.resync(places, "truncated").await;
+                    continue;
+                }
+                if numbered.change.is_torn() {
+                    // The table's old rows are not whole: what was seen of this one is not known.
+                    let places = self.audience.listeners(numbered.mapping.collection);
+                    self.resync(places, "old_row_missing").await;
+                    continue;
+                }
+                let (old, new) = sides(&numbered.change);
+                let olds = match (old, two_passes) {
+                    (None, _) => Vec::new(),
+                    (Some(_), true) => before.remove(&numbered.at).unwrap_or_default(),
+                    (Some(old), false) => {
+                        self.audience.seeing(&side(numbered, old, true, transaction, &told))
+                    }
+                };
+                let news = match new {
+                    None => Vec::new(),
+                    Some(new) => self.audience.seeing(&side(numbered, new, false, transaction, &told)),
+                };
+                self.tell_change(transaction, numbered, &olds, &news).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn chunk(
+        &mut self,
+        changes: &mut impl Iterator<Item = (usize, io::Result<Change>)>,
+    ) -> io::Result<Option<Vec<Numbered>>> {
+        let mut chunk = Vec::new();
+        for (at, change) in changes {
+            if let Some(numbered) = self.numbered(at, change?) {
+                chunk.push(numbered);
+            }
+            if chunk.len() == CHUNK {
+                break;
+            }
+        }
+        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
+    }
+
+    /// Asks the database for what memory cannot decide.
+    async fn ask(&mut self, chunk: &[Numbered], xid: u32, old: bool, new: bool) -> Told {
+        let mut asks = Vec::new();
+        for numbered in chunk {
+            let collection = numbered.mapping.collection;
+            let views = self.audience.asking(collection);
+            if views.is_empty() {
+                continue;
+            }
+            let (olds, news) = sides(&numbered.change);
+            let rows = [(olds.filter(|_| old), true), (news.filter(|_| new), false)];
+            for (row, old) in rows.into_iter().filter_map(|(row, old)| Some((row?, old))) {
+                asks.extend(views.iter().map(|view| Ask {
+                    view: *view,
+                    at: numbered.at,
+                    old,
+                    mapping: &numbered.mapping,
+                    row,
+                }));
+            }
+        }
+        let mut told = Told::new();
+        if asks.is_empty() {
+            return told;
+        }
+        for attempt in 1..=ATTEMPTS {
+            match related::ask(&self.pool, &self.audience, &asks, Some(xid), &mut told).await {
+                Ok(()) => return told,
+                Err(error) if attempt == ATTEMPTS => {
+                    tracing::warn!(%error, "the database did not say who may see a change");
+                }
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100 << attempt)).await,
+            }
+        }
+        let collections: HashSet<CollectionId> = asks.iter().map(|ask| ask.mapping.collection).collect();
+        let places = collections.into_iter().flat_map(|id| self.audience.listeners(id)).collect();
+        self.resync(places, "not_judged").await;
+        told
+    }
+
+    /// Follows what a transaction changes of memberships.
+    fn follow(&mut self, transaction: &Transaction) -> io::Result<()> {
+        let catalog = Arc::clone(self.audience.catalog());
+        let mut touched: HashSet<(FamilyId, Known)> = HashSet::new();
+        for change in transaction.changes.iter() {
+            let change = change?;
+            let Some(mapping) = self.audience.mapping(&change.relation) else { continue };
+            if !self.audience.sets.follow(mapping.collection) {
+                continue;
+            }
+            if change.what == What::Truncate {
+                self.audience.sets.truncate(mapping.collection);
+                continue;
+            }
+            let (old, new) = sides(&change);
+            // What was read with this transaction in it has it already.
+            let loaded = std::mem::take(&mut self.loaded);
+            let holds = |family: FamilyId, whose: &Known| {
+                loaded
+                    .get(&(family, whose.clone()))
+                    .is_some_and(|loaded| loaded.snapshot.sees(transaction.xid))
+            };
+            let found = self.audience.sets.follow_change(&catalog.collections, &mapping, old, new, holds);
+            self.loaded = loaded;
+            touched.extend(found);
+        }
+        if !touched.is_empty() {
+            let places = self.audience.members(&touched);
+            self.access.extend(places);
+        }
+        Ok(())
+    }
+
+    /// Does for rows that were just read what their query did not see.
+    pub(super) fn follow_again(
+        &mut self,
+        transaction: &Transaction,
+        family: FamilyId,
+        whose: &HashSet<Known>,
+    ) {
+        let catalog = Arc::clone(self.audience.catalog());
+        let Some(shape) = self.audience.sets.shape(family) else { return };
+        let collection = shape.collection;
+        for change in transaction.changes.iter().map_while(Result::ok) {
+            let Some(mapping) = self.audience.mapping(&change.relation) else { continue };
+            if mapping.collection != collection {
+                continue;
+            }
+            let (old, new) = sides(&change);
+            let others = |id: FamilyId, known: &Known| id != family || !whose.contains(known);
+            self.audience.sets.follow_change(&catalog.collections, &mapping, old, new, others);
+        }
+    }
+
+    /// Notes whom changes of related rows may concern, where only the database knows.
+    fn note_related(
+        &mut self,
+        transaction: &Transaction,
+        looked_at: &HashSet<CollectionId>,
+    ) -> io::Result<()> {
+        if looked_at.is_empty() {
+            return Ok(());
+        }
+        let catalog = Arc::clone(self.audience.catalog());
+        let mut changed: HashMap<CollectionId, FieldSet> = HashMap::new();
+        let mut moved: HashSet<CollectionId> = HashSet::new();
+        for change in transaction.changes.iter() {
+            let change = change?;
+            let Some(mapping) = self.audience.mapping(&change.relation) else { continue };
+            if !looked_at.contains(&mapping.collection) {
+                continue;
+            }
+            match sides(&change) {
+                (Some(old), Some(new)) => {
+                    let collection = catalog.collection(mapping.collection);
+                    let fields = changed_fields(&mapping, collection, old, new);
+                    let all = changed.entry(mapping.collection).or_default();
+                    *all = all.union(fields);
+                }
+                _ => {
+                    moved.insert(mapping.collection);
+                }
+            }
+        }
+        for (collection, fields) in changed {
+            let places = self.audience.looking_at(collection, Some(&fields));
+            self.access.extend(places);
+        }
+        for collection in moved {
+            let places = self.audience.looking_at(collection, None);
+            self.access.extend(places);
+        }
+        Ok(())
+    }
+
+    async fn tell_change(
+        &mut self,
+        transaction: &Transaction,
+        numbered: &Numbered,
+        olds: &Seeing,
+        news: &Seeing,
+    ) {
+        let mut written = Written::default();
+        let mut deliveries: Vec<(WorkerId, Arc<[ChannelKey]>, Event)> = Vec::new();
+        for (group, old, new) in paired(olds, news) {
+            let Some((data, cursor)) = self.write(transaction, numbered, group, old, new, &mut written)
+            else {
+                continue;
+            };
+            self.audience.told(group, &mut |id, worker, to| {
+                let event = Event { id, cursor, data: data.clone() };
+                deliveries.push((worker, Arc::clone(to), event));
+            });
+        }
+        for (worker, to, event) in deliveries {
+            self.tell(worker, Delivery::Event { to, event }).await;
+        }
+    }
+
+    /// What a group is told of a change; `None` for nothing.
+    fn write(
+        &self,
+        transaction: &Transaction,
+        numbered: &Numbered,
+        group: GroupId,
+        old_hidden: Option<&FieldSet>,
+        new_hidden: Option<&FieldSet>,
+        written: &mut Written,
+    ) -> Option<(Bytes, Cursor)> {
+        let key = self.audience.group_of(group)?.key();
+        let view = self.audience.view_of(key.view)?;
+        let (old_row, new_row) = sides(&numbered.change);
+        let seen = |row: Option<&'_ Row>, hidden: Option<&'_ FieldSet>| match (row, hidden) {
+            (Some(_), Some(_)) => true,
+            _ => false,
+        };
+        let (sees_old, sees_new) = (seen(old_row, old_hidden), seen(new_row, new_hidden));
+        let operation = match (sees_old, sees_new) {
+            (false, true) => Operation::Insert,
+            (true, true) => Operation::Update,
+            (true, false) => Operation::Delete,
+            (false, false) => return None,
+        };
+        let old = old_row.zip(old_hidden).map(|(row, hidden)| Seen { row, hidden });
+        let new = new_row.zip(new_hidden).map(|(row, hidden)| Seen { row, hidden });
+        if let (Some(old), Some(new)) = (old, new)
+            && look_alike(&numbered.mapping, &view.known, old, new)
+        {
+            return None;
+        }
+        if key.operation.is_some_and(|asked| asked != operation) {
+            return None;
+        }
+        let cursor = Cursor { system: self.system, lsn: transaction.lsn, index: numbered.at as u32 };
+        let same = (operation, key.shown, old_hidden.copied(), new_hidden.copied());
+        if let Some((_, data)) = written.0.iter().find(|(known, _)| *known == same) {
+            return Some((data.clone(), cursor));
+        }
+        let frame = Frame {
+            collection: self.audience.catalog().collection(numbered.mapping.collection),
+            mapping: &numbered.mapping,
+            operation,
+            committed: transaction.committed,
+            cursor,
+            shown: &key.shown,
+            old,
+            new,
+        };
+        match frame.data() {
+            Ok(data) => {
+                written.0.push((same, data.clone()));
+                Some((data, cursor))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a change holds bytes that are not of their kind");
+                None
+            }
+        }
+    }
+
+    // --- again
+
+    /// Answers a catch-up with a page of what a channel sees of the changes behind `from`.
+    pub(super) async fn page(&mut self, place: Place, from: Cursor, skip: Option<&Visibility>) {
+        let (worker, channel) = place;
+        let lost =
+            if from.system != self.system { Some("other_database") } else { self.missed(place, from.lsn) };
+        if let Some(reason) = lost {
+            self.resync(vec![place], reason).await;
+            return;
+        }
+        let subs = self.audience.subs(place).to_vec();
+        let mut events = Vec::new();
+        let (mut bytes, mut looked_at) = (0, 0);
+        let mut next = from;
+        let transactions: Vec<Arc<Transaction>> =
+            self.ring.since(from.lsn).take(PAGE_CHANGES).cloned().collect();
+        let mut full = false;
+        'transactions: for transaction in &transactions {
+            if transaction.lsn > self.position {
+                break;
+            }
+            if !skip.is_some_and(|snapshot| snapshot.sees(transaction.xid)) {
+                let mut changes = transaction.changes.iter().enumerate();
+                loop {
+                    let chunk = match self.chunk(&mut changes) {
+                        Ok(Some(chunk)) => chunk,
+                        Ok(None) => break,
+                        Err(error) => {
+                            tracing::error!(%error, "a large transaction cannot be read back");
+                            self.resync(vec![place], "transaction_too_large").await;
+                            return;
+                        }
+                    };
+                    let chunk: Vec<Numbered> = chunk
+                        .into_iter()
+                        .filter(|numbered| {
+                            let at = Cursor {
+                                system: self.system,
+                                lsn: transaction.lsn,
+                                index: numbered.at as u32,
+                            };
+                            at > from && self.concerns(&subs, numbered.mapping.collection)
+                        })
+                        .collect();
+                    let told = self.ask(&chunk, transaction.xid, true, true).await;
+                    for numbered in &chunk {
+                        if numbered.change.what == What::Truncate || numbered.change.is_torn() {
+                            self.resync(vec![place], "truncated").await;
+                            return;
+                        }
+                        let (old, new) = sides(&numbered.change);
+                        let mut written = Written::default();
+                        for sub in &subs {
+                            let judge = |row: &Row, old: bool| {
+                                self.audience.sees(sub.group, &side(numbered, row, old, transaction, &told))
+                            };
+                            let old = old.and_then(|row| judge(row, true));
+                            let new = new.and_then(|row| judge(row, false));
+                            let event = self.write(
+                                transaction,
+                                numbered,
+                                sub.group,
+                                old.as_ref(),
+                                new.as_ref(),
+                                &mut written,
+                            );
+                            if let Some((data, cursor)) = event {
+                                bytes += data.len();
+                                events.push(Event { id: sub.id, cursor, data });
+                            }
+                        }
+                        looked_at += 1;
+                        next =
+                            Cursor { system: self.system, lsn: transaction.lsn, index: numbered.at as u32 };
+                        if events.len() >= PAGE_EVENTS || bytes >= PAGE_BYTES || looked_at >= PAGE_CHANGES {
+                            full = true;
+                            break 'transactions;
+                        }
+                    }
+                }
+            }
+            next = Cursor::after(self.system, transaction.lsn).max(from);
+        }
+        full |= transactions.len() == PAGE_CHANGES;
+        if !full {
+            next = self.cursor().max(from);
+        }
+        self.tell(worker, Delivery::Page { channel, events, next, live: !full }).await;
+    }
+
+    fn concerns(&self, subs: &[super::audience::Sub], collection: CollectionId) -> bool {
+        subs.iter()
+            .any(|sub| self.audience.group_of(sub.group).is_some_and(|group| group.collection == collection))
+    }
+
+    /// Why what a channel asks for is not here any more.
+    fn missed(&self, place: Place, lsn: u64) -> Option<&'static str> {
+        if lsn < self.ring.floor() {
+            return Some("too_old");
+        }
+        let catalog = self.audience.catalog();
+        let gone = self.audience.subs(place).iter().any(|sub| {
+            self.audience.group_of(sub.group).is_some_and(|group| {
+                lsn < self.ring.floor_of("public", catalog.collection(group.collection).name.as_str())
+            })
+        });
+        gone.then_some("changes_lost")
+    }
+}
+
+/// The rows of a change: the old one and the new one.
+fn sides(change: &Change) -> (Option<&Row>, Option<&Row>) {
+    match &change.what {
+        What::Insert { new } => (None, Some(new)),
+        What::Update { old, new } => (old.as_ref(), Some(new)),
+        What::Delete { old } => (old.as_ref(), None),
+        What::Truncate => (None, None),
+    }
+}
+
+fn side<'a>(
+    numbered: &'a Numbered,
+    row: &'a Row,
+    old: bool,
+    transaction: &Transaction,
+    told: &'a Told,
+) -> Side<'a> {
+    Side { mapping: &numbered.mapping, row, at: numbered.at, old, now: transaction.committed, told }
+}
+
+/// The groups of either side, with what each hides; both are in order.
+fn paired<'s>(
+    olds: &'s Seeing,
+    news: &'s Seeing,
+) -> impl Iterator<Item = (GroupId, Option<&'s FieldSet>, Option<&'s FieldSet>)> {
+    let (mut olds, mut news) = (olds.iter().peekable(), news.iter().peekable());
+    std::iter::from_fn(move || {
+        let next = match (olds.peek(), news.peek()) {
+            (None, None) => return None,
+            (Some((old, _)), None) => *old,
+            (None, Some((new, _))) => *new,
+            (Some((old, _)), Some((new, _))) => *old.min(new),
+        };
+        let old = olds.next_if(|(group, _)| *group == next).map(|(_, hidden)| hidden);
+        let new = news.next_if(|(group, _)| *group == next).map(|(_, hidden)| hidden);
+        Some((next, old, new))
+    })
+}
