@@ -180,7 +180,8 @@ pub async fn open(target: &Target, node: &Node) -> Result<Opened, WalFault> {
 
 async fn open_with(target: &Target, node: &Node, room: Room) -> Result<Opened, WalFault> {
     let mut link = connect(target).await?;
-    let rows = link.query("identify_system").await?;
+    // A walsender knows the words of its own language in capitals only.
+    let rows = link.query("IDENTIFY_SYSTEM").await?;
     let found = rows.first().and_then(|row| {
         let system = System { id: number(row, 0)?, timeline: number(row, 1)? };
         Some((system, lsn(text(row, 2)?)?))
@@ -194,12 +195,12 @@ async fn open_with(target: &Target, node: &Node, room: Room) -> Result<Opened, W
         Found::Usable { confirmed } => (confirmed, None),
         Found::Missing => (create(&mut link, target, &slot).await?, Some(Why::Missing)),
         Found::Invalidated => {
-            link.query(&format!("drop_replication_slot {slot}")).await?;
+            link.query(&format!("DROP_REPLICATION_SLOT {slot}")).await?;
             (create(&mut link, target, &slot).await?, Some(Why::Invalidated))
         }
     };
     let command = format!(
-        "start_replication slot {slot} logical 0/0 \
+        "START_REPLICATION SLOT {slot} LOGICAL 0/0 \
          (proto_version '1', publication_names 'basewright', binary 'true', messages 'true')"
     );
     match link.start(&command).await {
@@ -296,7 +297,7 @@ async fn held(link: &mut Replication, node: &Node, slot: &str) -> Result<WalFaul
 
 /// Makes the slot. Returns the place from which it streams.
 async fn create(link: &mut Replication, target: &Target, slot: &str) -> Result<u64, WalFault> {
-    let command = format!("create_replication_slot {slot} logical pgoutput noexport_snapshot");
+    let command = format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
     let rows = link.query_within(&command, CREATE_WITHIN).await.map_err(|e| refused(target, e))?;
     let begins = rows.first().and_then(|row| lsn(text(row, 1)?));
     Ok(begins.ok_or_else(misunderstood)?)

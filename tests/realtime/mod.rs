@@ -9,6 +9,7 @@ mod handshake;
 mod limits;
 mod presence;
 mod snapshot;
+mod wal;
 mod world;
 
 use basewright::app::now;
