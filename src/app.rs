@@ -116,7 +116,8 @@ impl App {
     pub fn observe(&self, change: SystemChange) {
         match change {
             SystemChange::KeyRevoked { jti } => self.revocations.insert(&jti),
-            SystemChange::RoleChanged { .. } | SystemChange::Lost => {}
+            SystemChange::RoleChanged { user, xid } => self.hub.roles_changed(Some(user), Some(xid)),
+            SystemChange::Lost => self.hub.roles_changed(None, None),
         }
     }
 

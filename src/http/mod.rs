@@ -9,6 +9,7 @@ pub mod cors;
 mod editor;
 mod frame;
 mod health;
+mod metrics;
 pub mod principal;
 mod realtime;
 pub mod reply;

@@ -3,13 +3,14 @@
 use actix_web::{FromRequest, Handler, Resource, Responder, web};
 
 use super::reply::Failure;
-use super::{auth, editor, health, realtime, rest};
+use super::{auth, editor, health, metrics, realtime, rest};
 use crate::error::{Code, Error};
 
 /// Every path this server answers. What is not here is 404 in the dialect's own words.
 pub(super) fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(reading("/health/live", health::live))
         .service(reading("/health/ready", health::ready))
+        .service(reading("/metrics", metrics::metrics))
         .service(reading("/_/schema.json", editor::schema))
         .service(web::scope("/auth/v1").configure(auth::configure))
         .service(web::scope("/realtime/v1").configure(realtime::configure))

@@ -4,7 +4,7 @@ use basewright::model::Principal;
 use basewright::realtime::access::{Refusal, Rights, join};
 use uuid::Uuid;
 
-use super::World;
+use super::world::World;
 
 const PROJECT: &str = "
 collections:

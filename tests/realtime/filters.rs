@@ -13,7 +13,7 @@ use basewright::query::request::{Item, Node, Path};
 use basewright::realtime::filter::Filter;
 use uuid::Uuid;
 
-use super::World;
+use super::world::World;
 use crate::agreement::random::Random;
 use crate::agreement::source::pattern;
 use crate::agreement::world::edges;

@@ -7,7 +7,7 @@ use basewright::realtime::snapshot::{Snapshot, take};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::World;
+use super::world::World;
 
 const PROJECT: &str = "
 limits: { rows: 3 }

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{self, HandshakeError};
 
 use super::upgrade::TakeOver;
-use super::{Sockets, refusal};
+use super::{Sockets, refusal, refused};
 use crate::auth::resolve::{self, Credentials};
 use crate::error::Error;
 use crate::http::principal::{one, verify};
@@ -73,11 +73,6 @@ fn key<'a>(request: &'a HttpRequest, query: &'a HashMap<String, String>) -> Resu
         }
     }
     Ok(None)
-}
-
-fn refused(error: &Error) -> HttpResponse {
-    let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    refusal(status, &error.message)
 }
 
 fn no_handshake(error: HandshakeError) -> HttpResponse {

@@ -11,23 +11,27 @@ use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::spawn;
-use actix_web::rt::time::timeout;
+use actix_web::rt::time::{sleep, timeout};
 use actix_web::web;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use uuid::Uuid;
 
 use super::channel::{Behind, Channel, Phase, Rows, Topic};
 use super::conversation::Conversation;
 use super::socket::{Flushed, Socket, State, Urgency};
 use crate::app::{App, Worker, now};
-use crate::auth::token::Verified;
+use crate::auth::token::{Holder, Verified};
+use crate::catalog::Catalog;
 use crate::realtime::cursor::Cursor;
 use crate::realtime::feed::Line;
-use crate::realtime::hub::{Cast, Hub, Origin, Seat, TopicName, What};
+use crate::realtime::hub::{Cast, Hub, Origin, Seat, TopicName, What, Word};
 use crate::realtime::limits;
 use crate::realtime::line::{ChannelKey, Delivery, Event, Order};
 use crate::realtime::protocol::Version;
+use crate::realtime::visibility::Visibility;
+use crate::sql::Sql;
 
 /// Deliveries that are told together.
 const BATCH: usize = 256;
@@ -35,6 +39,9 @@ const BATCH: usize = 256;
 const TURN: usize = 512;
 /// Bytes that are read at once.
 const SCRATCH: usize = 32 << 10;
+/// How long a commit may take to be visible to queries after the stream has told of it, and how often that is asked.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
+const VISIBLE_AGAIN: Duration = Duration::from_millis(5);
 /// How often time is looked at.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -61,6 +68,10 @@ pub(in crate::http) struct Sockets {
     /// Topics that keep a frame of this batch.
     kept: RefCell<Vec<Rc<Topic>>>,
     scratch: RefCell<Box<[u8]>>,
+    /// Bytes of messages that have not come whole.
+    pub(super) incomplete: Cell<usize>,
+    /// What channels were judged by.
+    judged_by: RefCell<Option<Arc<Catalog>>>,
 }
 
 /// Channels by their keys.
@@ -82,7 +93,7 @@ impl Sockets {
     pub(in crate::http) fn new(app: web::Data<App>, worker: Rc<Worker>) -> Rc<Sockets> {
         let (line, deliveries) = app.feed().attach();
         let hub = app.hub().clone();
-        let (number, casts) = hub.attach();
+        let (number, words) = hub.attach();
         let sockets = Rc::new(Sockets {
             app,
             worker,
@@ -97,8 +108,10 @@ impl Sockets {
             dirty: RefCell::default(),
             kept: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            incomplete: Cell::new(0),
+            judged_by: RefCell::new(None),
         });
-        spawn(run(Rc::clone(&sockets), deliveries, casts));
+        spawn(run(Rc::clone(&sockets), deliveries, words));
         sockets
     }
 
@@ -564,6 +577,7 @@ impl Sockets {
                 .is_some_and(|jti| self.app.revocations().contains(jti) || ring.revoked().contains(jti))
         };
         let is_over = |verified: &Verified| !verified.is_alive(now) || is_revoked(verified);
+        self.follow_catalog();
         let table = self.table.borrow().clone();
         for socket in &table {
             if !socket.is_drained() && seconds.saturating_sub(socket.took.get()) > stall {
@@ -602,6 +616,57 @@ impl Sockets {
         }
     }
 
+    /// Judges all channels anew where another project is in force.
+    fn follow_catalog(self: &Rc<Self>) {
+        let Ok(catalog) = self.app.catalog() else { return };
+        let before = self.judged_by.replace(Some(Arc::clone(&catalog)));
+        if before.is_some_and(|before| !Arc::ptr_eq(&before, &catalog)) {
+            for channel in self.channels(Channel::is_joined) {
+                self.rejudge(&channel);
+            }
+        }
+    }
+
+    /// The roles of a user are others, as of a transaction.
+    fn follow_roles(self: &Rc<Self>, user: Option<Uuid>, xid: Option<u32>) {
+        let whose = |verified: &Verified| match &verified.holder {
+            Holder::Session { id, .. } => user.is_none_or(|user| user == *id),
+            Holder::Key { .. } | Holder::Operator { .. } => false,
+        };
+        let concerned = self.channels(|channel| {
+            channel.is_joined() && channel.verified.borrow().as_deref().is_some_and(whose)
+        });
+        if concerned.is_empty() {
+            return;
+        }
+        let sockets = Rc::clone(self);
+        spawn(async move {
+            if let Some(xid) = xid {
+                sockets.visible(xid).await;
+            }
+            for channel in &concerned {
+                sockets.rejudge(channel);
+            }
+        });
+    }
+
+    /// Waits until what a transaction did can be read: the stream tells of it a moment earlier.
+    async fn visible(&self, xid: u32) {
+        let until = Instant::now() + VISIBLE_WITHIN;
+        let mut sql = Sql::new();
+        sql.raw("select pg_current_snapshot()::text");
+        while Instant::now() < until {
+            let seen = match self.worker.lanes().read(&sql).await {
+                Ok(rows) => rows.first().and_then(|row| row.text(0)).and_then(Visibility::parse),
+                Err(_) => None,
+            };
+            if seen.is_some_and(|seen| seen.sees(xid)) {
+                return;
+            }
+            sleep(VISIBLE_AGAIN).await;
+        }
+    }
+
     /// Closes all sockets: the server stops.
     fn drain(self: &Rc<Self>) {
         let table = self.table.borrow().clone();
@@ -614,7 +679,7 @@ impl Sockets {
 async fn run(
     sockets: Rc<Sockets>,
     mut deliveries: mpsc::Receiver<Delivery>,
-    mut casts: mpsc::UnboundedReceiver<Arc<Cast>>,
+    mut words: mpsc::UnboundedReceiver<Word>,
 ) {
     let mut draining = sockets.hub.draining();
     let mut drained = false;
@@ -631,13 +696,18 @@ async fn run(
                     sockets.told(delivery);
                 }
             }
-            count = casts.recv_many(&mut heard, BATCH) => {
+            count = words.recv_many(&mut heard, BATCH) => {
                 if count == 0 {
                     return;
                 }
-                for cast in heard.drain(..) {
-                    sockets.heard(&cast);
-                    sockets.hub.told(&cast);
+                for word in heard.drain(..) {
+                    match word {
+                        Word::Cast(cast) => {
+                            sockets.heard(&cast);
+                            sockets.hub.told(&cast);
+                        }
+                        Word::Roles { user, xid } => sockets.follow_roles(user, xid),
+                    }
                 }
             }
             _ = ticks.tick() => sockets.tick(),
