@@ -1,8 +1,8 @@
 //! Phoenix channels under `/realtime/v1`: the handshake, the sockets and what is said on them.
 //!
 //! `upgrade` takes a connection out of HTTP, `handshake` judges who may have a socket; a `socket` writes, `reading`
-//! reads, a `conversation` answers, `join` makes a `channel`. `sockets` are those of one worker, which it tells what
-//! the stream of changes and other channels have to say.
+//! reads, a `conversation` answers, `join` makes a `channel` of a `wish`. `sockets` are those of one worker: `telling`
+//! is what the stream of changes and other channels have to say to them, `watching` what time does.
 
 mod broadcast;
 mod channel;
@@ -12,7 +12,10 @@ mod join;
 mod reading;
 mod socket;
 mod sockets;
+mod telling;
 mod upgrade;
+mod watching;
+mod wish;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
