@@ -33,6 +33,8 @@ pub const STALL: Duration = Duration::from_secs(10);
 pub const IDLE: Duration = Duration::from_secs(60);
 /// How long a closed socket has to take its last frame and to close its side.
 pub const LINGER: Duration = Duration::from_secs(5);
+/// The same for one that was too slow: what is begun must be taken before the reason can be read.
+pub const LINGER_SLOW: Duration = Duration::from_secs(30);
 /// How long the stream of changes may take to accept a subscription. Clients give up after as long.
 pub const JOIN: Duration = Duration::from_secs(10);
 /// Messages that wait for the channel they are for to be joined.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Site, site, topic};
+use super::site::{Site, site, topic};
 use crate::support::socket::{ANSWERED_WITHIN, Connect, End, Socket, Version};
 
 async fn write(site: &Site, titles: &[String]) {

@@ -268,7 +268,8 @@ impl Sockets {
         self.forget(socket);
         let (sockets, socket) = (Rc::clone(self), Rc::clone(socket));
         spawn(async move {
-            let _ = timeout(limits::LINGER, sockets.linger(&socket)).await;
+            let patience = if code == TRY_LATER { limits::LINGER_SLOW } else { limits::LINGER };
+            let _ = timeout(patience, sockets.linger(&socket)).await;
             socket.kill();
         });
     }
