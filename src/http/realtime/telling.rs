@@ -49,6 +49,7 @@ impl Sockets {
                     }
                 }
             }
+            Delivery::Suspended { to, xid, cursor } => self.suspend(&to, xid, cursor),
             Delivery::Page { channel, events, next, live } => {
                 if let Some(channel) = self.channel(channel) {
                     self.page(&channel, &events, next, live);
