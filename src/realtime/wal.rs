@@ -180,10 +180,6 @@ struct Open {
 
 /// Connects, finds or makes the node's slot, and begins to stream from where it stands.
 pub async fn open(target: &Target, node: &Node) -> Result<Opened, WalFault> {
-    open_with(target, node, Room::default()).await
-}
-
-async fn open_with(target: &Target, node: &Node, room: Room) -> Result<Opened, WalFault> {
     let mut link = connect(target).await?;
     // A walsender knows the words of its own language in capitals only.
     let rows = link.query("IDENTIFY_SYSTEM").await?;
@@ -219,7 +215,7 @@ async fn open_with(target: &Target, node: &Node, room: Room) -> Result<Opened, W
         link,
         relations: HashMap::new(),
         open: None,
-        room,
+        room: Room::default(),
         received: begins,
         confirmed: begins,
         heard: now,

@@ -15,7 +15,9 @@ use crate::sql::Sql;
 const EVERY: Duration = Duration::from_millis(250);
 /// Every so many looks, at the publication, too.
 const PUBLICATION: u32 = 4;
-/// Every so many looks, after nodes that are gone.
+/// Every so many looks, this node says that it lives: that is WAL, too.
+const ALIVE: u32 = 120;
+/// Every so many looks, it looks for nodes that are gone.
 const SWEEP: u32 = 240;
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -73,7 +75,7 @@ impl Watch {
                     {
                         return;
                     }
-                    if looks % PUBLICATION == 0 {
+                    if looks % ALIVE == 0 {
                         let alive = timeout(PATIENCE, super::nodes::alive(&self.pool, &self.node)).await;
                         if let Ok(Err(error)) = alive {
                             tracing::debug!(%error, "the node's sign of life was not kept");
