@@ -178,7 +178,9 @@ impl Stream {
         let (Some(catalog), Some(mut orders)) = (catalog, shared.ends.lock().orders.take()) else { return };
         catalogs.mark_unchanged();
         let (sightings, mut seen) = mpsc::channel(4);
-        let watch = Watch::new(pool.clone(), config.node.clone(), sightings);
+        let kept = Bounds::default().age;
+        let watch =
+            Watch::new(pool.clone(), config.replication.clone(), config.node.clone(), kept, sightings);
         let mut stream = Stream::new(shared, config, pool, catalog);
         tokio::task::LocalSet::new()
             .run_until(async {
@@ -195,6 +197,13 @@ impl Stream {
                         Err(fault) => Ended::Wal(fault),
                     };
                     *stream.shared.current.lock() = None;
+                    if matches!(ended, Ended::Wal(WalFault::Unreadable)) {
+                        // What cannot be read is lost; the next slot begins behind it, and everybody is told.
+                        let Config { replication, node, .. } = &stream.config;
+                        if let Err(error) = wal::discard(replication, node).await {
+                            tracing::debug!(%error, "the slot was not discarded");
+                        }
+                    }
                     let reason = match ended {
                         Ended::Wal(fault) => fault.to_string(),
                         Ended::Changed(what) => what.to_owned(),
