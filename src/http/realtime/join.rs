@@ -145,7 +145,9 @@ impl Sockets {
     async fn principal(&self, verified: Option<Arc<Verified>>) -> Result<Arc<Principal>, Error> {
         match verified {
             None => Ok(Arc::new(Principal::anonymous())),
-            Some(verified) => resolve::principal(&verified, self.worker.lanes(), self.app.caches().roles()).await,
+            Some(verified) => {
+                resolve::principal(&verified, self.worker.lanes(), self.app.caches().roles()).await
+            }
         }
     }
 
