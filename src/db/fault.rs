@@ -66,6 +66,16 @@ impl DbError {
         DbError { kind: Kind::TooMany, outcome_unknown: false }
     }
 
+    /// The connection ended while something was under way that has no effect.
+    pub(crate) fn lost(why: impl Into<String>) -> DbError {
+        DbError { kind: Kind::Lost(why.into()), outcome_unknown: false }
+    }
+
+    /// The server answered with an error.
+    pub(super) fn reported(report: Report) -> DbError {
+        DbError { kind: Kind::Server(Box::new(report)), outcome_unknown: false }
+    }
+
     pub(crate) fn driver(why: impl Into<String>) -> DbError {
         DbError { kind: Kind::Driver(why.into()), outcome_unknown: false }
     }

@@ -26,6 +26,7 @@ pub const SYSTEM_MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "foundations", sql: include_str!("../../migrations/0001_foundations.sql") },
     Migration { number: 2, name: "users", sql: include_str!("../../migrations/0002_users.sql") },
     Migration { number: 3, name: "faster_uuid", sql: include_str!("../../migrations/0003_faster_uuid.sql") },
+    Migration { number: 4, name: "nodes", sql: include_str!("../../migrations/0004_nodes.sql") },
 ];
 
 /// What a run did.
@@ -141,7 +142,8 @@ begin
         select format('grant select, insert, update, delete on %I.%I to %I', n.nspname, c.relname, RUNTIME)
         from pg_class c
         join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname in ('public', 'auth') and c.relkind in ('r', 'p', 'v', 'm', 'f')
+        where (n.nspname in ('public', 'auth') or (n.nspname, c.relname) = ('basewright', 'nodes'))
+            and c.relkind in ('r', 'p', 'v', 'm', 'f')
             and pg_has_role(c.relowner, 'usage')
         union all
         select format('grant execute on function %s to %I', p.oid::regprocedure, RUNTIME)

@@ -15,7 +15,7 @@ use super::tls::{Tls, Trust};
 use super::{DbError, SetupError};
 
 /// How long a connection may take to come about.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where the database is, as each of the three roles that the server plays.
 #[derive(Clone, PartialEq, Eq)]
@@ -235,6 +235,11 @@ impl Target {
                 Ok((client, Box::pin(carrier) as Carrier))
             }
         }
+    }
+
+    /// `None` where the URL asks for no TLS, or there is none to a socket.
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     pub(super) fn config(&self) -> &tokio_postgres::Config {

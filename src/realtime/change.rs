@@ -23,7 +23,9 @@ pub struct Column {
     pub key: bool,
 }
 
-/// A row: each column in binary format, `None` for NULL, in the relation's order.
+/// A row: each column in binary format, `None` for NULL, in the relation's order. Types that have no binary format, of
+/// which no field can be, stand there as text. Where the old row is not there, neither is all of the new one: a value
+/// that is stored elsewhere and did not change is missing from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row(pub Box<[Option<Bytes>]>);
 

@@ -18,6 +18,7 @@ mod like;
 pub mod limits;
 pub mod line;
 pub mod nodes;
+mod pgoutput;
 pub mod presence;
 pub mod protocol;
 pub mod publication;

@@ -74,6 +74,8 @@ async function joined(channel, { changes = false } = {}) {
   const states = inbox()
   const told = inbox()
   channel.on('system', {}, told.put)
+  // As whoever has his token from somewhere else does before he joins what is not for everybody.
+  await channel.socket.setAuth()
   channel.subscribe((status, error) => states.put({ status, error }))
   const first = await states.next()
   assert.equal(first.status, 'SUBSCRIBED', String(first.error))
@@ -88,6 +90,7 @@ async function joined(channel, { changes = false } = {}) {
 /** How a subscription is refused. */
 async function refused(channel) {
   const states = inbox()
+  await channel.socket.setAuth()
   channel.subscribe((status, error) => states.put({ status, error }))
   const first = await states.next()
   assert.equal(first.status, 'CHANNEL_ERROR')

@@ -172,7 +172,7 @@ impl Random {
 }
 
 /// Values that have gone wrong somewhere before, or sit at a border.
-fn edges(scalar: Scalar) -> Vec<String> {
+pub fn edges(scalar: Scalar) -> Vec<String> {
     let texts: &[&str] = match scalar {
         Scalar::Text => &[
             "",

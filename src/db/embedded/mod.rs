@@ -36,6 +36,11 @@ const LOG_BYTES: u64 = 10 * 1024 * 1024;
 /// The longest path that a socket's address holds.
 const SOCKET_PATH_BYTES: usize = 107;
 
+/// What the operating system calls the account that this process runs as.
+pub(super) fn own_name() -> String {
+    account::own().name
+}
+
 /// The data folder, held by this server alone until this value is dropped or the process dies.
 #[derive(Debug)]
 pub struct DataLock {

@@ -29,8 +29,8 @@ pub(super) fn conf(sockets: &str) -> String {
          shared_buffers = '128MB'\n\
          jit = off\n\
          wal_level = logical\n\
-         max_wal_senders = 10\n\
-         max_replication_slots = 10\n\
+         max_wal_senders = 32\n\
+         max_replication_slots = 32\n\
          # A slot that nobody reads must not fill the disk.\n\
          max_slot_wal_keep_size = '1GB'\n\
          timezone = 'UTC'\n\
