@@ -18,7 +18,7 @@ use crate::records::rules;
 
 /// Records of a collection that a condition leads to. With more of them it is told that a rule did not admit,
 /// and not which term of it failed.
-const REACHED: usize = 50_000;
+pub(super) const REACHED: usize = 50_000;
 
 /// What a request comes to, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]

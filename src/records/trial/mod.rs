@@ -9,6 +9,7 @@ mod database;
 mod explain;
 mod memory;
 mod why;
+mod witness;
 
 use std::collections::HashSet;
 
@@ -20,6 +21,7 @@ use crate::policy::{Decision, WriteRule};
 use crate::project::tests::{Act, Case, Expect, Tests, Told};
 
 pub use explain::{Explained, explain};
+pub use witness::{Verdict, Witnessed, witness};
 
 use memory::Judgement;
 pub(super) use why::Names;
