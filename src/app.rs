@@ -119,6 +119,18 @@ impl App {
         &self.pool
     }
 
+    /// Takes in what the stream of changes says of the server's own tables: first what is remembered, then whoever
+    /// holds a principal.
+    pub fn observe(&self, change: SystemChange) {
+        self.caches.observe(&change);
+        match change {
+            SystemChange::RoleChanged { user, xid } => self.hub.roles_changed(Some(user), Some(xid)),
+            SystemChange::Lost => self.hub.roles_changed(None, None),
+            // Sockets ask the list of what is revoked themselves.
+            SystemChange::KeyRevoked { .. } => {}
+        }
+    }
+
     /// The stream of changes.
     pub fn feed(&self) -> &Feed {
         &self.feed

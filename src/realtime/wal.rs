@@ -193,6 +193,7 @@ pub async fn look_on(target: &Target) -> Result<Opened, WalFault> {
 /// A connection, whose WAL it reads, and how far that is written.
 async fn identify(target: &Target) -> Result<(Replication, System, u64), WalFault> {
     let mut link = connect(target).await?;
+    // A walsender knows the words of its own language in capitals only.
     let rows = link.query("IDENTIFY_SYSTEM").await?;
     let found = rows.first().and_then(|row| {
         let system = System { id: number(row, 0)?, timeline: number(row, 1)? };
