@@ -22,6 +22,7 @@ use crate::db::{Lanes, Pool};
 use crate::error::{Code, Error};
 use crate::realtime::feed::Feed;
 use crate::realtime::hub::Hub;
+use crate::realtime::system::SystemChange;
 
 /// Verified tokens that each worker remembers.
 const TOKENS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();

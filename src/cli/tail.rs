@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value as Json, json};
@@ -29,14 +30,17 @@ use crate::records::trial::{self, Verdict, Witnessed};
 /// shows the record to him, or the terms that failed. Conditions about other records are judged by what these are now.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  basewright tail posts --as anon
-  basewright tail posts examples/blog --as user:ada@example.com+editor
-  basewright tail posts examples/blog --as user:UUID --json | jq .sees")]
+  basewright tail examples/blog posts --as anon
+  basewright tail examples/blog posts --as user:ada@example.com+editor
+  basewright tail my-app posts --as user:UUID --json | jq .sees")]
 pub(super) struct Tail {
+    /// The project's folder
+    project: PathBuf,
     /// The collection
     collection: String,
-    #[command(flatten)]
-    place: Place,
+    /// Where keys and the private Postgres are kept [default: PROJECT/.basewright]
+    #[arg(long, env = "BASEWRIGHT_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Who listens: `anon`, `service`, `user:WHO` or `user:WHO+ROLE`
     #[arg(long = "as", value_name = "CALLER")]
     caller: String,
@@ -53,20 +57,23 @@ pub(super) struct Tail {
 /// # Errors
 /// The command line is at fault, the project is, or the changes cannot be read.
 pub(super) fn run(command: &Tail) -> Result<(), Failure> {
-    let project = project::load(&command.place.project)?;
+    let project = project::load(&command.project)?;
     let catalog = project.catalog(1).map_err(Failure::fault)?;
     let Some(collection) = catalog.collections.find(&command.collection) else {
         return Err(Failure::fault(format!("the project has no collection `{}`", command.collection)));
     };
     let urls = match Urls::from_env() {
         Some(urls) => urls,
-        None => beside(&command.place.data())?,
+        None => {
+            let place = Place { project: command.project.clone(), data: command.data.clone() };
+            beside(&place.data())?
+        }
     };
     block_on(watch(command, &project, &catalog, collection, &urls))
 }
 
 /// The private Postgres of a server that runs.
-fn beside(data: &std::path::Path) -> Result<Urls, Failure> {
+fn beside(data: &Path) -> Result<Urls, Failure> {
     let none =
         || Failure::fault(format!("no server runs on {}: `basewright dev` starts one", data.display()));
     if !data.join("lock").is_file() {

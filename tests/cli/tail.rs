@@ -37,7 +37,7 @@ struct Watching {
 impl Watching {
     fn start(project: &Path, database: &Database, args: &[&str]) -> Watching {
         let mut command: Command = basewright();
-        command.args(["tail", "posts"]).arg(project).args(args);
+        command.arg("tail").arg(project).arg("posts").args(args);
         command.env("DATABASE_URL", &database.urls.runtime);
         command.env("BASEWRIGHT_REPLICATION_URL", &database.urls.replication);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -131,11 +131,11 @@ async fn what_cannot_be_watched_is_said() {
         let output = basewright().arg("tail").args(args).current_dir(&folder.0).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let (code, said) = tail(&["nothing", "--as", "anon"]);
+    let (code, said) = tail(&[".", "nothing", "--as", "anon"]);
     assert_eq!(code, 1);
     assert!(said.contains("the project has no collection `nothing`"), "{said}");
-    let (code, said) = tail(&["posts", "--as", "anon"]);
+    let (code, said) = tail(&[".", "posts", "--as", "anon"]);
     assert_eq!(code, 1);
     assert!(said.contains("no server runs on ./.basewright"), "{said}");
-    assert_eq!(tail(&["posts"]).0, 2, "it says who listens");
+    assert_eq!(tail(&[".", "posts"]).0, 2, "it says who listens");
 }
