@@ -12,4 +12,5 @@ mod rows;
 mod site;
 mod snapshot;
 mod stream;
+mod wal;
 mod world;

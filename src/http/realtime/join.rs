@@ -171,10 +171,13 @@ impl Sockets {
     ) -> Result<(Arc<Principal>, Rights), Unjudged> {
         let principal = match verified {
             None => Arc::new(Principal::anonymous()),
-            Some(verified) => resolve::principal(&verified, self.worker.lanes()).await.map_err(|error| {
-                let reason = reason_of_error(&error);
-                if error.code.status() < 500 { Unjudged::Refused(reason) } else { Unjudged::Failed(reason) }
-            })?,
+            Some(verified) => resolve::principal(&verified, self.worker.lanes(), self.app.caches().roles())
+                .await
+                .map_err(|error| {
+                    let reason = reason_of_error(&error);
+                    let refused = error.code.status() < 500;
+                    if refused { Unjudged::Refused(reason) } else { Unjudged::Failed(reason) }
+                })?,
         };
         let topic = &channel.topic;
         let rights = access::join(self.app.pool(), catalog, &principal, topic.short(), topic.name.private)
