@@ -201,4 +201,10 @@ async fn a_declared_topic_is_private_whatever_is_asked_and_its_rules_say_who_hea
     hearer.push(Some(&channel.join_ref), &channel.topic, "access_token", payload).await;
     assert!(hearer.next(ANSWERED_WITHIN).await.unwrap().is_system("error"));
     assert_eq!(hearer.next(ANSWERED_WITHIN).await.unwrap().event, "phx_close");
+    // Whoever may not any more once the project has changed is put out, too.
+    hearer.join("realtime:room:1", plain(), Some(&user)).await;
+    folder.write("project.yaml", &ROOMS[0].1.replace("read: [{ role: authenticated }]", "read: []"));
+    assert!(hearer.next(ANSWERED_WITHIN).await.unwrap().is_system("error"));
+    assert_eq!(hearer.next(ANSWERED_WITHIN).await.unwrap().event, "phx_close");
+    service.beat().await;
 }

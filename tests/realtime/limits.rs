@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use basewright::realtime::limits;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::site::{plain, site, token, topic};
 use crate::support::socket::{ANSWERED_WITHIN, Connect, End, Socket, Version};
@@ -92,4 +94,18 @@ async fn a_token_that_does_not_hold_any_more_ends_its_channels_alone() {
     let system = socket.next(ANSWERED_WITHIN).await.unwrap();
     assert!(system.is_system("error") && system.topic == channel.topic, "{system:?}");
     assert_eq!(socket.next(ANSWERED_WITHIN).await.unwrap().event, "phx_close");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_revoked_closes_its_sockets_and_no_others() {
+    let site = site().await;
+    let mut lost = Socket::open(&site.server).await;
+    let mut kept = Socket::connect(&site.server, site.server.keys.secret(), Version::V2).await;
+    let claims = site.server.keys.publishable().split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    site.run(&format!("insert into auth.revoked_keys (jti) values ('{}')", claims["jti"].as_str().unwrap()))
+        .await;
+    let End::Closed { code, .. } = lost.ended(ANSWERED_WITHIN).await else { panic!("no reason was given") };
+    assert_eq!(code, Some(1008));
+    kept.beat().await;
 }

@@ -11,15 +11,22 @@ use crate::support::{Database, database};
 /// A server of one test.
 pub(super) struct Site {
     pub(super) server: Server,
-    _database: Database,
+    database: Database,
     _folder: Folder,
+}
+
+impl Site {
+    /// Does something to its database.
+    pub(super) async fn run(&self, sql: &str) {
+        self.database.connect_owner().await.batch_execute(sql).await.unwrap();
+    }
 }
 
 pub(super) async fn site() -> Site {
     let database = database().await;
     let folder = Folder::with(NOTES);
     let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
-    Site { server, _database: database, _folder: folder }
+    Site { server, database: database, _folder: folder }
 }
 
 /// A topic that no other test has.

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::http::principal::verify;
 use crate::model::Principal;
 use crate::query::plan::Context;
-use crate::realtime::access::{self, Rights};
+use crate::realtime::access::{self, Refusal, Rights};
 use crate::realtime::cursor::Cursor;
 use crate::realtime::hub::TopicName;
 use crate::realtime::limits;
@@ -58,6 +58,14 @@ pub(super) struct Asked {
 struct Reading {
     bindings: Vec<Binding>,
     principal: Arc<Principal>,
+}
+
+/// Why it is not known what somebody may do on a topic.
+enum Unjudged {
+    /// Nothing, for this reason.
+    Refused(String),
+    /// The database did not say.
+    Failed(String),
 }
 
 impl Sockets {
@@ -141,7 +149,9 @@ impl Sockets {
                     Ok((caller, rights)) => {
                         sockets.judged(&channel, caller, rights, wish.bindings, wish.snapshot)
                     }
-                    Err(reason) => sockets.refuse_join(&channel, &reason),
+                    Err(Unjudged::Refused(reason) | Unjudged::Failed(reason)) => {
+                        sockets.refuse_join(&channel, &reason);
+                    }
                 }
                 sockets.flush(&channel.socket);
             }
@@ -159,18 +169,25 @@ impl Sockets {
         channel: &Channel,
         verified: Option<Arc<Verified>>,
         catalog: &Catalog,
-    ) -> Result<(Caller, Rights), String> {
+    ) -> Result<(Caller, Rights), Unjudged> {
         let known = self.app.feed().roles_known();
         let principal = match verified {
             None => Arc::new(Principal::anonymous()),
             Some(verified) => resolve::principal(&verified, self.worker.lanes(), self.app.caches().roles())
                 .await
-                .map_err(|error| reason_of_error(&error))?,
+                .map_err(|error| {
+                    let reason = reason_of_error(&error);
+                    let refused = error.code.status() < 500;
+                    if refused { Unjudged::Refused(reason) } else { Unjudged::Failed(reason) }
+                })?,
         };
         let topic = &channel.topic;
         let rights = access::join(self.app.pool(), catalog, &principal, topic.short(), topic.name.private)
             .await
-            .map_err(|refusal| refusal.to_string())?;
+            .map_err(|refusal| match refusal {
+                Refusal::Failed(_) => Unjudged::Failed(refusal.to_string()),
+                Refusal::Unauthorized(_) | Refusal::PrivateOnly => Unjudged::Refused(refusal.to_string()),
+            })?;
         Ok((Caller { principal, known }, rights))
     }
 
@@ -389,7 +406,7 @@ impl Sockets {
             let verified = own.clone().or_else(|| channel.socket.key.clone());
             let judged = match sockets.app.catalog() {
                 Ok(catalog) => sockets.judge(&channel, verified, &catalog).await,
-                Err(error) => Err(reason_of_error(&error)),
+                Err(error) => Err(Unjudged::Failed(reason_of_error(&error))),
             };
             // Not if it has left, or yet another token came.
             let same = match (&*channel.verified.borrow(), &own) {
@@ -401,10 +418,21 @@ impl Sockets {
                 return;
             }
             match judged {
-                Err(reason) => sockets.expel(&channel, &reason),
+                Err(Unjudged::Refused(reason)) => sockets.expel(&channel, &reason),
+                // Nobody knows what he may do: he is out, and comes back by himself.
+                Err(Unjudged::Failed(reason)) => {
+                    tracing::debug!(reason, "a channel could not be judged anew");
+                    sockets.close_channel(&channel);
+                    let frame = channel.message(Some(&channel.join_ref), "phx_error", "{}");
+                    sockets.send(&channel.socket, &frame);
+                    sockets.flush(&channel.socket);
+                }
                 Ok((caller, rights)) => {
                     channel.read.set(rights.read);
                     channel.write.set(rights.write);
+                    if !rights.write && channel.tracked.replace(false) {
+                        sockets.hub.untrack(&channel.topic.name, sockets.origin(&channel));
+                    }
                     if !matches!(*channel.rows.borrow(), Rows::None) {
                         sockets.line.send(Order::Rejudge { channel: channel.key, caller });
                         if channel.suspended.replace(false) {

@@ -17,6 +17,9 @@ use super::socket::Socket;
 use super::sockets::Sockets;
 use crate::realtime::limits;
 
+/// Messages of one socket that are taken before others have their turn.
+const TURN: u32 = 64;
+
 /// The messages of one socket, in order. It ends when the connection does or when the socket is closed; what breaks
 /// the protocol is its last item.
 pub(super) struct Frames {
@@ -26,6 +29,8 @@ pub(super) struct Frames {
     /// What came of a frame that is not whole yet.
     partial: BytesMut,
     fragments: Option<Fragments>,
+    /// Messages since others had their turn.
+    taken: u32,
     /// Bytes that are counted as this socket's among the incomplete.
     held: usize,
     over: bool,
@@ -41,7 +46,7 @@ impl Frames {
     /// `rest` came together with the handshake.
     pub(super) fn new(sockets: Rc<Sockets>, socket: Rc<Socket>, rest: BytesMut) -> Frames {
         let codec = Codec::new().max_size(limits::MESSAGE);
-        Frames { sockets, socket, codec, partial: rest, fragments: None, held: 0, over: false }
+        Frames { sockets, socket, codec, partial: rest, fragments: None, taken: 0, held: 0, over: false }
     }
 
     /// Takes the next message out of what has come.
@@ -129,6 +134,12 @@ impl Stream for Frames {
             if this.over || !this.socket.is_open() {
                 return Poll::Ready(None);
             }
+            if this.taken >= TURN {
+                this.taken = 0;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            this.taken += 1;
             match this.decode() {
                 // Only a part of a message: alive, and nothing to do.
                 Ok(Some(Message::Nop)) => continue,

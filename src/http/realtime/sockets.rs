@@ -83,7 +83,7 @@ impl Sockets {
     pub(in crate::http) fn new(app: web::Data<App>, worker: Rc<Worker>) -> Rc<Sockets> {
         let (line, deliveries) = app.feed().attach();
         let hub = app.hub().clone();
-        let (number, words) = hub.attach();
+        let (number, casts) = hub.attach();
         let sockets = Rc::new(Sockets {
             app,
             worker,
@@ -102,7 +102,7 @@ impl Sockets {
             incomplete: Cell::new(0),
             judged_by: RefCell::new(None),
         });
-        spawn(tell(Rc::clone(&sockets), deliveries, words));
+        spawn(tell(Rc::clone(&sockets), deliveries, casts));
         sockets
     }
 
