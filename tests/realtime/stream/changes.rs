@@ -23,6 +23,15 @@ fn raw(event: &RowEvent, member: &str) -> String {
     payload.data[member].get().to_owned()
 }
 
+/// Not the numbers that only a client with a library of its own for them can read.
+fn samples(scalar: Scalar) -> Vec<String> {
+    let mut all = edges(scalar);
+    all.retain(|text| {
+        serde_json::from_str::<f64>(text).is_ok() || text.len() < 300 && text.parse::<f64>().is_err()
+    });
+    all
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the feed"]
 async fn the_record_of_an_event_is_what_rest_prints_for_every_kind() {
@@ -39,7 +48,7 @@ async fn the_record_of_an_event_is_what_rest_prints_for_every_kind() {
     let place = Place::new(&[("basewright.yaml", &yaml)]).await;
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
     let (mut socket, _) = place.listen("things", &anyone).await;
-    let rounds = kinds.iter().map(|(_, kind)| edges(kind.scalar).len()).max().unwrap();
+    let rounds = kinds.iter().map(|(_, kind)| samples(kind.scalar).len()).max().unwrap();
     let rest = async |id: usize| {
         let path = format!("{}/rest/v1/things?id=eq.{id}", place.server().url);
         let answer = reqwest::Client::new().get(path).header("apikey", place.server().keys.publishable());
@@ -51,7 +60,7 @@ async fn the_record_of_an_event_is_what_rest_prints_for_every_kind() {
         let mut names = "id, round".to_owned();
         let mut values = format!("{id}, 1");
         for (name, kind) in &kinds {
-            let edges = edges(kind.scalar);
+            let edges = samples(kind.scalar);
             let value = edges[id % edges.len()].replace('\'', "''");
             names += &format!(", {name}");
             values += &match kind.array {
@@ -147,7 +156,8 @@ async fn the_project_may_change_while_changes_are_listened_to() {
     super::write(&admin, 1..3).await;
     assert_eq!(super::numbers(&mut socket, 2).await, [1, 2]);
     let (name, text) = PLAIN[0];
-    place.folder.write(name, &text.replace("      body: text\n", "      body: text\n      extra: integer\n"));
+    let text = text.replace("      body: text\n", "      body: text\n      extra: integer\n");
+    place.folder.write(name, &text);
     eventually("the new field", ANSWERED_WITHIN, || async {
         (anyone.get("notes?select=extra").await.status == 200).then_some(())
     })

@@ -24,7 +24,10 @@ use crate::support::{Database, database};
 enum Home {
     Shared(Database),
     /// A Postgres of its own: it is stopped, or its settings are bent.
-    Own { url: String, _cluster: Embedded },
+    Own {
+        url: String,
+        _cluster: Embedded,
+    },
 }
 
 /// A project on a database, and the server that comes and goes.
@@ -62,7 +65,8 @@ impl Place {
             .await
             .unwrap();
         let (urls, admin) = (cluster.urls_of("apart"), cluster.admin_url("apart"));
-        let mut place = Place { server: None, home: Home::Own { url: admin, _cluster: cluster }, folder, urls };
+        let mut place =
+            Place { server: None, home: Home::Own { url: admin, _cluster: cluster }, folder, urls };
         place.start().await;
         place
     }

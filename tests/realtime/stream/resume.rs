@@ -203,7 +203,8 @@ async fn who_knows_nothing_of_cursors_gets_no_replay_and_no_positions() {
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
     write(&admin, 1..5).await;
     let mut socket: Socket = place.socket().await;
-    socket.subscribe("realtime:changes", json!([all("notes")]), &anyone).await;
+    let config = json!({ "postgres_changes": [all("notes")], "presence": { "enabled": false } });
+    socket.join("realtime:changes", config, anyone.token()).await;
     let (mut aware, _) = place.listen("notes", &anyone).await;
     admin.batch_execute("insert into others (id, n) values (1, 1)").await.unwrap();
     aware.wait(ANSWERED_WITHIN, |message| message.is_system("position")).await.unwrap();

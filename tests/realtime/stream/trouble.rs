@@ -45,7 +45,10 @@ async fn all_are_told(place: &Place, sockets: &mut [Socket], what: &str) {
         .unwrap();
     for (socket, from) in sockets.iter_mut().zip(from) {
         loop {
-            let event = socket.row(ANSWERED_WITHIN).await.unwrap_or_else(|end| panic!("{what}: {end:?}"));
+            let event = socket
+                .row(ANSWERED_WITHIN)
+                .await
+                .unwrap_or_else(|end| panic!("{what}: {end:?}\n{}", place.server().log()));
             if event.record["n"] == -7 {
                 assert!(event.cursor > from, "{what}");
                 break;
