@@ -314,46 +314,6 @@ pub(super) fn message_of(change: &Change) -> Vec<u8> {
     message
 }
 
-/// A change as the plugin would have written it.
-#[cfg(test)]
-pub(super) fn written(change: &Change) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut row = |tag: u8, row: &Row| {
-        out.push(tag);
-        out.extend_from_slice(&(row.0.len() as u16).to_be_bytes());
-        for value in &row.0 {
-            match value {
-                None => out.push(b'n'),
-                Some(value) => {
-                    out.push(b'b');
-                    out.extend_from_slice(&(value.len() as u32).to_be_bytes());
-                    out.extend_from_slice(value);
-                }
-            }
-        }
-    };
-    let tag = match &change.what {
-        What::Insert { new } => {
-            row(b'N', new);
-            b'I'
-        }
-        What::Update { old, new } => {
-            old.iter().for_each(|old| row(b'O', old));
-            row(b'N', new);
-            b'U'
-        }
-        What::Delete { old } => {
-            old.iter().for_each(|old| row(b'O', old));
-            b'D'
-        }
-        What::Truncate => return TRUNCATED.to_vec(),
-    };
-    let mut message = vec![tag];
-    message.extend_from_slice(&change.relation.oid.to_be_bytes());
-    message.extend_from_slice(&out);
-    message
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

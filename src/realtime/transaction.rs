@@ -103,18 +103,6 @@ impl Changes {
     }
 }
 
-#[cfg(test)]
-impl Changes {
-    /// These changes, as if they had come.
-    pub(super) fn in_memory(changes: Vec<Change>) -> Changes {
-        let mut collector = Collector::new(Room::default());
-        for change in &changes {
-            collector.push(&change.relation, &pgoutput::written(change));
-        }
-        collector.finish()
-    }
-}
-
 impl<'a> IntoIterator for &'a Changes {
     type Item = io::Result<Change>;
     type IntoIter = Iter<'a>;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{plain, site, topic};
+use super::site::{plain, site, topic};
 use crate::support::socket::{ANSWERED_WITHIN, Channel, End, Socket, Version};
 
 /// Says something, and gives its reference.
@@ -33,7 +33,7 @@ async fn everybody_on_a_topic_hears_it_in_order_but_the_sender() {
         listeners.push(socket);
     }
     let mut stranger = Socket::open(server).await;
-    stranger.join(&super::topic(), plain(), None).await;
+    stranger.join(&super::site::topic(), plain(), None).await;
     for n in 0..300 {
         say(&mut sender, &channel, n).await;
     }

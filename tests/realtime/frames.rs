@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{plain, site, topic};
+use super::site::{plain, site, topic};
 use crate::support::server::Server;
 use crate::support::socket::{ANSWERED_WITHIN, End, Frame, Socket, Version, masked, opcode};
 

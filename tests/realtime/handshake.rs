@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{plain, site, token, topic};
+use super::site::{plain, site, token, topic};
 use crate::support::socket::{Connect, End, Refused, Socket, Version};
 
 async fn refused(connect: Connect<'_>) -> (u16, String) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use basewright::realtime::limits;
 use serde_json::json;
 
-use super::{plain, site, token, topic};
+use super::site::{plain, site, token, topic};
 use crate::support::socket::{ANSWERED_WITHIN, Connect, End, Socket, Version};
 
 #[tokio::test(flavor = "multi_thread")]

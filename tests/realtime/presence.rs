@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{site, topic};
+use super::site::{site, topic};
 use crate::support::socket::{ANSWERED_WITHIN, Channel, Socket, Version};
 
 async fn track(socket: &mut Socket, channel: &Channel, payload: Value) -> Value {
@@ -68,7 +68,7 @@ async fn tracking_turns_presence_on_for_who_had_turned_it_off() {
     let mut watcher = Socket::open(server).await;
     watcher.join(&topic, json!({}), None).await;
     let mut socket = Socket::open(server).await;
-    let channel = socket.join(&topic, super::plain(), None).await;
+    let channel = socket.join(&topic, super::site::plain(), None).await;
     track(&mut socket, &channel, json!({ "n": 1 })).await;
     assert_eq!(told(&mut socket, "presence_state").await, json!({}));
     let diff = told(&mut socket, "presence_diff").await;

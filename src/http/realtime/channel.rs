@@ -125,6 +125,9 @@ pub(super) struct Channel {
     pub(super) phase: Cell<Phase>,
     /// When the phase began, in seconds of the worker's clock.
     pub(super) since: Cell<u32>,
+    /// It may hear broadcasts, and who is there.
+    pub(super) read: Cell<bool>,
+    /// It may broadcast, and be there.
     pub(super) write: Cell<bool>,
     /// Whose token it is, where it has one of its own.
     pub(super) verified: RefCell<Option<Arc<Verified>>>,

@@ -243,7 +243,7 @@ impl Sockets {
         let (topic, origin) = (&channel.topic.name, self.origin(channel));
         match message.event.as_str() {
             "track" => {
-                if channel.presence.get().is_none() {
+                if channel.presence.get().is_none() && channel.read.get() {
                     self.tell_presence(channel);
                 }
                 channel.tracked.set(true);

@@ -8,20 +8,23 @@ use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::access;
 use super::channel::{Behind, Channel, Phase, Rows};
 use super::socket::{Rate, Socket};
 use super::sockets::Sockets;
 use crate::auth::resolve;
 use crate::auth::token::{TokenFault, Verified};
+use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::http::principal::verify;
 use crate::model::Principal;
+use crate::query::plan::Context;
+use crate::realtime::access::{self, Rights};
 use crate::realtime::cursor::Cursor;
 use crate::realtime::hub::TopicName;
 use crate::realtime::limits;
 use crate::realtime::line::{Binding, Operation, Order, Start};
-use crate::realtime::protocol::{Message, quoted};
+use crate::realtime::protocol::{self, Message, quoted};
+use crate::realtime::snapshot::{self, Snapshot};
 
 /// What a join asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,6 +49,15 @@ pub(super) struct Asked {
     echo: Vec<Value>,
     presence: bool,
     resume: Option<Cursor>,
+    /// What is to be read before anything is told.
+    snapshot: Option<Reading>,
+}
+
+/// What a snapshot is taken of, and for whom.
+#[derive(Clone, Debug, PartialEq)]
+struct Reading {
+    bindings: Vec<Binding>,
+    principal: Arc<Principal>,
 }
 
 /// A join's payload, read.
@@ -56,6 +68,7 @@ struct Wish {
     bindings: Vec<Binding>,
     echo: Vec<Value>,
     resume: Option<Cursor>,
+    snapshot: bool,
     token: Option<String>,
 }
 
@@ -102,9 +115,16 @@ impl Sockets {
             echo: wish.echo,
             presence: wish.presence,
             resume: wish.resume,
+            snapshot: None,
         };
         let config = Config { asked: RefCell::new(Some(Box::new(asked))), ..wish.config };
-        let name = TopicName { private: wish.private, name: topic.into() };
+        let catalog = match self.app.catalog() {
+            Ok(catalog) => catalog,
+            Err(error) => return refuse(&reason_of_error(&error)),
+        };
+        // A declared topic is private, whatever the client asks.
+        let private = wish.private || catalog.policies.channels().declares(short);
+        let name = TopicName { private, name: topic.into() };
         let own = wish.token.is_some().then(|| verified.clone()).flatten();
         let channel = self.open_channel(socket, name, |key, topic| Channel {
             key,
@@ -114,6 +134,7 @@ impl Sockets {
             config,
             phase: Cell::new(Phase::Judged),
             since: Cell::new(self.now()),
+            read: Cell::new(false),
             write: Cell::new(false),
             verified: RefCell::new(own),
             presence: Cell::new(None),
@@ -123,14 +144,15 @@ impl Sockets {
             backlog: RefCell::default(),
             place: Cell::new(usize::MAX),
         });
-        let short = short.to_owned();
         let sockets = Rc::clone(self);
         let judging = async move {
-            let principal = sockets.principal(verified).await;
+            let judged = sockets.judge(&channel, verified, &catalog).await;
             if channel.phase.get() == Phase::Judged {
-                match principal {
-                    Ok(principal) => sockets.judged(&channel, &short, principal, wish.bindings),
-                    Err(error) => sockets.refuse_join(&channel, &reason_of_error(&error)),
+                match judged {
+                    Ok((principal, rights)) => {
+                        sockets.judged(&channel, principal, rights, wish.bindings, wish.snapshot)
+                    }
+                    Err(reason) => sockets.refuse_join(&channel, &reason),
                 }
                 sockets.flush(&channel.socket);
             }
@@ -142,26 +164,36 @@ impl Sockets {
         }
     }
 
-    async fn principal(&self, verified: Option<Arc<Verified>>) -> Result<Arc<Principal>, Error> {
-        match verified {
-            None => Ok(Arc::new(Principal::anonymous())),
-            Some(verified) => resolve::principal(&verified, self.worker.lanes()).await,
-        }
+    /// Who the holder of a token is, and what he may do on the channel's topic; or the reason why nothing.
+    async fn judge(
+        &self,
+        channel: &Channel,
+        verified: Option<Arc<Verified>>,
+        catalog: &Catalog,
+    ) -> Result<(Arc<Principal>, Rights), String> {
+        let principal = match verified {
+            None => Arc::new(Principal::anonymous()),
+            Some(verified) => resolve::principal(&verified, self.worker.lanes())
+                .await
+                .map_err(|error| reason_of_error(&error))?,
+        };
+        let topic = &channel.topic;
+        let rights = access::join(self.app.pool(), catalog, &principal, topic.short(), topic.name.private)
+            .await
+            .map_err(|refusal| refusal.to_string())?;
+        Ok((principal, rights))
     }
 
-    /// It is known who asks.
+    /// It is known who asks, and what he may do.
     fn judged(
         self: &Rc<Self>,
         channel: &Rc<Channel>,
-        short: &str,
         principal: Arc<Principal>,
+        rights: Rights,
         bindings: Vec<Binding>,
+        snapshot: bool,
     ) {
-        let Some(rights) = access::rights(short, channel.topic.name.private, &principal) else {
-            let reason =
-                format!("Unauthorized: You do not have permissions to read from this Channel topic: {short}");
-            return self.refuse_join(channel, &reason);
-        };
+        channel.read.set(rights.read);
         channel.write.set(rights.write);
         if bindings.is_empty() {
             return self.joined(channel, None);
@@ -169,8 +201,16 @@ impl Sockets {
         channel.phase.set(Phase::Subscribed);
         channel.since.set(self.now());
         *channel.rows.borrow_mut() = Rows::Asked;
-        let held = channel.config.asked.borrow().as_ref().is_some_and(|asked| asked.resume.is_some());
-        let start = if held { Start::Held } else { Start::Live };
+        let mut start = Start::Live;
+        if let Some(asked) = channel.config.asked.borrow_mut().as_mut() {
+            if snapshot {
+                let (bindings, principal) = (bindings.clone(), Arc::clone(&principal));
+                asked.snapshot = Some(Reading { bindings, principal });
+            }
+            if snapshot || asked.resume.is_some() {
+                start = Start::Held;
+            }
+        }
         self.line.send(Order::Subscribe { channel: channel.key, principal, bindings, start });
     }
 
@@ -184,8 +224,8 @@ impl Sockets {
         if channel.phase.get() != Phase::Subscribed {
             return;
         }
-        let (resume, count) = match channel.config.asked.borrow().as_deref() {
-            Some(asked) => (asked.resume, asked.echo.len()),
+        let (resume, snapshot, count) = match channel.config.asked.borrow_mut().as_deref_mut() {
+            Some(asked) => (asked.resume, asked.snapshot.take(), asked.echo.len()),
             None => return,
         };
         self.joined(channel, Some(cursor));
@@ -193,12 +233,69 @@ impl Sockets {
         if refused.len() < count {
             self.system(channel, "ok", json!({ "message": "Subscribed to PostgreSQL" }));
         }
-        match resume {
-            None => *channel.rows.borrow_mut() = Rows::Live,
-            Some(from) => {
+        match (snapshot, resume) {
+            (Some(reading), _) => {
+                let refused: Vec<usize> = refused.iter().map(|(at, _)| *at).collect();
+                let (sockets, channel) = (Rc::clone(self), Rc::clone(channel));
+                actix_web::rt::spawn(async move {
+                    sockets.tell_snapshot(&channel, &reading, &refused, cursor).await;
+                });
+            }
+            (None, None) => *channel.rows.borrow_mut() = Rows::Live,
+            (None, Some(from)) => {
                 let behind = Behind { from, asked: false, slow: false, skip: None, until: None };
                 self.fall_behind(channel, behind);
             }
+        }
+    }
+
+    /// Tells what there is, and then what changes: nothing of what is in the snapshot, and all that is not.
+    async fn tell_snapshot(
+        self: &Rc<Self>,
+        channel: &Rc<Channel>,
+        reading: &Reading,
+        refused: &[usize],
+        joined: Cursor,
+    ) {
+        let served: Vec<usize> = (0..reading.bindings.len()).filter(|at| !refused.contains(at)).collect();
+        let bindings: Vec<Binding> = served.iter().map(|at| reading.bindings[*at].clone()).collect();
+        let taken = match self.app.catalog() {
+            Ok(catalog) => {
+                let context = Context { catalog: &catalog, principal: &reading.principal };
+                snapshot::take(self.app.pool(), context, &bindings).await
+            }
+            Err(error) => Err(error),
+        };
+        let (mut skip, mut until) = (None, None);
+        match taken {
+            Ok(Snapshot { visibility, lsn, records }) => {
+                (skip, until) = (Some(visibility), Some(lsn));
+                for (at, records) in served.iter().zip(records) {
+                    if !channel.is_joined() {
+                        return;
+                    }
+                    let head = format!(r#"{{"ids":[{}],"records":"#, at + 1);
+                    let tail = format!(r#","cursor":"{joined}"}}"#);
+                    let payload: [&[u8]; 3] = [head.as_bytes(), &records, tail.as_bytes()];
+                    let (version, topic) = (channel.socket.version, &channel.topic.json);
+                    let frame =
+                        protocol::text(version, Some(&channel.join_ref), None, topic, "snapshot", &payload);
+                    self.send(&channel.socket, &frame);
+                    self.flush(&channel.socket);
+                    // One at a time: each may be larger than all that may wait.
+                    while !channel.socket.is_drained() && channel.socket.stream.writable().await.is_ok() {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            Err(error) if channel.is_joined() => {
+                self.system(channel, "error", json!({ "message": error.message }));
+                self.flush(&channel.socket);
+            }
+            Err(_) => {}
+        }
+        if channel.is_joined() {
+            self.fall_behind(channel, Behind { from: joined, asked: false, slow: false, skip, until });
         }
     }
 
@@ -213,7 +310,7 @@ impl Sockets {
         }
         self.reply(channel, Some(&asked.reference), "ok", &Value::Object(response).to_string());
         self.listen(channel);
-        if asked.presence {
+        if asked.presence && channel.read.get() {
             self.tell_presence(channel);
         }
         self.resume(channel);
@@ -287,32 +384,39 @@ impl Sockets {
             return;
         }
         *channel.verified.borrow_mut() = Some(Arc::clone(&verified));
-        let (sockets, channel) = (Rc::clone(self), Rc::clone(channel));
-        actix_web::rt::spawn(async move {
-            let principal = sockets.principal(Some(Arc::clone(&verified))).await;
-            // Not if it has left, or yet another token came.
-            let current = channel.is_joined()
-                && channel.verified.borrow().as_ref().is_some_and(|now| Arc::ptr_eq(now, &verified));
-            if current {
-                match principal {
-                    Ok(principal) => sockets.rejudged(&channel, principal),
-                    Err(error) => sockets.expel(&channel, &reason_of_error(&error)),
-                }
-                sockets.flush(&channel.socket);
-            }
-        });
+        self.rejudge(channel);
     }
 
-    /// The channel's caller is somebody else now.
-    fn rejudged(self: &Rc<Self>, channel: &Rc<Channel>, principal: Arc<Principal>) {
-        let topic = channel.topic.short();
-        match access::rights(topic, channel.topic.name.private, &principal) {
-            None => return self.expel(channel, "Unauthorized: the new token does not permit this channel"),
-            Some(rights) => channel.write.set(rights.write),
-        }
-        if !matches!(*channel.rows.borrow(), Rows::None) {
-            self.line.send(Order::Rejudge { channel: channel.key, principal });
-        }
+    /// The channel's caller may be somebody else now, or may do other things.
+    pub(super) fn rejudge(self: &Rc<Self>, channel: &Rc<Channel>) {
+        let (sockets, channel) = (Rc::clone(self), Rc::clone(channel));
+        actix_web::rt::spawn(async move {
+            let own = channel.verified.borrow().clone();
+            let verified = own.clone().or_else(|| channel.socket.key.clone());
+            let judged = match sockets.app.catalog() {
+                Ok(catalog) => sockets.judge(&channel, verified, &catalog).await,
+                Err(error) => Err(reason_of_error(&error)),
+            };
+            // Not if it has left, or yet another token came.
+            let same = match (&*channel.verified.borrow(), &own) {
+                (Some(now), Some(own)) => Arc::ptr_eq(now, own),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            if !channel.is_joined() || !same {
+                return;
+            }
+            match judged {
+                Err(reason) => sockets.expel(&channel, &reason),
+                Ok((principal, rights)) => {
+                    channel.read.set(rights.read);
+                    channel.write.set(rights.write);
+                    if !matches!(*channel.rows.borrow(), Rows::None) {
+                        sockets.line.send(Order::Rejudge { channel: channel.key, principal });
+                    }
+                }
+            }
+        });
     }
 }
 
@@ -384,6 +488,7 @@ impl Wish {
             ),
             Some(_) => return Err("config.resume is no cursor".to_owned()),
         };
+        let snapshot = flag(&config, "snapshot", false)?;
         let token = match payload.get("access_token") {
             None | Some(Value::Null) => None,
             // Keys of another form stand for the key of the handshake.
@@ -396,7 +501,7 @@ impl Wish {
             config: Config {
                 echo: flag(&broadcast, "self", false)?,
                 ack: flag(&broadcast, "ack", false)?,
-                aware,
+                aware: aware || snapshot,
                 presence_key: presence_key.into_boxed_str(),
                 asked: RefCell::new(None),
             },
@@ -405,6 +510,7 @@ impl Wish {
             bindings,
             echo,
             resume,
+            snapshot,
             token,
         })
     }

@@ -4,7 +4,6 @@
 //! reads, a `conversation` answers, `join` makes a `channel`. `sockets` are those of one worker, which it tells what
 //! the stream of changes and other channels have to say.
 
-mod access;
 mod channel;
 mod conversation;
 mod handshake;

@@ -505,7 +505,7 @@ impl Sockets {
             What::Text(_) | What::Binary { .. } => None,
         };
         let mut full = Vec::new();
-        for channel in topic.channels.borrow().iter() {
+        for channel in topic.channels.borrow().iter().filter(|channel| channel.read.get()) {
             if let Some(version) = version {
                 match channel.presence.get() {
                     Some(seen) if seen < version => channel.presence.set(Some(version)),
