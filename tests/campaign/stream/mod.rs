@@ -260,7 +260,6 @@ async fn terminate_walsenders(world: &World) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn every_listener_is_told_what_he_may_see_once_and_in_order_whatever_is_killed() {
     let seed = seed();
     let mut dice = Dice(seed);

@@ -33,7 +33,6 @@ fn samples(scalar: Scalar) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn the_record_of_an_event_is_what_rest_prints_for_every_kind() {
     let mut yaml =
         "collections:\n  things:\n    fields:\n      id: bigint\n      round: integer\n".to_owned();
@@ -103,7 +102,6 @@ async fn the_record_of_an_event_is_what_rest_prints_for_every_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_long_value_that_an_update_leaves_alone_is_in_its_event() {
     let place = Place::new(PLAIN).await;
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
@@ -126,7 +124,6 @@ async fn a_long_value_that_an_update_leaves_alone_is_in_its_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_filter_on_a_long_value_holds_also_where_an_update_left_it_alone() {
     let place = Place::new(PLAIN).await;
     let admin = place.admin().await;
@@ -148,7 +145,6 @@ async fn a_filter_on_a_long_value_holds_also_where_an_update_left_it_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn the_project_may_change_while_changes_are_listened_to() {
     let place = Place::new(PLAIN).await;
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
@@ -196,7 +192,6 @@ fn resident(pid: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_large_transaction_comes_whole_and_in_order_and_costs_little_memory() {
     let rows: i64 = if long() { 200_000 } else { 30_000 };
     let place = Place::new(PLAIN).await;
