@@ -13,12 +13,14 @@ use std::time::Instant;
 use basewright::auth::cache::TokenCache;
 use basewright::auth::keys::{Algorithm, Keyring};
 use basewright::auth::resolve::{self, Credentials};
+use basewright::auth::roles::Roles;
 use basewright::auth::token;
 use basewright::db::{Lanes, LanesOptions, Session, Target};
 use basewright::model::{Action, Principal};
 use basewright::project::{self, Sources};
 use basewright::query::parse::{self, Bounds};
 use basewright::query::plan::{Context, ReadPlan};
+use basewright::realtime::feed::Feed;
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
@@ -43,11 +45,12 @@ fn main() {
         &Target::parse("postgresql://nobody@localhost:1/none", &Session::default()).unwrap(),
         LanesOptions::default(),
     );
+    let roles = Roles::new(Feed::new());
     let mut identify = || -> Arc<Principal> {
         let credentials = Credentials { bearer: Some(&bearer), api_key: Some(key) };
         let found = resolve::identify(credentials, false, |token| tokens.verify(token, &ring, NOW));
         let verified = found.unwrap().unwrap();
-        resolve::principal(&verified, &lanes).now_or_never().unwrap().unwrap()
+        resolve::principal(&verified, &lanes, &roles).now_or_never().unwrap().unwrap()
     };
     let principal = identify();
     let context = Context { catalog: &catalog, principal: &principal };

@@ -2,6 +2,7 @@
 //!
 //! Built once, shut down once. Use cases take the parts that they need; only handlers see the whole.
 
+pub mod caches;
 pub mod monitor;
 
 use std::cell::{RefCell, RefMut};
@@ -12,6 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use self::caches::Caches;
 use crate::auth::cache::TokenCache;
 use crate::auth::keys::Keyring;
 use crate::auth::revocation::Revocations;
@@ -20,7 +22,6 @@ use crate::db::{Lanes, Pool};
 use crate::error::{Code, Error};
 use crate::realtime::feed::Feed;
 use crate::realtime::hub::Hub;
-use crate::realtime::system::SystemChange;
 
 /// Verified tokens that each worker remembers.
 const TOKENS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -44,7 +45,7 @@ pub struct App {
     /// The project in force; none before the database has its tables.
     catalog: ArcSwapOption<Catalog>,
     keys: ArcSwap<Keyring>,
-    revocations: Revocations,
+    caches: Caches,
     pool: Pool,
     feed: Feed,
     hub: Hub,
@@ -62,12 +63,13 @@ impl std::fmt::Debug for App {
 impl App {
     /// A server that has no project yet.
     pub fn new(keys: Keyring, pool: Pool) -> App {
+        let feed = Feed::new();
         App {
             catalog: ArcSwapOption::empty(),
             keys: ArcSwap::from_pointee(keys),
-            revocations: Revocations::default(),
+            caches: Caches::new(feed.clone()),
             pool,
-            feed: Feed::new(),
+            feed,
             hub: Hub::default(),
             readiness: ArcSwap::from_pointee(Readiness::Not("the server is starting")),
             draining: AtomicBool::new(false),
@@ -104,20 +106,17 @@ impl App {
     }
 
     pub fn revocations(&self) -> &Revocations {
-        &self.revocations
+        self.caches.revocations()
+    }
+
+    /// What this node remembers of the database.
+    pub fn caches(&self) -> &Caches {
+        &self.caches
     }
 
     /// The shared connections: transactions of several steps, statements of unknown cost.
     pub fn pool(&self) -> &Pool {
         &self.pool
-    }
-
-    /// Keeps what this node remembers of the database as the stream of changes says it is.
-    pub fn observe(&self, change: SystemChange) {
-        match change {
-            SystemChange::KeyRevoked { jti } => self.revocations.insert(&jti),
-            SystemChange::RoleChanged { .. } | SystemChange::Lost => {}
-        }
     }
 
     /// The stream of changes.

@@ -8,4 +8,5 @@ pub mod keyfile;
 pub mod keys;
 pub mod resolve;
 pub mod revocation;
+pub mod roles;
 pub mod token;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::roles::Roles;
 use super::token::{Holder, KeyRole, TokenFault, Verified, is_grantable};
 use crate::db::Lanes;
 use crate::error::{Code, Error};
 use crate::model::{ANON, AUTHENTICATED, Kind, Principal};
+use crate::realtime::visibility::Visibility;
 use crate::sql::Sql;
 
 /// What a request presented.
@@ -55,11 +57,11 @@ pub fn identify(
     }
 }
 
-/// The principal of a verified token; asks the database for the roles of a person's session.
+/// The principal of a verified token; asks the database for the roles of a person's session, unless they are known.
 ///
 /// # Errors
 /// 401 if the session's user is gone; 503 if the database cannot say.
-pub async fn principal(verified: &Verified, lanes: &Lanes) -> Result<Arc<Principal>, Error> {
+pub async fn principal(verified: &Verified, lanes: &Lanes, known: &Roles) -> Result<Arc<Principal>, Error> {
     let standing =
         |make: &dyn Fn() -> Principal| Arc::clone(verified.standing.get_or_init(|| Arc::new(make())));
     Ok(match &verified.holder {
@@ -67,12 +69,20 @@ pub async fn principal(verified: &Verified, lanes: &Lanes) -> Result<Arc<Princip
         Holder::Key { role: KeyRole::Service } => standing(&Principal::service),
         Holder::Operator { id, role, roles } => standing(&|| person(verified, *id, role, roles.clone())),
         // The database may say something else the next time.
-        Holder::Session { id, role, .. } => Arc::new(person(verified, *id, role, granted(*id, lanes).await?)),
+        Holder::Session { id, role, .. } => {
+            let roles = granted(*id, lanes, known).await?;
+            Arc::new(person(verified, *id, role, roles.iter().cloned()))
+        }
     })
 }
 
 /// The principal that a person's claims and roles make.
-fn person(verified: &Verified, id: Uuid, role: &'static str, granted: Vec<String>) -> Principal {
+fn person(
+    verified: &Verified,
+    id: Uuid,
+    role: &'static str,
+    granted: impl IntoIterator<Item = String>,
+) -> Principal {
     let mut roles = vec![role.to_owned()];
     for granted in granted {
         // `anon` with further roles is still nobody's login: roles are granted to those who signed in.
@@ -85,13 +95,22 @@ fn person(verified: &Verified, id: Uuid, role: &'static str, granted: Vec<String
 }
 
 /// The roles that the database grants to a user.
-async fn granted(id: Uuid, lanes: &Lanes) -> Result<Vec<String>, Error> {
+async fn granted(id: Uuid, lanes: &Lanes, known: &Roles) -> Result<Arc<[String]>, Error> {
+    if let Some(roles) = known.get(id) {
+        return Ok(roles);
+    }
+    let asking = known.ask();
     let mut sql = Sql::new();
-    sql.raw("select coalesce((select json_agg(r.role order by r.role) from auth.user_roles r where r.user_id = u.id), '[]')::text from auth.users u where u.id = ")
+    sql.raw("select coalesce((select json_agg(r.role order by r.role) from auth.user_roles r where r.user_id = u.id), '[]')::text, pg_current_snapshot()::text from auth.users u where u.id = ")
         .bind(Kind::UUID, Some(id.to_string()));
     let rows = lanes.read(&sql).await.map_err(|fault| fault.into_error())?;
     let row = rows.first().ok_or(TokenFault::Gone)?;
-    serde_json::from_slice(row.raw(0).unwrap_or(b"[]")).map_err(Error::internal)
+    let roles: Vec<String> = serde_json::from_slice(row.raw(0).unwrap_or(b"[]")).map_err(Error::internal)?;
+    let roles: Arc<[String]> = roles.into();
+    if let (Some(asking), Some(seen)) = (asking, row.text(1).and_then(Visibility::parse)) {
+        known.keep(&asking, id, &roles, &seen);
+    }
+    Ok(roles)
 }
 
 #[cfg(test)]

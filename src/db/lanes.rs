@@ -22,7 +22,7 @@ use super::row::Text;
 use super::sharing::{Sharing, Turn};
 use super::statements::Statements;
 use super::target::{Carrier, Limit};
-use super::{DbError, Row, Target};
+use super::{DbError, Row, Target, position};
 use crate::sql::{Param, Shared, Sql};
 
 /// The pauses between attempts to connect: the first, and what they grow to.
@@ -108,6 +108,14 @@ impl Lanes {
         self.writes.run(sql).await
     }
 
+    /// As [`Lanes::write`], and says where the WAL is once it is committed: asked right behind it, so that no way to the
+    /// database is paid for it. `None` if that could not be had, of a write that is done all the same.
+    pub async fn write_positioned(&self, sql: &Sql) -> Result<(Vec<Row>, Option<u64>), DbError> {
+        let position = position::ask();
+        let (rows, after) = self.writes.run_before(sql, Some(&position)).await?;
+        Ok((rows, after.as_deref().and_then(position::read)))
+    }
+
     /// Offers a write to be made together with others of the same shape. `shared` is the statement for many of
     /// them, with this one's values; a row of it begins with the request's number. [`Turn::Alone`] was not written.
     pub async fn write_together(&self, shared: Sql) -> Turn {
@@ -127,9 +135,21 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) async fn run(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
+        self.run_before(sql, None).await.map(|(rows, _)| rows)
+    }
+
+    /// Runs a statement and, right behind it on the same connection, another one, whose failure is none of the first's.
+    async fn run_before(
+        &self,
+        sql: &Sql,
+        behind: Option<&Sql>,
+    ) -> Result<(Vec<Row>, Option<Vec<Row>>), DbError> {
         let (lane, link) = self.pick().await?;
         let _under_way = lane.count();
-        let outcome = link.run(sql, self.purpose).await;
+        let outcome = match behind {
+            None => link.run(sql, self.purpose).await.map(|rows| (rows, None)),
+            Some(behind) => link.run_before(sql, behind, self.purpose).await,
+        };
         if outcome.as_ref().is_err_and(DbError::connection_is_gone) {
             // Known here before the connection's own end is noticed: nobody else should try it.
             link.gone.store(true, Ordering::Relaxed);
@@ -332,6 +352,31 @@ impl Link {
                 rows(&self.client, &statement, sql, purpose).await
             }
             outcome => outcome,
+        }
+    }
+
+    async fn run_before(
+        &self,
+        sql: &Sql,
+        behind: &Sql,
+        purpose: Purpose,
+    ) -> Result<(Vec<Row>, Option<Vec<Row>>), DbError> {
+        // Both are prepared first: what is sent then is one statement right after the other.
+        let first = self.statements.get(&self.client, sql).await?;
+        let second = self.statements.get(&self.client, behind).await?;
+        let (outcome, after) = futures_util::future::join(
+            rows(&self.client, &first, sql, purpose),
+            rows(&self.client, &second, behind, Purpose::Reading),
+        )
+        .await;
+        match outcome {
+            Err(e) if e.statement_is_stale() => {
+                drop(first);
+                // Run once more, which prepares it anew; what was asked behind it came too early.
+                let rows = self.run(sql, purpose).await?;
+                Ok((rows, self.run(behind, Purpose::Reading).await.ok()))
+            }
+            outcome => outcome.map(|rows| (rows, after.ok())),
         }
     }
 }

@@ -9,6 +9,7 @@ mod fault;
 mod lanes;
 mod migrate;
 mod pool;
+mod position;
 mod replication;
 mod row;
 mod setup;

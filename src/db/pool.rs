@@ -23,7 +23,7 @@ use tokio_postgres::Client;
 use super::lanes::{Purpose, collect};
 use super::row::Text;
 use super::statements::{countable, types};
-use super::{DbError, Row, SetupError, Target};
+use super::{DbError, Row, SetupError, Target, position};
 use crate::sql::Sql;
 
 /// How long a request waits for a connection to become free.
@@ -92,6 +92,25 @@ impl Pool {
     /// Runs a statement that may change something, as a transaction of its own.
     pub async fn query(&self, sql: &Sql) -> Result<Vec<Row>, DbError> {
         run(&*self.get().await?, sql, Purpose::Writing).await
+    }
+
+    /// As [`Pool::query`], and says where the WAL is once it is committed. `None` if that could not be had, of a
+    /// statement that has run all the same.
+    pub async fn query_positioned(&self, sql: &Sql) -> Result<(Vec<Row>, Option<u64>), DbError> {
+        let connection = self.get().await?;
+        let position = position::ask();
+        // Sent one right after the other.
+        let (outcome, after) = futures_util::future::join(
+            run(&connection, sql, Purpose::Writing),
+            run(&connection, &position, Purpose::Reading),
+        )
+        .await;
+        outcome.map(|rows| (rows, after.ok().as_deref().and_then(position::read)))
+    }
+
+    /// Where the WAL is: whatever is committed when this is asked ends at or before it.
+    pub async fn position(&self) -> Result<Option<u64>, DbError> {
+        Ok(position::read(&self.read(&position::ask()).await?))
     }
 
     /// Runs statements as one transaction in one round trip: all are done, or the first error and none.

@@ -181,7 +181,12 @@ impl Replication {
         let mut rows = Vec::new();
         let mut refused = None;
         loop {
-            match self.answer().await? {
+            let answer = match self.answer().await {
+                Ok(answer) => answer,
+                // After a fatal refusal the server closes the connection: that is no news.
+                Err(e) => return Err(refused.unwrap_or(e)),
+            };
+            match answer {
                 Message::DataRow(row) => rows.push(text_row(&row)?),
                 Message::ErrorResponse(body) => refused = Some(reported(body.fields())),
                 Message::ReadyForQuery(_) => return refused.map_or(Ok(rows), Err),
@@ -201,8 +206,8 @@ impl Replication {
             match parsed(frame)? {
                 Message::ErrorResponse(body) => {
                     let refused = reported(body.fields());
-                    // Up to where it is ready again.
-                    self.rows().await?;
+                    // Up to where it is ready again, if it lives.
+                    let _ = self.rows().await;
                     return Err(refused);
                 }
                 Message::NoticeResponse(_) | Message::ParameterStatus(_) => {}

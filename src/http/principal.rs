@@ -63,7 +63,7 @@ pub async fn caller(request: &HttpRequest) -> Result<Caller, Error> {
     let verified = resolve::identify(credentials, options.keyless, |token| verify(app, worker, token))?;
     let principal = match verified {
         None => Arc::new(Principal::anonymous()),
-        Some(verified) => resolve::principal(&verified, worker.lanes()).await?,
+        Some(verified) => resolve::principal(&verified, worker.lanes(), app.caches().roles()).await?,
     };
     let caller = Caller(principal);
     request.extensions_mut().insert(caller.clone());

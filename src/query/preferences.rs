@@ -12,6 +12,9 @@ pub struct Preferences {
     pub missing_default: bool,
     pub strict: bool,
     pub max_affected: Option<u64>,
+    /// `cursor`: of a write, the place in the stream of changes by which it is told. Whether it can be had turns out
+    /// later, so it is not among `applied`.
+    pub cursor: bool,
     /// What to say in `Preference-Applied`, in the order it was asked.
     pub applied: Vec<String>,
 }
@@ -59,7 +62,8 @@ impl Preferences {
                 | ("missing", "default" | "null")
                 | ("handling", "strict" | "lenient")
                 | ("timezone", "UTC")
-                | ("tx", "commit") => true,
+                | ("tx", "commit")
+                | ("cursor", "") => true,
                 ("max-affected", number) => number.parse::<u64>().is_ok(),
                 _ => false,
             };
@@ -85,6 +89,10 @@ impl Preferences {
                 ("missing", value) => preferences.missing_default = value == "default",
                 ("handling", value) => preferences.strict = value == "strict",
                 ("max-affected", number) => max_affected = number.parse().ok(),
+                ("cursor", _) => {
+                    preferences.cursor = true;
+                    continue;
+                }
                 _ => {}
             }
             preferences.applied.push(word.to_owned());
@@ -121,6 +129,7 @@ mod tests {
                 missing_default: true,
                 strict: false,
                 max_affected: None,
+                cursor: false,
                 applied: [
                     "return=representation",
                     "count=exact",
@@ -143,6 +152,7 @@ mod tests {
         assert_eq!(one("count=estimated").count, Some(Count::Estimated));
         assert_eq!(one("resolution=ignore-duplicates").resolution, Some(Resolution::IgnoreDuplicates));
         assert!(!one("missing=null").missing_default);
+        assert!(one("cursor").cursor && one("cursor").applied.is_empty());
         assert!(one("handling=strict").strict && !one("handling=lenient").strict);
     }
 

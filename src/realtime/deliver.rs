@@ -427,8 +427,13 @@ impl Stream {
             if transaction.lsn > self.position {
                 break;
             }
+            if Cursor::after(self.system, transaction.lsn) == from {
+                continue;
+            }
             if !skip.is_some_and(|snapshot| snapshot.sees(transaction.xid)) {
-                let mut changes = transaction.changes.iter().enumerate();
+                // What was told already is passed over unread.
+                let told = if transaction.lsn == from.lsn { from.index as usize } else { 0 };
+                let mut changes = transaction.changes.iter().enumerate().skip(told);
                 loop {
                     let chunk = match self.chunk(&mut changes) {
                         Ok(Some(chunk)) => chunk,

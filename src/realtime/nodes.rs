@@ -53,14 +53,14 @@ pub async fn sweep(
 ) -> Result<Vec<Node>, WalFault> {
     let mut sql = Sql::new();
     sql.raw(
-        "with ours as (select o.prefix from pg_database d \
-         cross join lateral (select 'basewright_' || d.oid || '_' as prefix) o where d.datname = current_database()), \
-         slots as (select substr(s.slot_name, length(prefix) + 1) as node from pg_replication_slots s join ours \
-         on starts_with(s.slot_name, prefix) where s.database = current_database() and not s.active), \
-         met as (insert into basewright.nodes (name) select node from slots where node ~ '^[a-z0-9_]{1,32}$' \
-         on conflict (name) do nothing) \
+        "with ours as (select 'basewright_' || oid || '_' as prefix from pg_database \
+         where datname = current_database()), \
+         slots as (select substr(slot_name, length(prefix) + 1) as node, active from pg_replication_slots join ours \
+         on starts_with(slot_name, prefix)), \
+         met as (insert into basewright.nodes (name) select node from slots \
+         where not active and node ~ '^[a-z0-9_]{1,32}$' on conflict (name) do nothing) \
          select n.name, s.node is not null from basewright.nodes n left join slots s on s.node = n.name \
-         where n.seen_at < now() - ",
+         where s.active is not true and n.seen_at < now() - ",
     );
     sql.bind(Kind::BIGINT, Some(unseen_for.as_millis().to_string()))
         .raw(" * interval '1 millisecond' and n.name <> ");

@@ -3,7 +3,7 @@
 //!
 //! It waits for nobody but Postgres and, when one of them is a moment behind, its workers, which never wait for sockets.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -229,11 +229,10 @@ impl Stream {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(ORDERS);
-        // The last word on where the server was, and when it was asked.
-        let mut asked: Option<(Instant, u64)> = None;
+        // Where the server was, and when it was asked: what the stream has not reached yet.
+        let mut asked: VecDeque<(Instant, u64)> = VecDeque::new();
         loop {
             tokio::select! {
-                biased;
                 event = wal.next() => match event {
                     Ok(wal::Event::Transaction(transaction)) => self.transaction(transaction).await,
                     Ok(wal::Event::Position(position)) => self.advance(position).await,
@@ -252,7 +251,7 @@ impl Stream {
                     if let Some(catalog) = catalog { self.replace(catalog).await; }
                 }
                 Some(sighting) = seen.recv() => {
-                    asked = Some((sighting.asked, sighting.flushed));
+                    asked.push_back((sighting.asked, sighting.flushed));
                     self.ring.set_wal_bound(sighting.wal_bound);
                     if let Some(published) = sighting.published {
                         self.altered(published, sighting.inserted).await;
@@ -268,11 +267,8 @@ impl Stream {
                     if let Err(fault) = self.tick(&mut wal, barrier).await { return fault.into(); }
                 }
             }
-            if let Some((at, flushed)) = asked
-                && flushed <= self.position
-            {
+            while let Some((at, _)) = asked.pop_front_if(|(_, flushed)| *flushed <= self.position) {
                 *self.shared.current.lock() = Some(at);
-                asked = None;
             }
         }
     }
@@ -649,6 +645,9 @@ impl Stream {
             self.waiting = rest;
             let late: Vec<Waiting> = late;
             self.resync(late.iter().map(|waiting| waiting.place).collect(), "unknown_cursor").await;
+        }
+        if !self.parked.is_empty() {
+            self.settle().await;
         }
         if self.told_position.1.elapsed() > POSITIONS {
             self.tell_position().await;

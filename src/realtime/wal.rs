@@ -180,6 +180,7 @@ pub async fn open(target: &Target, node: &Node) -> Result<Opened, WalFault> {
 
 async fn open_with(target: &Target, node: &Node, room: Room) -> Result<Opened, WalFault> {
     let mut link = connect(target).await?;
+    // A walsender knows the words of its own language in capitals only.
     let rows = link.query("IDENTIFY_SYSTEM").await?;
     let found = rows.first().and_then(|row| {
         let system = System { id: number(row, 0)?, timeline: number(row, 1)? };

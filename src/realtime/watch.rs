@@ -15,6 +15,8 @@ use crate::sql::Sql;
 const EVERY: Duration = Duration::from_millis(250);
 /// Every so many looks, at the publication, too.
 const PUBLICATION: u32 = 4;
+/// Every so many looks, this node says that it lives: that is WAL, too.
+const ALIVE: u32 = 120;
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -62,7 +64,7 @@ impl Watch {
                     {
                         return;
                     }
-                    if looks % PUBLICATION == 0 {
+                    if looks % ALIVE == 0 {
                         let sweep = timeout(PATIENCE, super::nodes::alive(&self.pool, &self.node)).await;
                         if let Ok(Err(error)) = sweep {
                             tracing::debug!(%error, "the node's sign of life was not kept");

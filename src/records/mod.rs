@@ -14,6 +14,7 @@ use crate::db::{DbError, Row, Turn, Tx};
 use crate::error::Error;
 use crate::query::plan::{Context, Cost, WritePlan, WriteStatement};
 use crate::read::{Database, note_bypass};
+use crate::sql::Sql;
 
 /// Retries of a write that met another one at the same moment, before the caller is told.
 const ATTEMPTS: usize = 4;
@@ -27,6 +28,8 @@ pub struct Written {
     pub affected: u64,
     /// Of an upsert: how many of them are new.
     pub inserted: Option<u64>,
+    /// Where the WAL was once it was committed, if that was asked and could be had.
+    pub position: Option<u64>,
 }
 
 /// Microseconds since 2000-01-01 UTC.
@@ -36,18 +39,25 @@ fn now() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Runs a write: all of it or nothing.
+/// Runs a write: all of it or nothing. If `positioned`, it says where the WAL is then.
 ///
 /// # Errors
 /// 42501 where a policy does not admit a row, the fault of a field where a constraint does not, 503 where the
 /// outcome of the commit is unknown (nothing is tried again then).
-pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePlan) -> Result<Written, Error> {
+pub async fn write(
+    database: Database<'_>,
+    context: Context<'_>,
+    plan: &WritePlan,
+    positioned: bool,
+) -> Result<Written, Error> {
     note_bypass(context, plan.permit());
     if plan.is_empty() {
         return Ok(Written { inserted: plan.merges().then_some(0), ..Written::default() });
     }
     // What arrives while this one is under way leaves together when it is done.
-    let mut lead = match plan.together(context, now()) {
+    // Whoever asks for a position has one of his own, and so runs alone.
+    let shared = if positioned { None } else { plan.together(context, now()) };
+    let mut lead = match shared {
         None => None,
         Some(shared) => match database.lanes.write_together(shared).await {
             Turn::Alone(lead) => lead,
@@ -62,19 +72,29 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
     let mut attempt = 1;
     loop {
         let outcome = match plan.cost(context) {
-            _ if statement.judged_later => judged(database, context, plan, way, &statement).await,
+            _ if statement.judged_later => {
+                match judged(database, context, plan, way, &statement).await {
+                    // It is committed: that nobody can say where is no reason to say that it is not.
+                    Ok(rows) if positioned => Ok((rows, database.pool.position().await.ok().flatten())),
+                    outcome => outcome.map(|rows| (rows, None)),
+                }
+            }
             Cost::OneRow | Cost::ShortPage => {
-                let outcome = database.lanes.write(&statement.sql).await;
+                let outcome = by_lane(database, &statement.sql, positioned).await;
                 drop(lead.take());
                 match outcome {
-                    Err(error) if error.waits_for_a_lock() => database.pool.query(&statement.sql).await,
+                    Err(error) if error.waits_for_a_lock() => {
+                        by_pool(database, &statement.sql, positioned).await
+                    }
                     outcome => outcome,
                 }
             }
-            Cost::Steady | Cost::Unknown => database.pool.query(&statement.sql).await,
+            Cost::Steady | Cost::Unknown => by_pool(database, &statement.sql, positioned).await,
         };
         match outcome {
-            Ok(rows) => return Ok(written(plan, &statement, rows)),
+            Ok((rows, position)) => {
+                return Ok(Written { position, ..written(plan, &statement, rows) });
+            }
             // The transaction was undone because another one came between: starting over is safe.
             Err(error) if attempt < ATTEMPTS && matches!(error.sqlstate(), Some("40001" | "40P01")) => {
                 attempt += 1;
@@ -87,6 +107,23 @@ pub async fn write(database: Database<'_>, context: Context<'_>, plan: &WritePla
             Err(error) => return Err(fault::of_write(context, plan, error)),
         }
     }
+}
+
+/// The rows of a statement, and where the WAL was after it.
+type Outcome = Result<(Vec<Row>, Option<u64>), DbError>;
+
+async fn by_lane(database: Database<'_>, sql: &Sql, positioned: bool) -> Outcome {
+    if positioned {
+        return database.lanes.write_positioned(sql).await;
+    }
+    database.lanes.write(sql).await.map(|rows| (rows, None))
+}
+
+async fn by_pool(database: Database<'_>, sql: &Sql, positioned: bool) -> Outcome {
+    if positioned {
+        return database.pool.query_positioned(sql).await;
+    }
+    database.pool.query(sql).await.map(|rows| (rows, None))
 }
 
 /// Writes, then judges and reads what was written by further statements of the same transaction.
@@ -169,14 +206,14 @@ fn written(plan: &WritePlan, statement: &WriteStatement, rows: Vec<Row>) -> Writ
         None => {
             let affected = rows.first().map_or(0, |row| number(row, 0));
             let inserted = plan.merges().then(|| rows.first().map_or(0, |row| number(row, 1)));
-            Written { rows: Vec::new(), affected, inserted }
+            Written { affected, inserted, ..Written::default() }
         }
         Some(node) => {
             let column = node.columns().count().max(1);
             let inserted = plan
                 .merges()
                 .then(|| rows.iter().filter(|row| row.boolean(column) == Some(true)).count() as u64);
-            Written { affected: rows.len() as u64, rows, inserted }
+            Written { affected: rows.len() as u64, rows, inserted, position: None }
         }
     }
 }

@@ -389,3 +389,50 @@ async fn closed_lanes_answer_what_is_under_way_and_leave_no_connection() {
         tokio::task::yield_now().await;
     }
 }
+
+/// What was committed is before the position that came behind it.
+#[tokio::test]
+async fn the_position_behind_a_write_is_past_its_commit() {
+    let database = database().await;
+    let owner = database.connect_owner().await;
+    owner.batch_execute("create table public.t (id bigint primary key)").await.unwrap();
+    let lanes = one_lane(&database, 16);
+    let pool = basewright::db::Pool::open(&database.target(), 2).unwrap();
+    let here = || async {
+        let row = owner.query_one("select (pg_current_wal_insert_lsn() - '0/0')::bigint", &[]).await.unwrap();
+        u64::try_from(row.get::<_, i64>(0)).unwrap()
+    };
+    let insert = |id: i64| {
+        let mut sql = Sql::new();
+        sql.raw("insert into public.t values (")
+            .bind(Kind::BIGINT, Some(id.to_string()))
+            .raw(") returning id");
+        sql
+    };
+    // Twenty at once on one connection: each is asked for behind its own write.
+    let before = here().await;
+    let written = join_all((0..20).map(|id| {
+        let (lanes, sql) = (&lanes, insert(id));
+        async move { lanes.write_positioned(&sql).await.unwrap() }
+    }))
+    .await;
+    let mut positions: Vec<u64> = written.iter().map(|(_, position)| position.unwrap()).collect();
+    assert!(written.iter().enumerate().all(|(id, (rows, _))| rows[0].integer(0) == Some(id as i64)));
+    assert!(positions.is_sorted() && positions[0] > before);
+    positions.dedup();
+    assert_eq!(positions.len(), 20, "each commit moved it");
+    let (rows, position) = pool.query_positioned(&insert(50)).await.unwrap();
+    assert_eq!(rows[0].integer(0), Some(50));
+    assert!(position.unwrap() > positions[19] && position.unwrap() <= here().await);
+    // A refusal is the write's, and what is asked behind it does not hide it.
+    let refused = lanes.write_positioned(&insert(0)).await.unwrap_err();
+    assert_eq!(refused.sqlstate(), Some("23505"));
+    assert_eq!(pool.query_positioned(&insert(0)).await.unwrap_err().sqlstate(), Some("23505"));
+    // The tables changed under what is prepared: it is written once, and has a position after that.
+    owner.batch_execute("alter table public.t alter id type numeric using id").await.unwrap();
+    let (rows, position) = lanes.write_positioned(&insert(60)).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    let count = owner.query_one("select count(*) from public.t where id = 60", &[]).await.unwrap();
+    assert_eq!(count.get::<_, i64>(0), 1);
+    assert!(position.unwrap() <= here().await);
+}

@@ -11,4 +11,5 @@ mod presence;
 mod site;
 mod snapshot;
 mod stream;
+mod wal;
 mod world;

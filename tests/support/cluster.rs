@@ -168,6 +168,11 @@ impl Database {
         admin().connect(&self.name).await
     }
 
+    /// The database as the role that reads the WAL.
+    pub fn replication(&self) -> Target {
+        Target::parse(&self.urls.replication, &Session::default()).unwrap()
+    }
+
     /// The database as the runtime role.
     pub fn target(&self) -> Target {
         Target::parse(&self.urls.runtime, &Session::default()).unwrap()
@@ -188,12 +193,28 @@ fn janitor() -> Sender<String> {
         blocking(async {
             let admin = admin().connect("postgres").await;
             for name in names {
-                // Its last sessions may be on their way out; what stays goes with the cluster.
-                let _ = admin.batch_execute(&format!("drop database if exists {name} with (force)")).await;
+                remove(&admin, &name).await;
             }
         });
     });
     sender
+}
+
+/// Drops a database. Its last sessions may be on their way out; what stays goes with the cluster.
+async fn remove(admin: &Client, name: &str) {
+    // `with (force)` ends ordinary sessions, and is refused while a walsender streams from one of its slots.
+    let streams = format!(
+        "select pg_terminate_backend(active_pid, 1000) from pg_replication_slots \
+         where database = '{name}' and active"
+    );
+    let close = format!("alter database {name} allow_connections false");
+    let _ = admin.batch_execute(&close).await;
+    for _attempt in 0..5 {
+        let _ = admin.batch_execute(&streams).await;
+        if admin.batch_execute(&format!("drop database if exists {name} with (force)")).await.is_ok() {
+            return;
+        }
+    }
 }
 
 /// Runs a future on a thread and a runtime of its own: the caller may be inside a runtime already.

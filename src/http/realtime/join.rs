@@ -173,7 +173,7 @@ impl Sockets {
     ) -> Result<(Arc<Principal>, Rights), String> {
         let principal = match verified {
             None => Arc::new(Principal::anonymous()),
-            Some(verified) => resolve::principal(&verified, self.worker.lanes())
+            Some(verified) => resolve::principal(&verified, self.worker.lanes(), self.app.caches().roles())
                 .await
                 .map_err(|error| reason_of_error(&error))?,
         };

@@ -12,6 +12,8 @@ use crate::query::preferences::Preferences;
 use crate::read::{Layout, Page};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// A place in the stream of changes.
+pub(super) const CURSOR: HeaderName = HeaderName::from_static("basewright-cursor");
 const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
 
 /// The rows in the media type that was asked.

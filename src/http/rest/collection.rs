@@ -108,7 +108,7 @@ pub(super) async fn create(
         Some(0) if written.affected > 0 => StatusCode::OK,
         Some(_) | None => StatusCode::CREATED,
     };
-    let mut response = asked.start(status);
+    let mut response = asked.start_written(status, &app, &written);
     let total = asked.preferences.count.map(|_| written.affected);
     response.insert_header((header::CONTENT_RANGE, answer::content_range(0, 0, total)));
     match plan.represented() {
@@ -155,7 +155,7 @@ pub(super) async fn put(
         (Some(_) | None, Some(_)) => StatusCode::OK,
         (Some(_) | None, None) => StatusCode::NO_CONTENT,
     };
-    let mut response = asked.start(status);
+    let mut response = asked.start_written(status, &app, &written);
     match plan.represented() {
         Some(node) => {
             let bytes = answer::body(node, &written.rows, asked.media)?;
@@ -218,13 +218,13 @@ async fn changed(
     let range = answer::content_range(0, if ranged { written.affected } else { 0 }, total);
     let Some(node) = plan.represented() else {
         return Ok(asked
-            .start(StatusCode::NO_CONTENT)
+            .start_written(StatusCode::NO_CONTENT, app, &written)
             .insert_header((header::CONTENT_RANGE, range))
             .finish());
     };
     let bytes = answer::body(node, &written.rows, asked.media)?;
     Ok(asked
-        .start(StatusCode::OK)
+        .start_written(StatusCode::OK, app, &written)
         .insert_header((header::CONTENT_RANGE, range))
         .insert_header((header::CONTENT_TYPE, asked.media.content_type()))
         .body(bytes))
@@ -282,9 +282,22 @@ impl Asked {
     ) -> Result<Written, Error> {
         let worker = worker(request)?;
         let database = Database { lanes: worker.lanes(), pool: app.pool() };
-        let written = records::write(database, context, plan).await?;
+        // Without a stream there is nothing that a position would be of.
+        let positioned = self.preferences.cursor && app.feed().position().is_some();
+        let written = records::write(database, context, plan, positioned).await?;
         self.count_is_right(&written)?;
         Ok(written)
+    }
+
+    /// As [`Asked::start`], with the place in the stream of changes by which the write is told, if that was asked.
+    fn start_written(&self, status: StatusCode, app: &App, written: &Written) -> HttpResponseBuilder {
+        let cursor = written.position.and_then(|position| app.feed().expect(position));
+        let Some(cursor) = cursor else { return self.start(status) };
+        let mut preferences = self.preferences.clone();
+        preferences.applied.push("cursor".to_owned());
+        let mut response = answer::start(status, &preferences, self.profile);
+        response.insert_header((answer::CURSOR, cursor.to_string()));
+        response
     }
 
     /// What a write would do, if that is asked for instead of the write.
