@@ -170,6 +170,7 @@ mod tests {
         let claims = json!({ "email": "a@b.example", "aal": "aal2", "is_anonymous": true });
         let verified = Verified {
             holder: Holder::Session { id: Uuid::nil(), session: Uuid::nil(), role: AUTHENTICATED },
+            key: String::new(),
             jti: None,
             expires: NOW,
             claims: claims.as_object().unwrap().clone(),

@@ -58,6 +58,8 @@ pub enum Holder {
 #[derive(Clone, Debug)]
 pub struct Verified {
     pub holder: Holder,
+    /// The id of the key that signed it.
+    pub key: String,
     /// Id by which it can be revoked; API keys and operator tokens always have one.
     pub jti: Option<String>,
     /// Seconds since the epoch after which it is dead.
@@ -182,7 +184,7 @@ pub fn verify(token: &str, ring: &Keyring, now: i64) -> Result<Verified, TokenFa
     }
     let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenFault::Payload)?;
     let claims: Map<String, Value> = serde_json::from_slice(&payload).map_err(|_| TokenFault::Payload)?;
-    let verified = judge(claims, now)?;
+    let verified = judge(claims, header.kid, now)?;
     if verified.jti.as_ref().is_some_and(|jti| ring.revoked().contains(jti)) {
         return Err(TokenFault::Revoked);
     }
@@ -190,7 +192,7 @@ pub fn verify(token: &str, ring: &Keyring, now: i64) -> Result<Verified, TokenFa
 }
 
 /// Judges the claims of a token whose signature holds.
-fn judge(claims: Map<String, Value>, now: i64) -> Result<Verified, TokenFault> {
+fn judge(claims: Map<String, Value>, key: String, now: i64) -> Result<Verified, TokenFault> {
     let expires = match claims.get("exp") {
         Some(Value::Number(exp)) => seconds(exp).ok_or(TokenFault::Expiry)?,
         Some(_) | None => return Err(TokenFault::Expiry),
@@ -246,7 +248,7 @@ fn judge(claims: Map<String, Value>, now: i64) -> Result<Verified, TokenFault> {
             _ => return Err(TokenFault::Role),
         }
     };
-    Ok(Verified { holder, jti, expires, claims, standing: OnceLock::new() })
+    Ok(Verified { holder, key, jti, expires, claims, standing: OnceLock::new() })
 }
 
 /// A NumericDate (RFC 7519, 2) in whole seconds.

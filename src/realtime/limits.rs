@@ -10,6 +10,10 @@ pub const JOINS: u32 = 100;
 pub const BINDINGS: usize = 100;
 /// Longest message from a client, its fragments together.
 pub const MESSAGE: usize = 1 << 20;
+/// Bytes of messages that have not come whole yet, of all sockets of a worker together.
+pub const INCOMPLETE: usize = 64 << 20;
+/// What a socket may hold of them in any case.
+pub const INCOMPLETE_EACH: usize = 64 << 10;
 /// Longest broadcast: it is sent to everybody on the topic.
 pub const BROADCAST: usize = 256 << 10;
 /// Longest topic, in bytes: binary messages count it in one byte.
@@ -25,10 +29,12 @@ pub const ROW_FRAMES: usize = QUEUE_FRAMES * 3 / 4;
 pub const ROW_BYTES: usize = QUEUE_BYTES * 3 / 4;
 /// How long a socket may take nothing of what waits for it.
 pub const STALL: Duration = Duration::from_secs(10);
-/// How long a socket may be silent. Clients send a heartbeat every 25 s, and may lose one.
+/// How long a socket may send no whole frame. Clients send a heartbeat every 25 s, and may lose one.
 pub const IDLE: Duration = Duration::from_secs(60);
 /// How long a closed socket has to take its last frame and to close its side.
 pub const LINGER: Duration = Duration::from_secs(5);
+/// The same for one that was too slow: what is begun must be taken before the reason can be read.
+pub const LINGER_SLOW: Duration = Duration::from_secs(30);
 /// How long the stream of changes may take to accept a subscription. Clients give up after as long.
 pub const JOIN: Duration = Duration::from_secs(10);
 /// Messages that wait for the channel they are for to be joined.

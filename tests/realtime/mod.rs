@@ -8,6 +8,7 @@ mod frames;
 mod handshake;
 mod limits;
 mod presence;
+mod rows;
 mod site;
 mod snapshot;
 mod stream;

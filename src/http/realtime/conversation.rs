@@ -51,8 +51,10 @@ impl StreamHandler<Result<Frame, CloseReason>> for Conversation {
             Ok(Frame::Ping(payload)) => sockets.send(socket, &protocol::pong(&payload)),
             Ok(Frame::Pong(_) | Frame::Nop | Frame::Continuation(_)) => {}
             Ok(Frame::Close(reason)) => {
-                let code = reason.map_or(CloseCode::Normal, |reason| reason.code);
-                sockets.close(socket, code.into(), "");
+                let code = reason.map_or(CloseCode::Normal, |reason| reason.code).into();
+                // Some codes are never on the wire, others nobody's (RFC 6455, 7.4).
+                let known = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+                sockets.close(socket, if known { code } else { CloseCode::Protocol.into() }, "");
             }
             Err(reason) => {
                 sockets.close(socket, reason.code.into(), reason.description.as_deref().unwrap_or_default());

@@ -1,6 +1,5 @@
 //! The handshake: who may have a socket.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use actix_web::http::StatusCode;
@@ -9,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{self, HandshakeError};
 
 use super::upgrade::TakeOver;
-use super::{Sockets, refusal};
+use super::{Sockets, refusal, refused};
 use crate::auth::resolve::{self, Credentials};
 use crate::error::Error;
 use crate::http::principal::{one, verify};
@@ -23,7 +22,7 @@ const KEY_HEADERS: [HeaderName; 2] =
 /// `GET /realtime/v1/websocket?apikey=…&vsn=…`
 pub(super) async fn open(
     request: HttpRequest,
-    query: web::Query<HashMap<String, String>>,
+    query: web::Query<Vec<(String, String)>>,
     options: web::Data<Options>,
 ) -> HttpResponse {
     let Some(sockets) = request.app_data::<Rc<Sockets>>().cloned() else {
@@ -33,13 +32,16 @@ pub(super) async fn open(
         Ok(response) => response,
         Err(error) => return no_handshake(error),
     };
-    let Some(version) = Version::parse(query.get("vsn").map(String::as_str)) else {
+    let (Ok(vsn), Ok(key_given)) = (once(&query, "vsn"), once(&query, "apikey")) else {
+        return refusal(StatusCode::BAD_REQUEST, "apikey or vsn is given twice");
+    };
+    let Some(version) = Version::parse(vsn) else {
         return refusal(StatusCode::BAD_REQUEST, "vsn is neither 1.0.0 nor 2.0.0");
     };
     if sockets.app.is_draining() {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
     }
-    let key = match key(&request, &query) {
+    let key = match key(&request, key_given) {
         Ok(key) => key,
         Err(error) => return refused(&error),
     };
@@ -62,10 +64,10 @@ pub(super) async fn open(
     response
 }
 
-/// The API key: in the query or a header, and if in both, the same.
-fn key<'a>(request: &'a HttpRequest, query: &'a HashMap<String, String>) -> Result<Option<&'a str>, Error> {
-    if let Some(key) = query.get("apikey") {
-        return Ok(Some(key));
+/// The API key: in the query, or in a header.
+fn key<'a>(request: &'a HttpRequest, given: Option<&'a str>) -> Result<Option<&'a str>, Error> {
+    if given.is_some() {
+        return Ok(given);
     }
     for name in &KEY_HEADERS {
         if let Some(key) = one(request.headers(), name)? {
@@ -75,9 +77,11 @@ fn key<'a>(request: &'a HttpRequest, query: &'a HashMap<String, String>) -> Resu
     Ok(None)
 }
 
-fn refused(error: &Error) -> HttpResponse {
-    let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    refusal(status, &error.message)
+/// A parameter that may be given once: a proxy before us may have judged the other one.
+fn once<'a>(query: &'a [(String, String)], name: &str) -> Result<Option<&'a str>, ()> {
+    let mut values = query.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let value = values.next();
+    if values.next().is_some() { Err(()) } else { Ok(value) }
 }
 
 fn no_handshake(error: HandshakeError) -> HttpResponse {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use super::channel::{Behind, Channel, Phase, Rows};
 use super::socket::{Rate, Socket};
 use super::sockets::Sockets;
+use super::wish::Wish;
 use crate::auth::resolve;
 use crate::auth::token::{TokenFault, Verified};
 use crate::catalog::Catalog;
@@ -22,7 +22,7 @@ use crate::realtime::access::{self, Rights};
 use crate::realtime::cursor::Cursor;
 use crate::realtime::hub::TopicName;
 use crate::realtime::limits;
-use crate::realtime::line::{Binding, Operation, Order, Start};
+use crate::realtime::line::{Binding, Caller, Order, Start};
 use crate::realtime::protocol::{self, Message, quoted};
 use crate::realtime::snapshot::{self, Snapshot};
 
@@ -58,18 +58,6 @@ pub(super) struct Asked {
 struct Reading {
     bindings: Vec<Binding>,
     principal: Arc<Principal>,
-}
-
-/// A join's payload, read.
-struct Wish {
-    config: Config,
-    private: bool,
-    presence: bool,
-    bindings: Vec<Binding>,
-    echo: Vec<Value>,
-    resume: Option<Cursor>,
-    snapshot: bool,
-    token: Option<String>,
 }
 
 impl Sockets {
@@ -140,6 +128,7 @@ impl Sockets {
             presence: Cell::new(None),
             tracked: Cell::new(false),
             rows: RefCell::new(Rows::None),
+            suspended: Cell::new(false),
             quiet: Cell::new(true),
             backlog: RefCell::default(),
             place: Cell::new(usize::MAX),
@@ -149,8 +138,8 @@ impl Sockets {
             let judged = sockets.judge(&channel, verified, &catalog).await;
             if channel.phase.get() == Phase::Judged {
                 match judged {
-                    Ok((principal, rights)) => {
-                        sockets.judged(&channel, principal, rights, wish.bindings, wish.snapshot)
+                    Ok((caller, rights)) => {
+                        sockets.judged(&channel, caller, rights, wish.bindings, wish.snapshot)
                     }
                     Err(reason) => sockets.refuse_join(&channel, &reason),
                 }
@@ -170,7 +159,8 @@ impl Sockets {
         channel: &Channel,
         verified: Option<Arc<Verified>>,
         catalog: &Catalog,
-    ) -> Result<(Arc<Principal>, Rights), String> {
+    ) -> Result<(Caller, Rights), String> {
+        let known = self.app.feed().roles_known();
         let principal = match verified {
             None => Arc::new(Principal::anonymous()),
             Some(verified) => resolve::principal(&verified, self.worker.lanes(), self.app.caches().roles())
@@ -181,14 +171,14 @@ impl Sockets {
         let rights = access::join(self.app.pool(), catalog, &principal, topic.short(), topic.name.private)
             .await
             .map_err(|refusal| refusal.to_string())?;
-        Ok((principal, rights))
+        Ok((Caller { principal, known }, rights))
     }
 
     /// It is known who asks, and what he may do.
     fn judged(
         self: &Rc<Self>,
         channel: &Rc<Channel>,
-        principal: Arc<Principal>,
+        caller: Caller,
         rights: Rights,
         bindings: Vec<Binding>,
         snapshot: bool,
@@ -204,14 +194,14 @@ impl Sockets {
         let mut start = Start::Live;
         if let Some(asked) = channel.config.asked.borrow_mut().as_mut() {
             if snapshot {
-                let (bindings, principal) = (bindings.clone(), Arc::clone(&principal));
+                let (bindings, principal) = (bindings.clone(), Arc::clone(&caller.principal));
                 asked.snapshot = Some(Reading { bindings, principal });
             }
             if snapshot || asked.resume.is_some() {
                 start = Start::Held;
             }
         }
-        self.line.send(Order::Subscribe { channel: channel.key, principal, bindings, start });
+        self.line.send(Order::Subscribe { channel: channel.key, caller, bindings, start });
     }
 
     /// The stream of changes has accepted the channel from a place on.
@@ -246,6 +236,10 @@ impl Sockets {
                 let behind = Behind { from, asked: false, slow: false, skip: None, until: None };
                 self.fall_behind(channel, behind);
             }
+        }
+        if channel.suspended.get() {
+            self.hold(channel, cursor);
+            self.rejudge(channel);
         }
     }
 
@@ -408,11 +402,14 @@ impl Sockets {
             }
             match judged {
                 Err(reason) => sockets.expel(&channel, &reason),
-                Ok((principal, rights)) => {
+                Ok((caller, rights)) => {
                     channel.read.set(rights.read);
                     channel.write.set(rights.write);
                     if !matches!(*channel.rows.borrow(), Rows::None) {
-                        sockets.line.send(Order::Rejudge { channel: channel.key, principal });
+                        sockets.line.send(Order::Rejudge { channel: channel.key, caller });
+                        if channel.suspended.replace(false) {
+                            sockets.ask_again(&channel);
+                        }
                     }
                 }
             }
@@ -447,135 +444,4 @@ fn reason_of_error(error: &Error) -> String {
         401 => format!("InvalidJWTToken: {}", error.message),
         _ => format!("UnknownErrorOnChannel: {}", error.message),
     }
-}
-
-impl Wish {
-    /// Reads a join's payload. Unknown members are ignored, and all may be absent.
-    fn parse(text: &str) -> Result<Wish, String> {
-        let payload: Value = serde_json::from_str(text).map_err(|_| "the payload is not JSON".to_owned())?;
-        let empty = Map::new();
-        let object = |value: Option<&Value>, name: &str| -> Result<Map<String, Value>, String> {
-            match value {
-                None | Some(Value::Null) => Ok(empty.clone()),
-                Some(Value::Object(map)) => Ok(map.clone()),
-                Some(_) => Err(format!("{name} is not an object")),
-            }
-        };
-        let payload = object(Some(&payload), "the payload")?;
-        let config = object(payload.get("config"), "config")?;
-        let broadcast = object(config.get("broadcast"), "config.broadcast")?;
-        let presence = object(config.get("presence"), "config.presence")?;
-        let flag = |map: &Map<String, Value>, name: &str, default: bool| match map.get(name) {
-            None | Some(Value::Null) => Ok(default),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(Value::String(text)) if text == "true" => Ok(true),
-            Some(Value::String(text)) if text == "false" => Ok(false),
-            Some(_) => Err(format!("{name} is neither true nor false")),
-        };
-        let presence_key = match presence.get("key") {
-            None | Some(Value::Null) => Uuid::new_v4().to_string(),
-            Some(Value::String(key)) if key.is_empty() => Uuid::new_v4().to_string(),
-            Some(Value::String(key)) if key.len() <= limits::TOPIC => key.clone(),
-            Some(_) => return Err("config.presence.key is no text of at most 255 bytes".to_owned()),
-        };
-        let (aware, resume) = match config.get("resume") {
-            None | Some(Value::Null | Value::Bool(false)) => (false, None),
-            Some(Value::Bool(true)) => (true, None),
-            Some(Value::String(text)) if text.is_empty() => (true, None),
-            Some(Value::String(text)) => (
-                true,
-                Some(text.parse().map_err(|_| "config.resume is no cursor of this server".to_owned())?),
-            ),
-            Some(_) => return Err("config.resume is no cursor".to_owned()),
-        };
-        let snapshot = flag(&config, "snapshot", false)?;
-        let token = match payload.get("access_token") {
-            None | Some(Value::Null) => None,
-            // Keys of another form stand for the key of the handshake.
-            Some(Value::String(token)) if token.is_empty() || token.starts_with("sb_") => None,
-            Some(Value::String(token)) => Some(token.clone()),
-            Some(_) => return Err("access_token is not text".to_owned()),
-        };
-        let (bindings, echo) = bindings(config.get("postgres_changes"))?;
-        Ok(Wish {
-            config: Config {
-                echo: flag(&broadcast, "self", false)?,
-                ack: flag(&broadcast, "ack", false)?,
-                aware: aware || snapshot,
-                presence_key: presence_key.into_boxed_str(),
-                asked: RefCell::new(None),
-            },
-            private: flag(&config, "private", false)?,
-            presence: flag(&presence, "enabled", true)?,
-            bindings,
-            echo,
-            resume,
-            snapshot,
-            token,
-        })
-    }
-}
-
-/// The bindings, and as they are echoed: each with its id, and of what was sent what clients compare.
-fn bindings(list: Option<&Value>) -> Result<(Vec<Binding>, Vec<Value>), String> {
-    let list = match list {
-        None | Some(Value::Null) => return Ok(Default::default()),
-        Some(Value::Array(list)) => list,
-        Some(_) => return Err("config.postgres_changes is not a list".to_owned()),
-    };
-    if list.len() > limits::BINDINGS {
-        return Err(format!("config.postgres_changes has more than {} entries", limits::BINDINGS));
-    }
-    let read = |(at, given): (usize, &Value)| {
-        let Value::Object(given) = given else {
-            return Err(format!("config.postgres_changes[{at}] is not an object"));
-        };
-        let text = |name: &str| match given.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-            Some(_) => Err(format!("config.postgres_changes[{at}].{name} is not text")),
-        };
-        let operation = match text("event")?.map(str::to_ascii_uppercase).as_deref() {
-            None | Some("*") => None,
-            Some("INSERT") => Some(Operation::Insert),
-            Some("UPDATE") => Some(Operation::Update),
-            Some("DELETE") => Some(Operation::Delete),
-            Some(_) => {
-                return Err(format!(
-                    "config.postgres_changes[{at}].event is none of *, INSERT, UPDATE, DELETE"
-                ));
-            }
-        };
-        let select =
-            match given.get("select") {
-                None | Some(Value::Null) => None,
-                Some(Value::Array(fields)) => {
-                    let fields = fields.iter().map(|field| field.as_str().map(str::to_owned));
-                    Some(fields.collect::<Option<Vec<_>>>().ok_or_else(|| {
-                        format!("config.postgres_changes[{at}].select is no list of fields")
-                    })?)
-                }
-                Some(Value::String(fields)) => {
-                    Some(fields.split(',').map(|field| field.trim().to_owned()).collect())
-                }
-                Some(_) => return Err(format!("config.postgres_changes[{at}].select is no list of fields")),
-            };
-        let binding = Binding {
-            operation,
-            schema: text("schema")?.unwrap_or("public").to_owned(),
-            table: text("table")?.filter(|table| *table != "*").map(str::to_owned),
-            filter: text("filter")?.map(str::to_owned),
-            select,
-        };
-        let mut echo = Map::new();
-        echo.insert("id".to_owned(), Value::from(at + 1));
-        for name in ["event", "schema", "table", "filter", "select"] {
-            if let Some(value) = given.get(name) {
-                echo.insert(name.to_owned(), value.clone());
-            }
-        }
-        Ok((binding, Value::Object(echo)))
-    };
-    let both: Vec<(Binding, Value)> = list.iter().enumerate().map(read).collect::<Result<_, String>>()?;
-    Ok(both.into_iter().unzip())
 }

@@ -26,6 +26,8 @@ pub(super) struct Frames {
     /// What came of a frame that is not whole yet.
     partial: BytesMut,
     fragments: Option<Fragments>,
+    /// Bytes that are counted as this socket's among the incomplete.
+    held: usize,
     over: bool,
 }
 
@@ -39,7 +41,7 @@ impl Frames {
     /// `rest` came together with the handshake.
     pub(super) fn new(sockets: Rc<Sockets>, socket: Rc<Socket>, rest: BytesMut) -> Frames {
         let codec = Codec::new().max_size(limits::MESSAGE);
-        Frames { sockets, socket, codec, partial: rest, fragments: None, over: false }
+        Frames { sockets, socket, codec, partial: rest, fragments: None, held: 0, over: false }
     }
 
     /// Takes the next message out of what has come.
@@ -53,6 +55,8 @@ impl Frames {
         }
         let frame = self.codec.decode(&mut self.partial).map_err(|error| broken(&error))?;
         let Some(frame) = frame else { return Ok(None) };
+        // Who only ever begins frames is as good as silent.
+        self.socket.heard.set(self.sockets.now());
         Ok(Some(match frame {
             Frame::Text(bytes) => text(bytes)?,
             Frame::Binary(bytes) => Message::Binary(bytes),
@@ -88,6 +92,16 @@ impl Frames {
         }
     }
 
+    /// Counts what is held of messages that are not whole. False if all sockets together hold too much.
+    fn count(&mut self) -> bool {
+        let fragments = self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.capacity());
+        let held = self.partial.capacity() + fragments;
+        let all = self.sockets.incomplete.get() - self.held + held;
+        self.sockets.incomplete.set(all);
+        self.held = held;
+        all <= limits::INCOMPLETE || held <= limits::INCOMPLETE_EACH
+    }
+
     fn append(&mut self, bytes: &Bytes) -> Result<(), CloseReason> {
         let Some(fragments) = &mut self.fragments else {
             return Err(reason(CloseCode::Protocol, "a continuation of nothing"));
@@ -97,6 +111,12 @@ impl Frames {
         }
         fragments.bytes.extend_from_slice(bytes);
         Ok(())
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        self.sockets.incomplete.set(self.sockets.incomplete.get() - self.held);
     }
 }
 
@@ -123,6 +143,11 @@ impl Stream for Frames {
                 // Its memory is for those who send.
                 this.partial = BytesMut::new();
             }
+            if !this.count() {
+                this.over = true;
+                let told = reason(CloseCode::Again, "too many messages are incomplete");
+                return Poll::Ready(Some(Err(told)));
+            }
             // Whoever closes the socket wakes its reader.
             let known =
                 this.socket.reader.borrow().as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
@@ -136,7 +161,6 @@ impl Stream for Frames {
             match this.socket.stream.try_read(&mut scratch) {
                 Ok(0) => return Poll::Ready(None),
                 Ok(count) => {
-                    this.socket.heard.set(this.sockets.now());
                     this.partial.extend_from_slice(&scratch[..count]);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -1,47 +1,42 @@
-//! [`Sockets`]: the sockets of one worker, and what is told to them.
-//!
-//! One task takes what the stream of changes and the hub have to say, as much as is there at once, puts it into the
-//! queues of the sockets concerned and then flushes each of those once.
+//! [`Sockets`]: the sockets of one worker, their channels, and what waits to be written to them.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::spawn;
 use actix_web::rt::time::timeout;
 use actix_web::web;
 use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use super::channel::{Behind, Channel, Phase, Rows, Topic};
 use super::conversation::Conversation;
 use super::socket::{Flushed, Socket, State, Urgency};
-use crate::app::{App, Worker, now};
+use super::telling::tell;
+use crate::app::{App, Worker};
 use crate::auth::token::Verified;
-use crate::realtime::cursor::Cursor;
+use crate::catalog::Catalog;
 use crate::realtime::feed::Line;
-use crate::realtime::hub::{Cast, Hub, Origin, Seat, TopicName, What};
+use crate::realtime::hub::{Hub, Origin, Seat, TopicName};
 use crate::realtime::limits;
-use crate::realtime::line::{ChannelKey, Delivery, Event, Order};
+use crate::realtime::line::{ChannelKey, Order};
 use crate::realtime::protocol::Version;
 
-/// Deliveries that are told together.
-const BATCH: usize = 256;
-/// Sockets that are flushed before others have their turn.
-const TURN: usize = 512;
 /// Bytes that are read at once.
 const SCRATCH: usize = 32 << 10;
-/// How often time is looked at.
-const TICK: Duration = Duration::from_secs(1);
 
 /// Close codes (RFC 6455, 7.4, and its registry).
 pub(super) const GOING_AWAY: u16 = 1001;
 pub(super) const RESTART: u16 = 1012;
 pub(super) const TRY_LATER: u16 = 1013;
+
+/// What clients are told when the server stops.
+pub(super) const FAREWELL: &str = "the server is restarting; connect again";
+/// Frames that are put into queues before others have their turn: a few tens of milliseconds.
+const TURN: usize = 100_000;
 
 /// The sockets of a worker.
 pub(in crate::http) struct Sockets {
@@ -51,27 +46,33 @@ pub(in crate::http) struct Sockets {
     pub(super) line: Line,
     /// Its number at the hub.
     number: usize,
-    started: Instant,
+    pub(super) started: Instant,
     /// Seconds since it started, at the last look.
-    clock: Cell<u32>,
-    table: RefCell<Vec<Rc<Socket>>>,
-    slots: RefCell<Slots>,
-    topics: RefCell<HashMap<TopicName, Rc<Topic>>>,
-    dirty: RefCell<Vec<Rc<Socket>>>,
+    pub(super) clock: Cell<u32>,
+    pub(super) table: RefCell<Vec<Rc<Socket>>>,
+    pub(super) slots: RefCell<Slots>,
+    pub(super) topics: RefCell<HashMap<TopicName, Rc<Topic>>>,
+    pub(super) dirty: RefCell<Vec<Rc<Socket>>>,
+    /// Frames that were put into queues since all were flushed.
+    pub(super) put: Cell<usize>,
     /// Topics that keep a frame of this batch.
-    kept: RefCell<Vec<Rc<Topic>>>,
+    pub(super) kept: RefCell<Vec<Rc<Topic>>>,
     scratch: RefCell<Box<[u8]>>,
+    /// Bytes of messages that have not come whole.
+    pub(super) incomplete: Cell<usize>,
+    /// What channels were judged by.
+    pub(super) judged_by: RefCell<Option<Arc<Catalog>>>,
 }
 
 /// Channels by their keys.
 #[derive(Default)]
-struct Slots {
+pub(super) struct Slots {
     slots: Vec<(u32, Option<Rc<Channel>>)>,
     free: Vec<u32>,
 }
 
 impl Slots {
-    fn get(&self, key: ChannelKey) -> Option<&Rc<Channel>> {
+    pub(super) fn get(&self, key: ChannelKey) -> Option<&Rc<Channel>> {
         let (generation, channel) = self.slots.get(key.slot as usize)?;
         channel.as_ref().filter(|_| *generation == key.generation)
     }
@@ -82,7 +83,7 @@ impl Sockets {
     pub(in crate::http) fn new(app: web::Data<App>, worker: Rc<Worker>) -> Rc<Sockets> {
         let (line, deliveries) = app.feed().attach();
         let hub = app.hub().clone();
-        let (number, casts) = hub.attach();
+        let (number, words) = hub.attach();
         let sockets = Rc::new(Sockets {
             app,
             worker,
@@ -95,10 +96,13 @@ impl Sockets {
             slots: RefCell::default(),
             topics: RefCell::default(),
             dirty: RefCell::default(),
+            put: Cell::new(0),
             kept: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            incomplete: Cell::new(0),
+            judged_by: RefCell::new(None),
         });
-        spawn(run(Rc::clone(&sockets), deliveries, casts));
+        spawn(tell(Rc::clone(&sockets), deliveries, words));
         sockets
     }
 
@@ -125,18 +129,28 @@ impl Sockets {
         seat: Seat,
     ) {
         let socket = Rc::new(Socket::new(stream, version, key, seat, self.now()));
+        let came_late = self.app.is_draining();
         {
             let mut table = self.table.borrow_mut();
             socket.place.set(table.len());
             table.push(Rc::clone(&socket));
         }
-        Conversation::begin(Rc::clone(self), socket, rest);
+        Conversation::begin(Rc::clone(self), Rc::clone(&socket), rest);
+        if came_late {
+            self.close(&socket, RESTART, FAREWELL);
+        }
+    }
+
+    /// So much is told that it is to be flushed now.
+    pub(super) fn is_turn_over(&self) -> bool {
+        self.put.get() >= TURN
     }
 
     // ---- writing ----
 
     /// Puts a frame into a socket's queue; it leaves with [`Sockets::flush`]. False if there is no room.
-    fn put(self: &Rc<Self>, socket: &Rc<Socket>, frame: &Bytes, urgency: Urgency) -> bool {
+    pub(super) fn put(self: &Rc<Self>, socket: &Rc<Socket>, frame: &Bytes, urgency: Urgency) -> bool {
+        self.put.set(self.put.get() + 1);
         let mut fits = socket.queue(frame.clone(), urgency);
         if !fits && !socket.blocked.get() {
             // What waits is only of this batch.
@@ -196,7 +210,7 @@ impl Sockets {
     }
 
     /// Asks for what the socket's channels have not had: it takes it now.
-    fn drained(&self, socket: &Socket) {
+    pub(super) fn drained(&self, socket: &Socket) {
         if !socket.behind.get() || !socket.is_open() {
             return;
         }
@@ -227,7 +241,7 @@ impl Sockets {
     // ---- closing ----
 
     /// Closes a socket that does not take what it must have.
-    fn give_up(self: &Rc<Self>, socket: &Rc<Socket>) {
+    pub(super) fn give_up(self: &Rc<Self>, socket: &Rc<Socket>) {
         // Where a channel is behind, it has less than what was written last.
         let behind = socket
             .channels
@@ -254,7 +268,8 @@ impl Sockets {
         self.forget(socket);
         let (sockets, socket) = (Rc::clone(self), Rc::clone(socket));
         spawn(async move {
-            let _ = timeout(limits::LINGER, sockets.linger(&socket)).await;
+            let patience = if code == TRY_LATER { limits::LINGER_SLOW } else { limits::LINGER };
+            let _ = timeout(patience, sockets.linger(&socket)).await;
             socket.kill();
         });
     }
@@ -324,7 +339,7 @@ impl Sockets {
         channel
     }
 
-    fn topic(&self, name: TopicName) -> Rc<Topic> {
+    pub(super) fn topic(&self, name: TopicName) -> Rc<Topic> {
         let mut topics = self.topics.borrow_mut();
         Rc::clone(topics.entry(name).or_insert_with_key(|name| Rc::new(Topic::new(name.clone()))))
     }
@@ -380,7 +395,7 @@ impl Sockets {
         self.slots.borrow().get(key).cloned()
     }
 
-    fn channels(&self, of: impl Fn(&Channel) -> bool) -> Vec<Rc<Channel>> {
+    pub(super) fn channels_of(&self, of: impl Fn(&Channel) -> bool) -> Vec<Rc<Channel>> {
         let slots = self.slots.borrow();
         slots
             .slots
@@ -389,265 +404,5 @@ impl Sockets {
             .filter(|channel| of(channel))
             .cloned()
             .collect()
-    }
-
-    // ---- being told ----
-
-    fn told(self: &Rc<Self>, delivery: Delivery) {
-        match delivery {
-            Delivery::Event { to, event } => {
-                for key in to.iter() {
-                    let channel = self.slots.borrow().get(*key).cloned();
-                    if let Some(channel) = channel.filter(|channel| channel.is_live()) {
-                        self.row(&channel, &event);
-                    }
-                }
-            }
-            Delivery::Joined { channel, cursor, refused } => {
-                if let Some(channel) = self.channel(channel) {
-                    self.accepted(&channel, cursor, &refused);
-                }
-            }
-            Delivery::Rejudged { channel, cursor, refused, changed } => {
-                if let Some(channel) = self.channel(channel) {
-                    self.refuse(&channel, &refused);
-                    if changed {
-                        self.announce(&channel, "access_changed", None, channel.place_at(cursor));
-                    }
-                }
-            }
-            Delivery::Page { channel, events, next, live } => {
-                if let Some(channel) = self.channel(channel) {
-                    self.page(&channel, &events, next, live);
-                }
-            }
-            Delivery::AccessChanged { to, cursor } => {
-                for channel in to.iter().filter_map(|key| self.channel(*key)) {
-                    self.announce(&channel, "access_changed", None, channel.place_at(cursor));
-                }
-            }
-            Delivery::Resync { to, reason, cursor } => {
-                for channel in to.iter().filter_map(|key| self.channel(*key)) {
-                    self.resync(&channel, reason, cursor);
-                }
-            }
-            Delivery::Position { cursor } => {
-                let aware =
-                    self.channels(|channel| channel.config.aware && channel.is_joined() && channel.is_live());
-                for channel in aware {
-                    if channel.quiet.replace(true) {
-                        self.announce(&channel, "position", None, cursor);
-                    }
-                }
-            }
-        }
-    }
-
-    /// A change for a channel that has had all before it. False if there was no room: then it is behind.
-    fn row(self: &Rc<Self>, channel: &Rc<Channel>, event: &Event) -> bool {
-        let topic = &channel.topic;
-        if !topic.keeps() {
-            self.kept.borrow_mut().push(Rc::clone(topic));
-        }
-        let frame = topic.row(channel.socket.version, event);
-        if self.put(&channel.socket, &frame, Urgency::Row(event.cursor)) {
-            channel.quiet.set(false);
-            return true;
-        }
-        let from = event.cursor.before();
-        self.fall_behind(channel, Behind { from, asked: false, slow: true, skip: None, until: None });
-        false
-    }
-
-    fn page(self: &Rc<Self>, channel: &Rc<Channel>, events: &[Event], next: Cursor, live: bool) {
-        let Rows::Behind(Behind { slow, skip, until, .. }) = channel.rows.replace(Rows::Live) else { return };
-        for event in events {
-            if !self.row(channel, event) {
-                // What remains of the page is asked for again, as it was asked for.
-                if let Rows::Behind(behind) = &mut *channel.rows.borrow_mut() {
-                    (behind.skip, behind.until) = (skip, until);
-                }
-                return;
-            }
-        }
-        if live {
-            let behind = channel
-                .socket
-                .channels
-                .borrow()
-                .iter()
-                .any(|other| matches!(*other.rows.borrow(), Rows::Behind(_)));
-            channel.socket.behind.set(behind);
-        } else {
-            // Asked for once this page is taken.
-            self.fall_behind(channel, Behind { from: next, asked: false, slow, skip, until });
-        }
-    }
-
-    fn resync(self: &Rc<Self>, channel: &Rc<Channel>, reason: &str, cursor: Cursor) {
-        match channel.rows.replace(Rows::Live) {
-            Rows::None => *channel.rows.borrow_mut() = Rows::None,
-            Rows::Asked => *channel.rows.borrow_mut() = Rows::Asked,
-            Rows::Behind(Behind { slow: true, from, .. }) => {
-                *channel.rows.borrow_mut() =
-                    Rows::Behind(Behind { from, asked: true, slow: true, skip: None, until: None });
-                self.give_up(&channel.socket);
-            }
-            Rows::Live | Rows::Behind(_) => self.announce(channel, "resync_required", Some(reason), cursor),
-        }
-    }
-
-    fn heard(self: &Rc<Self>, cast: &Cast) {
-        let topic = self.topics.borrow().get(&cast.topic).cloned();
-        let Some(topic) = topic else { return };
-        let version = match cast.what {
-            What::Presence { version, .. } => Some(version),
-            What::Text(_) | What::Binary { .. } => None,
-        };
-        let mut full = Vec::new();
-        for channel in topic.channels.borrow().iter().filter(|channel| channel.read.get()) {
-            if let Some(version) = version {
-                match channel.presence.get() {
-                    Some(seen) if seen < version => channel.presence.set(Some(version)),
-                    Some(_) | None => continue,
-                }
-            }
-            if cast.except.is_some() && cast.except == Some(self.origin(channel)) {
-                continue;
-            }
-            let Some(frame) = cast.frame(channel.socket.version) else { continue };
-            if !self.put(&channel.socket, frame, Urgency::Once) {
-                full.push(Rc::clone(&channel.socket));
-            }
-        }
-        for socket in full {
-            self.give_up(&socket);
-        }
-    }
-
-    /// Flushes whatever was told something.
-    async fn settle(self: &Rc<Self>) {
-        for topic in self.kept.take() {
-            topic.forget();
-        }
-        let dirty = self.dirty.take();
-        for (at, socket) in dirty.iter().enumerate() {
-            if socket.dirty.get() {
-                self.flush(socket);
-            }
-            if at % TURN == TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
-        // Its room is used again.
-        let mut place = self.dirty.borrow_mut();
-        if place.is_empty() && place.capacity() == 0 {
-            let mut dirty = dirty;
-            dirty.clear();
-            *place = dirty;
-        }
-    }
-
-    // ---- time ----
-
-    fn tick(self: &Rc<Self>) {
-        self.clock.set(u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX));
-        let (seconds, now) = (self.now(), now());
-        let seconds_of = |span: Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
-        let (stall, idle, join) =
-            (seconds_of(limits::STALL), seconds_of(limits::IDLE), seconds_of(limits::JOIN));
-        let ring = self.app.keys();
-        let is_revoked = |verified: &Verified| {
-            verified
-                .jti
-                .as_ref()
-                .is_some_and(|jti| self.app.revocations().contains(jti) || ring.revoked().contains(jti))
-        };
-        let is_over = |verified: &Verified| !verified.is_alive(now) || is_revoked(verified);
-        let table = self.table.borrow().clone();
-        for socket in &table {
-            if !socket.is_drained() && seconds.saturating_sub(socket.took.get()) > stall {
-                self.give_up(socket);
-            } else if seconds.saturating_sub(socket.heard.get()) > idle {
-                self.close(socket, GOING_AWAY, "no heartbeat");
-            } else if socket.key.as_deref().is_some_and(is_over) {
-                self.close(socket, super::POLICY, "the API key does not hold any more");
-            }
-            let over: Vec<Rc<Channel>> = socket
-                .channels
-                .borrow()
-                .iter()
-                .filter(|channel| channel.verified.borrow().as_deref().is_some_and(is_over))
-                .cloned()
-                .collect();
-            for channel in over {
-                self.expel(&channel, "the token has expired or was revoked");
-            }
-            let late: Vec<Rc<Channel>> = socket
-                .channels
-                .borrow()
-                .iter()
-                .filter(|channel| {
-                    channel.phase.get() == Phase::Subscribed
-                        && seconds.saturating_sub(channel.since.get()) >= join
-                })
-                .cloned()
-                .collect();
-            for channel in late {
-                self.refuse_join(
-                    &channel,
-                    "UnableToSubscribeToPostgres: the stream of changes does not answer",
-                );
-            }
-        }
-    }
-
-    /// Closes all sockets: the server stops.
-    fn drain(self: &Rc<Self>) {
-        let table = self.table.borrow().clone();
-        for socket in &table {
-            self.close(socket, RESTART, "the server is restarting; connect again");
-        }
-    }
-}
-
-async fn run(
-    sockets: Rc<Sockets>,
-    mut deliveries: mpsc::Receiver<Delivery>,
-    mut casts: mpsc::UnboundedReceiver<Arc<Cast>>,
-) {
-    let mut draining = sockets.hub.draining();
-    let mut drained = false;
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut told, mut heard) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-    loop {
-        tokio::select! {
-            count = deliveries.recv_many(&mut told, BATCH) => {
-                if count == 0 {
-                    return;
-                }
-                for delivery in told.drain(..) {
-                    sockets.told(delivery);
-                }
-            }
-            count = casts.recv_many(&mut heard, BATCH) => {
-                if count == 0 {
-                    return;
-                }
-                for cast in heard.drain(..) {
-                    sockets.heard(&cast);
-                    sockets.hub.told(&cast);
-                }
-            }
-            _ = ticks.tick() => sockets.tick(),
-            _ = draining.wait_for(|draining| *draining), if !drained => {
-                drained = true;
-                sockets.drain();
-            }
-        }
-        sockets.settle().await;
-        // Those who read have their turn.
-        tokio::task::yield_now().await;
     }
 }

@@ -257,7 +257,7 @@ async fn who_left_a_room_sees_nothing_that_was_written_there_afterwards() {
         misses += usize::from(!ids.contains(&(n * 2)));
     }
     println!("left: {} rounds, {leaks} leaks, {misses} misses", rounds());
-    assert_eq!((leaks, misses), (0, 0));
+    assert_eq!((leaks, misses), (0, 0), "{}", world.place.server().log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,7 +279,7 @@ async fn who_entered_a_room_sees_all_that_was_written_there_afterwards() {
         misses += usize::from(!ids.contains(&(n * 2 + 1)));
     }
     println!("entered: {} rounds, {leaks} leaks, {misses} misses", rounds());
-    assert_eq!((leaks, misses), (0, 0));
+    assert_eq!((leaks, misses), (0, 0), "{}", world.place.server().log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
