@@ -48,7 +48,7 @@ impl Sockets {
                 if let Some(channel) = self.channel(channel) {
                     self.refuse(&channel, &refused);
                     if changed {
-                        self.announce(&channel, "access_changed", None, cursor);
+                        self.announce(&channel, "access_changed", None, channel.place_at(cursor));
                     }
                 }
             }
@@ -60,7 +60,7 @@ impl Sockets {
             }
             Delivery::AccessChanged { to, cursor } => {
                 for channel in to.iter().filter_map(|key| self.channel(*key)) {
-                    self.announce(&channel, "access_changed", None, cursor);
+                    self.announce(&channel, "access_changed", None, channel.place_at(cursor));
                 }
             }
             Delivery::Resync { to, reason, cursor } => {
