@@ -230,7 +230,7 @@ fn stream_changes(life: &Life, urls: &Urls, runtime: &Target, app: &Arc<App>) ->
             runtime: runtime.clone(),
             replication: Target::parse(&urls.replication, &Session::default()).map_err(Failure::fault)?,
             node: life.listening.node.clone(),
-            observer: Box::new(move |change| observed.caches().observe(change)),
+            observer: Box::new(move |change| observed.observe(change)),
         })
         .map_err(Failure::fault)
 }

@@ -105,6 +105,8 @@ impl Replication {
         let mut scram = None;
         loop {
             match self.answer().await? {
+                // A server that did not prove that it knows the password could be anybody.
+                Message::AuthenticationOk if scram.is_some() => return Err(out_of_turn()),
                 Message::AuthenticationOk => break,
                 Message::AuthenticationCleartextPassword => {
                     frontend::password_message(password()?, &mut self.outgoing).map_err(driver)?;
@@ -138,7 +140,7 @@ impl Replication {
                     frontend::sasl_response(scram.message(), &mut self.outgoing).map_err(driver)?;
                 }
                 Message::AuthenticationSaslFinal(body) => {
-                    scram.as_mut().ok_or_else(out_of_turn)?.finish(body.data()).map_err(garbled)?;
+                    scram.take().ok_or_else(out_of_turn)?.finish(body.data()).map_err(garbled)?;
                 }
                 Message::ErrorResponse(body) => return Err(reported(body.fields())),
                 Message::NoticeResponse(_) => {}
@@ -401,7 +403,7 @@ impl Place {
         // One byte and no more: what came after it in the clear could be from anybody.
         match socket.read_u8().await.map_err(unreachable)? {
             b'S' => {}
-            _ if mode == SslMode::Prefer => return Ok(Box::new(socket)),
+            b'N' if mode == SslMode::Prefer => return Ok(Box::new(socket)),
             _ => return Err(DbError::unreachable("the server does not take TLS, and the URL asks for it")),
         }
         let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls.connector(), &self.name);
@@ -430,4 +432,152 @@ fn out_of_turn() -> DbError {
 /// Our own text cannot be sent.
 fn driver(e: io::Error) -> DbError {
     DbError::driver(e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    /// A connection, and the server's end of it.
+    fn link() -> (Replication, DuplexStream) {
+        let (ours, theirs) = duplex(1 << 20);
+        let socket = Box::new(ours);
+        (Replication { socket, incoming: BytesMut::new(), outgoing: BytesMut::new() }, theirs)
+    }
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![tag];
+        bytes.extend((body.len() as u32 + 4).to_be_bytes());
+        bytes.extend(body);
+        bytes
+    }
+
+    /// What is made of a server that says this, and no more.
+    fn told<T>(bytes: &[u8], work: impl AsyncFnOnce(&mut Replication) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut link, mut server) = link();
+            server.write_all(bytes).await.unwrap();
+            server.shutdown().await.unwrap();
+            timeout(Duration::from_secs(20), work(&mut link)).await.expect("it ends")
+        })
+    }
+
+    fn config() -> tokio_postgres::Config {
+        "postgresql://u:p@h/d".parse().unwrap()
+    }
+
+    fn refusal() -> Vec<u8> {
+        message(b'E', b"SFATAL\0C42501\0Mpermission denied\0Dsecret\0\0")
+    }
+
+    #[test]
+    fn a_refusal_is_told_although_the_connection_ends_with_it() {
+        let refused = |e: DbError| {
+            let report = e.report().unwrap().clone();
+            assert_eq!((report.sqlstate.as_str(), report.message.as_str()), ("42501", "permission denied"));
+        };
+        refused(told(&refusal(), async |link| link.query("x").await).unwrap_err());
+        refused(told(&refusal(), async |link| link.start("x").await).unwrap_err());
+        refused(told(&refusal(), async |link| link.receive().await).unwrap_err());
+        let signed_in = [message(b'R', &[0; 4]), refusal()].concat();
+        refused(told(&signed_in, async |link| link.sign_in(&config()).await).unwrap_err());
+    }
+
+    #[test]
+    fn a_server_that_does_not_prove_that_it_knows_the_password_is_refused() {
+        let asks = message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
+        let ready = [message(b'R', &[0; 4]), message(b'Z', b"I")].concat();
+        told(&ready, async |link| link.sign_in(&config()).await).unwrap();
+        let early = [asks, ready].concat();
+        let e = told(&early, async |link| link.sign_in(&config()).await).unwrap_err();
+        assert!(e.to_string().contains("does not belong here"), "{e}");
+    }
+
+    #[test]
+    fn rows_are_text_or_null() {
+        let row = message(b'D', b"\0\x02\0\0\0\x02hi\xff\xff\xff\xff");
+        let answer = [row, message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
+        let rows = told(&answer, async |link| link.query("x").await).unwrap();
+        assert_eq!(rows, [vec![Some("hi".to_owned()), None]]);
+    }
+
+    #[test]
+    fn a_message_larger_than_any_is_refused_before_it_comes() {
+        let e = told(b"d\x7f\xff\xff\xff", async |link| link.receive().await).unwrap_err();
+        assert!(e.to_string().contains("too large"), "{e}");
+    }
+
+    #[test]
+    fn the_stream_ends_where_the_server_ends_it() {
+        let bytes = [message(b'd', b"one"), message(b'N', b"SNOTICE\0\0"), message(b'c', b"")].concat();
+        let received = told(&bytes, async |link| {
+            let one = link.receive().await.unwrap();
+            (one, link.receive().await.unwrap())
+        });
+        assert_eq!(received, (Some(Bytes::from_static(b"one")), None));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_comes_byte_by_byte_survives_that_nobody_waits_for_it() {
+        let (mut link, mut server) = link();
+        let mut received = Vec::new();
+        for byte in [message(b'd', b"first"), message(b'd', b"second")].concat() {
+            server.write_all(&[byte]).await.unwrap();
+            // Polled, and dropped.
+            let mut waiting = pin!(link.receive());
+            let polled = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
+            if let Poll::Ready(data) = polled {
+                received.push(data.unwrap().unwrap());
+            }
+        }
+        assert_eq!(received, [&b"first"[..], b"second"]);
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_does_not_take_goes_out_later() {
+        let (ours, mut server) = duplex(8);
+        let socket = Box::new(ours);
+        let mut link = Replication { socket, incoming: BytesMut::new(), outgoing: BytesMut::new() };
+        link.send(&[7; 100]).await.unwrap();
+        let reading = async {
+            let mut sent = vec![0; 105];
+            server.read_exact(&mut sent).await.unwrap();
+            sent
+        };
+        let sent = tokio::select! {
+            sent = reading => sent,
+            _ = link.receive() => panic!("nothing was said"),
+        };
+        assert_eq!(sent, message(b'd', &[7; 100]));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn whatever_a_server_says_the_answer_is_an_error_at_worst(
+            tags in prop::collection::vec((prop::sample::select(b"RKSZTDCENWdcIG?".to_vec()), prop::collection::vec(any::<u8>(), 0..24)), 0..6),
+            tail in prop::collection::vec(any::<u8>(), 0..16),
+        ) {
+            let mut bytes: Vec<u8> = tags.iter().flat_map(|(tag, body)| message(*tag, body)).collect();
+            bytes.extend(tail);
+            let _ = told(&bytes, async |link| link.sign_in(&config()).await);
+            let _ = told(&bytes, async |link| link.query("x").await);
+            let _ = told(&bytes, async |link| link.start("x").await);
+            told(&bytes, async |link| while let Ok(Some(_)) = link.receive().await {});
+        }
+
+        #[test]
+        fn whatever_a_server_asks_while_it_signs_us_in_the_answer_is_an_error_at_worst(
+            asked in prop::collection::vec((prop::sample::select(vec![0u32, 3, 5, 7, 10, 11, 12, 99]), prop::collection::vec(any::<u8>(), 0..40)), 0..5),
+        ) {
+            let ask = |(kind, body): &(u32, Vec<u8>)| message(b'R', &[&kind.to_be_bytes()[..], body].concat());
+            let bytes: Vec<u8> = asked.iter().flat_map(ask).collect();
+            prop_assert!(told(&bytes, async |link| link.sign_in(&config()).await).is_err(), "nobody was let in");
+        }
+    }
 }

@@ -8,6 +8,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::change::{Relation, Row};
 use super::feed::WorkerId;
 use super::filter::Filter;
@@ -119,6 +121,14 @@ struct Channel {
     bindings: Vec<Binding>,
     subs: Vec<Sub>,
     active: bool,
+    /// The caller's roles are being asked for: until they are known nothing is told.
+    suspended: bool,
+}
+
+impl Channel {
+    fn is_told(&self) -> bool {
+        self.active && !self.suspended
+    }
 }
 
 /// The listeners of one collection.
@@ -209,14 +219,14 @@ impl Audience {
     ) -> Compiled {
         self.unsubscribe(place);
         let (subs, compiled) = self.compile(&principal, &bindings);
-        self.channels.insert(place, Channel { principal, bindings, subs, active: false });
+        self.channels.insert(place, Channel { principal, bindings, subs, active: false, suspended: false });
         compiled
     }
 
     /// From now on the channel is told.
     pub(super) fn activate(&mut self, place: Place) {
         let Some(channel) = self.channels.get_mut(&place) else { return };
-        if !std::mem::replace(&mut channel.active, true) {
+        if !std::mem::replace(&mut channel.active, true) && !channel.suspended {
             for sub in channel.subs.clone() {
                 self.enter(place, sub);
             }
@@ -225,7 +235,7 @@ impl Audience {
 
     pub(super) fn unsubscribe(&mut self, place: Place) {
         if let Some(channel) = self.channels.remove(&place) {
-            self.drop_subs(place, &channel.subs, channel.active);
+            self.drop_subs(place, &channel.subs, channel.is_told());
         }
     }
 
@@ -237,6 +247,7 @@ impl Audience {
     pub(super) fn rejudge(&mut self, place: Place, principal: Arc<Principal>) -> Option<(Compiled, bool)> {
         let channel = self.channels.get(&place)?;
         let (bindings, old, active) = (channel.bindings.clone(), channel.subs.clone(), channel.active);
+        let told = channel.is_told();
         let (subs, compiled) = self.compile(&principal, &bindings);
         let changed = subs != old;
         if active {
@@ -245,11 +256,39 @@ impl Audience {
             }
         }
         // Only now, so that what both have in common is not let go in between.
-        self.drop_subs_of(place, &old, active, &subs);
+        self.drop_subs_of(place, &old, told, &subs);
         if let Some(channel) = self.channels.get_mut(&place) {
-            (channel.principal, channel.subs) = (principal, subs);
+            (channel.principal, channel.subs, channel.suspended) = (principal, subs, false);
         }
         Some((compiled, changed))
+    }
+
+    /// Tells the channels of a user nothing more until they are judged anew; of every user, without one. Returns them.
+    pub(super) fn suspend(&mut self, user: Option<Uuid>) -> Vec<Place> {
+        let concerned = |channel: &Channel| match (user, channel.principal.id) {
+            (None, id) => id.is_some(),
+            (Some(user), id) => id == Some(user),
+        };
+        let places: Vec<Place> =
+            self.channels.iter().filter(|(_, channel)| concerned(channel)).map(|(place, _)| *place).collect();
+        places.iter().for_each(|place| self.suspend_channel(*place));
+        places
+    }
+
+    pub(super) fn suspend_channel(&mut self, place: Place) {
+        let Some(channel) = self.channels.get_mut(&place) else { return };
+        let told = channel.is_told();
+        channel.suspended = true;
+        if told {
+            let subs = channel.subs.clone();
+            for sub in &subs {
+                self.part(place, *sub);
+            }
+        }
+    }
+
+    pub(super) fn is_suspended(&self, place: Place) -> bool {
+        self.channels.get(&place).is_some_and(|channel| channel.suspended)
     }
 
     /// Puts another version of the project in force: everybody is judged anew. Returns what is wanted, and whom it may
@@ -263,6 +302,9 @@ impl Audience {
         let (mut wanted, mut told) = (Vec::new(), Vec::new());
         for (place, channel) in channels {
             let compiled = self.subscribe(place, channel.principal, channel.bindings);
+            if channel.suspended {
+                self.suspend_channel(place);
+            }
             if channel.active {
                 self.activate(place);
                 told.push((place, compiled.refused));
@@ -528,28 +570,32 @@ impl Audience {
         }
     }
 
-    fn drop_subs(&mut self, place: Place, subs: &[Sub], active: bool) {
-        self.drop_subs_of(place, subs, active, &[]);
+    fn drop_subs(&mut self, place: Place, subs: &[Sub], told: bool) {
+        self.drop_subs_of(place, subs, told, &[]);
+    }
+
+    /// The opposite of [`Audience::enter`].
+    fn part(&mut self, (worker, channel): Place, sub: Sub) {
+        let Some(group) = self.groups.get_mut(sub.group) else { return };
+        let Some(unit) = group.units.get_mut(&sub.id) else { return };
+        if let Some((keys, ready)) = unit.workers.get_mut(worker)
+            && let Some(at) = keys.iter().position(|key| *key == channel)
+        {
+            keys.swap_remove(at);
+            *ready = None;
+        }
+        if unit.workers.iter().all(|(keys, _)| keys.is_empty()) {
+            group.units.remove(&sub.id);
+        }
     }
 
     /// Lets subscriptions go; those that are also in `kept` stay entered, and lose only one use.
-    fn drop_subs_of(&mut self, (worker, channel): Place, subs: &[Sub], active: bool, kept: &[Sub]) {
+    fn drop_subs_of(&mut self, place: Place, subs: &[Sub], told: bool, kept: &[Sub]) {
         for sub in subs {
-            let Some(group) = self.groups.get_mut(sub.group) else { continue };
-            if active
-                && !kept.contains(sub)
-                && let Some(unit) = group.units.get_mut(&sub.id)
-            {
-                if let Some((keys, ready)) = unit.workers.get_mut(worker)
-                    && let Some(at) = keys.iter().position(|key| *key == channel)
-                {
-                    keys.swap_remove(at);
-                    *ready = None;
-                }
-                if unit.workers.iter().all(|(keys, _)| keys.is_empty()) {
-                    group.units.remove(&sub.id);
-                }
+            if told && !kept.contains(sub) {
+                self.part(place, *sub);
             }
+            let Some(group) = self.groups.get_mut(sub.group) else { continue };
             group.uses -= 1;
             if group.uses == 0 {
                 self.drop_group(sub.group);

@@ -54,7 +54,7 @@ impl Stream {
         let mut two_passes = false;
         let mut looked_at: HashSet<CollectionId> = HashSet::new();
         if transaction.changes.relations().iter().any(|relation| relation.schema == "auth") {
-            self.observe_system(transaction);
+            self.observe_system(transaction).await;
         }
         for relation in transaction.changes.relations() {
             let Some(mapping) = self.audience.mapping(relation) else { continue };
@@ -87,16 +87,17 @@ impl Stream {
         }
     }
 
-    fn observe_system(&self, transaction: &Transaction) {
+    async fn observe_system(&mut self, transaction: &Transaction) {
+        let mut changes = Vec::new();
         for change in transaction.changes.iter() {
             match change {
-                Ok(change) => {
-                    if let Some(change) = SystemChange::of(&change, transaction.xid) {
-                        self.observe(change);
-                    }
-                }
-                Err(_) => self.observe(SystemChange::Lost),
+                Ok(change) => changes.extend(SystemChange::of(&change, transaction.xid)),
+                Err(_) => changes.push(SystemChange::Lost),
             }
+        }
+        changes.dedup();
+        for change in changes {
+            self.observe(change).await;
         }
     }
 
@@ -110,7 +111,7 @@ impl Stream {
                 places.extend(self.audience.looking_at(mapping.collection, None));
             }
         }
-        self.observe(SystemChange::Lost);
+        self.observe(SystemChange::Lost).await;
         self.resync(places, "transaction_too_large").await;
     }
 
@@ -410,6 +411,10 @@ impl Stream {
     /// Answers a catch-up with a page of what a channel sees of the changes behind `from`.
     pub(super) async fn page(&mut self, place: Place, from: Cursor, skip: Option<&Visibility>) {
         let (worker, channel) = place;
+        if self.audience.is_suspended(place) {
+            // It asks again once it is judged.
+            return;
+        }
         let lost =
             if from.system != self.system { Some("other_database") } else { self.missed(place, from.lsn) };
         if let Some(reason) = lost {

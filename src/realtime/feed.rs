@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) nudge: tokio::sync::Notify,
     /// The version of the project that everybody is judged by.
     pub(super) catalog: watch::Sender<Option<Arc<Catalog>>>,
+    /// How often the stream has told of changed roles.
+    pub(super) roles: AtomicU64,
     /// Transactions and bytes of the replay window.
     window: Mutex<(usize, usize)>,
 }
@@ -91,6 +93,7 @@ impl Feed {
             ends: Mutex::new(ends),
             nudge: tokio::sync::Notify::new(),
             catalog: watch::Sender::new(None),
+            roles: AtomicU64::new(0),
             window: Mutex::new((0, 0)),
         };
         Feed { shared: Arc::new(shared) }
@@ -107,6 +110,11 @@ impl Feed {
     /// Puts a version of the project in force: every subscription is judged anew.
     pub fn judge_by(&self, catalog: Arc<Catalog>) {
         self.shared.catalog.send_replace(Some(catalog));
+    }
+
+    /// To be read before a caller's roles are asked for: the stream then knows whether they have changed since.
+    pub fn roles_known(&self) -> u64 {
+        self.shared.roles.load(Ordering::Acquire)
     }
 
     /// Transactions in the replay window, and the bytes of their rows in memory.

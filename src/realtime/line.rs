@@ -64,13 +64,21 @@ pub enum Start {
     Held,
 }
 
+/// Who listens, as was known at a moment.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub principal: Arc<Principal>,
+    /// [`Feed::roles_known`](super::feed::Feed::roles_known) from before his roles were asked for.
+    pub known: u64,
+}
+
 /// What a worker asks of the feed.
 #[derive(Debug)]
 pub enum Order {
     /// Answered by [`Delivery::Joined`] once the feed is current. Binding `n` (from 0) has id `n + 1` in events.
-    Subscribe { channel: ChannelKey, principal: Arc<Principal>, bindings: Vec<Binding>, start: Start },
+    Subscribe { channel: ChannelKey, caller: Caller, bindings: Vec<Binding>, start: Start },
     /// The caller is somebody else now, or has other roles. Answered by [`Delivery::Rejudged`].
-    Rejudge { channel: ChannelKey, principal: Arc<Principal> },
+    Rejudge { channel: ChannelKey, caller: Caller },
     /// Asks for a page of what came after `from`, leaving out the transactions that `skip` sees; answered by
     /// [`Delivery::Page`], or by [`Delivery::Resync`] where that is not known any more. If `until` is given, no page says
     /// `live` before the feed has passed it.
@@ -96,6 +104,9 @@ pub enum Delivery {
     Joined { channel: ChannelKey, cursor: Cursor, refused: Vec<(usize, Error)> },
     /// Bindings that the new rights do not serve are refused; if what the others see may differ, `changed`.
     Rejudged { channel: ChannelKey, cursor: Cursor, refused: Vec<(usize, Error)>, changed: bool },
+    /// The roles of these channels' caller are others as of transaction `xid` (anybody's may be, without one): the
+    /// channels are told nothing from `cursor` on until [`Order::Rejudge`], and are behind from there.
+    Suspended { to: Arc<[ChannelKey]>, xid: Option<u32>, cursor: Cursor },
     /// An event for all of these channels that are live.
     Event { to: Arc<[ChannelKey]>, event: Event },
     /// What a channel that is behind asked for. `next` is where it is now; if `live`, it has all, and events follow.

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
 
 use super::audience::{Audience, Place, Wanted};
 use super::cursor::{Cursor, System};
 use super::feed::{Feed, Shared, WorkerId};
-use super::line::{ChannelKey, Delivery, Order, Start};
+use super::line::{Caller, ChannelKey, Delivery, Order, Start};
 use super::publication::{Altered, Published};
 use super::ring::{Bounds, Ring};
 use super::rows::Known;
@@ -42,6 +43,9 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(2);
 const AHEAD: Duration = Duration::from_secs(10);
 /// Orders taken at once: their queries are made together.
 const ORDERS: usize = 512;
+
+/// Changes of roles that are remembered, for callers whose roles were asked for before.
+const ROLES_REMEMBERED: usize = 4_096;
 
 /// What a stream runs on.
 pub struct Config {
@@ -117,6 +121,8 @@ pub(super) struct Stream {
     /// Channels that are to be told that what they see through has changed.
     pub(super) access: Vec<Place>,
     workers: Vec<mpsc::Sender<Delivery>>,
+    /// Whose roles changed, the last ones last.
+    roles_changed: VecDeque<Option<Uuid>>,
     published: Option<Published>,
     told_position: (u64, Instant),
     confirmed: (u64, Instant),
@@ -152,6 +158,7 @@ impl Stream {
             loaded: HashMap::new(),
             access: Vec::new(),
             workers: Vec::new(),
+            roles_changed: VecDeque::new(),
             published: None,
             told_position: (0, Instant::now()),
             confirmed: (0, Instant::now()),
@@ -171,7 +178,9 @@ impl Stream {
         let (Some(catalog), Some(mut orders)) = (catalog, shared.ends.lock().orders.take()) else { return };
         catalogs.mark_unchanged();
         let (sightings, mut seen) = mpsc::channel(4);
-        let watch = Watch::new(pool.clone(), config.node.clone(), sightings);
+        let kept = Bounds::default().age;
+        let watch =
+            Watch::new(pool.clone(), config.replication.clone(), config.node.clone(), kept, sightings);
         let mut stream = Stream::new(shared, config, pool, catalog);
         tokio::task::LocalSet::new()
             .run_until(async {
@@ -188,6 +197,13 @@ impl Stream {
                         Err(fault) => Ended::Wal(fault),
                     };
                     *stream.shared.current.lock() = None;
+                    if matches!(ended, Ended::Wal(WalFault::Unreadable)) {
+                        // What cannot be read is lost; the next slot begins behind it, and everybody is told.
+                        let Config { replication, node, .. } = &stream.config;
+                        if let Err(error) = wal::discard(replication, node).await {
+                            tracing::debug!(%error, "the slot was not discarded");
+                        }
+                    }
                     let reason = match ended {
                         Ended::Wal(fault) => fault.to_string(),
                         Ended::Changed(what) => what.to_owned(),
@@ -294,7 +310,7 @@ impl Stream {
         self.announce();
         if let Some(reason) = lost {
             tracing::warn!(reason, "changes may have been missed: every subscriber is told to begin anew");
-            (self.config.observer)(SystemChange::Lost);
+            self.observe(SystemChange::Lost).await;
             self.head = self.head.max(begins);
             let everybody = self.audience.places();
             self.resync(everybody, reason).await;
@@ -377,8 +393,17 @@ impl Stream {
         self.advance(transaction.lsn).await;
     }
 
-    pub(super) fn observe(&self, change: SystemChange) {
+    /// Tells the node of a change in the server's own tables, before anybody is told of rows.
+    pub(super) async fn observe(&mut self, change: SystemChange) {
+        let roles = match &change {
+            SystemChange::RoleChanged { user, xid } => Some((Some(*user), Some(*xid))),
+            SystemChange::Lost => Some((None, None)),
+            SystemChange::KeyRevoked { .. } => None,
+        };
         (self.config.observer)(change);
+        if let Some((user, xid)) = roles {
+            self.roles_changed(user, xid).await;
+        }
     }
 
     // --- orders
@@ -414,17 +439,27 @@ impl Stream {
                 continue;
             }
             match order {
-                Order::Subscribe { channel, principal, bindings, start } => {
-                    let compiled = self.audience.subscribe((worker, channel), principal, bindings);
+                Order::Subscribe { channel, caller, bindings, start } => {
+                    let place = (worker, channel);
+                    let outdated = self.is_outdated(&caller);
+                    let compiled = self.audience.subscribe(place, caller.principal, bindings);
                     wanted.extend(compiled.wanted);
-                    joining.push(((worker, channel), compiled.refused, start));
+                    joining.push((place, compiled.refused, start));
+                    if outdated {
+                        self.suspend(vec![place], None).await;
+                    }
                 }
                 Order::Unsubscribe { channel } => {
                     joining.retain(|(place, _, _)| *place != (worker, channel));
                     self.leave((worker, channel));
                 }
-                Order::Rejudge { channel, principal } => {
-                    if let Some((compiled, changed)) = self.audience.rejudge((worker, channel), principal) {
+                // Somebody has changed his roles again: he is judged once that is known.
+                Order::Rejudge { channel, caller } if self.is_outdated(&caller) => {
+                    self.suspend(vec![(worker, channel)], None).await;
+                }
+                Order::Rejudge { channel, caller } => {
+                    let judged = self.audience.rejudge((worker, channel), caller.principal);
+                    if let Some((compiled, changed)) = judged {
                         self.load(compiled.wanted).await;
                         let (cursor, refused) = (self.cursor(), compiled.refused);
                         self.tell(worker, Delivery::Rejudged { channel, cursor, refused, changed }).await;
@@ -463,6 +498,40 @@ impl Stream {
             self.joining.push(Joining { place, until, refused });
         }
         self.join_up_to(self.position).await;
+    }
+
+    /// The caller's roles have changed since they were asked for.
+    fn is_outdated(&self, caller: &Caller) -> bool {
+        caller.principal.id.is_some_and(|id| {
+            let now = self.shared.roles.load(Ordering::Acquire);
+            let missed = now.saturating_sub(caller.known);
+            let recent = self.roles_changed.iter().rev();
+            // Of what is no longer remembered, it may have been his.
+            missed > self.roles_changed.len() as u64
+                || recent
+                    .take(usize::try_from(missed).unwrap_or(usize::MAX))
+                    .any(|user| user.is_none_or(|user| user == id))
+        })
+    }
+
+    /// A user's roles changed; anybody's may have, without one.
+    pub(super) async fn roles_changed(&mut self, user: Option<Uuid>, xid: Option<u32>) {
+        self.roles_changed.push_back(user);
+        if self.roles_changed.len() > ROLES_REMEMBERED {
+            self.roles_changed.pop_front();
+        }
+        self.shared.roles.fetch_add(1, Ordering::AcqRel);
+        let places = self.audience.suspend(user);
+        self.suspend(places, xid).await;
+    }
+
+    /// Tells channels nothing more until they are judged anew.
+    async fn suspend(&mut self, places: Vec<Place>, xid: Option<u32>) {
+        let cursor = self.cursor();
+        places.iter().for_each(|place| self.audience.suspend_channel(*place));
+        for (worker, to) in by_worker(places) {
+            self.tell(worker, Delivery::Suspended { to, xid, cursor }).await;
+        }
     }
 
     fn expect(&mut self, lsn: u64) {
@@ -605,7 +674,7 @@ impl Stream {
             return;
         }
         tracing::warn!(?altered, "the publication was altered: changes may have been missed");
-        self.observe(SystemChange::Lost);
+        self.observe(SystemChange::Lost).await;
         // What is read before it is as good as lost, and so is what comes until it is streamed again.
         let lsn = lsn.max(self.position);
         let mut places = Vec::new();

@@ -86,6 +86,11 @@ pub enum WalFault {
     NotAllowed { role: String, why: String },
     #[error("the database has no publication `basewright`: it is made when the project is applied")]
     NoPublication,
+    /// The WAL from where the slot stands on cannot be read, now or later: [`discard`] the slot.
+    #[error(
+        "the publication `basewright` was not there when some of the changes were made: they cannot be read"
+    )]
+    Unreadable,
     #[error(
         "the replication slot `{slot}` is not of this server's making: drop it, or choose another BASEWRIGHT_NODE"
     )]
@@ -175,10 +180,6 @@ struct Open {
 
 /// Connects, finds or makes the node's slot, and begins to stream from where it stands.
 pub async fn open(target: &Target, node: &Node) -> Result<Opened, WalFault> {
-    open_with(target, node, Room::default()).await
-}
-
-async fn open_with(target: &Target, node: &Node, room: Room) -> Result<Opened, WalFault> {
     let mut link = connect(target).await?;
     // A walsender knows the words of its own language in capitals only.
     let rows = link.query("IDENTIFY_SYSTEM").await?;
@@ -214,7 +215,7 @@ async fn open_with(target: &Target, node: &Node, room: Room) -> Result<Opened, W
         link,
         relations: HashMap::new(),
         open: None,
-        room,
+        room: Room::default(),
         received: begins,
         confirmed: begins,
         heard: now,
@@ -223,8 +224,7 @@ async fn open_with(target: &Target, node: &Node, room: Room) -> Result<Opened, W
     Ok(Opened { wal, system, begins, head, slot, created })
 }
 
-/// Drops a node's slot: the next [`open`] makes a new one. For a slot that stands where the WAL cannot be read any
-/// more, as where the publication was not there when it was written.
+/// Drops a node's slot: the next [`open`] makes a new one.
 pub async fn discard(target: &Target, node: &Node) -> Result<(), WalFault> {
     let mut link = connect(target).await?;
     let slot = slot_name(database(&mut link).await?, node);
@@ -316,7 +316,7 @@ impl Wal {
                 self.status(0, true).await?;
             }
             let Ok(received) = timeout_at(self.due, self.link.receive()).await else { continue };
-            let Some(data) = received.map_err(|e| self.fault(e))? else {
+            let Some(data) = received.map_err(ended)? else {
                 return Err(DbError::lost("the server ended the stream of changes").into());
             };
             self.heard = Instant::now();
@@ -341,11 +341,6 @@ impl Wal {
     /// Asks how far the server is: a [position](Event::Position) follows.
     pub async fn ask(&mut self) -> Result<(), WalFault> {
         self.status(0, true).await
-    }
-
-    /// The stream ends where the publication cannot be found: Postgres looks for it as it was when a row was written.
-    fn fault(&self, e: DbError) -> WalFault {
-        if e.sqlstate() == Some("42704") { WalFault::NoPublication } else { WalFault::Database(e) }
     }
 
     async fn status(&mut self, flushed: u64, reply: bool) -> Result<(), WalFault> {
@@ -427,6 +422,11 @@ impl Wal {
         }
         Ok(None)
     }
+}
+
+/// Up to 17, Postgres ends the stream where there was no publication at the time; later ones skip what was written then.
+fn ended(e: DbError) -> WalFault {
+    if e.sqlstate() == Some("42704") { WalFault::Unreadable } else { WalFault::Database(e) }
 }
 
 fn text(row: &TextRow, at: usize) -> Option<&str> {

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::publication::Published;
 use super::wal::Node;
-use crate::db::{DbError, Pool};
+use crate::db::{DbError, Pool, Target};
 use crate::sql::Sql;
 
 /// How often the position is asked for: what a node remembers is trusted for a second after.
@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_millis(250);
 const PUBLICATION: u32 = 4;
 /// Every so many looks, this node says that it lives: that is WAL, too.
 const ALIVE: u32 = 120;
+/// Every so many looks, it looks for nodes that are gone.
+const SWEEP: u32 = 240;
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -35,14 +37,23 @@ pub(super) struct Sighting {
 
 pub(super) struct Watch {
     pool: Pool,
+    replication: Target,
     node: Node,
+    /// How long the slot of a node that is gone is kept.
+    kept: Duration,
     sightings: mpsc::Sender<Sighting>,
     barriers: (mpsc::Sender<()>, mpsc::Receiver<()>),
 }
 
 impl Watch {
-    pub(super) fn new(pool: Pool, node: Node, sightings: mpsc::Sender<Sighting>) -> Watch {
-        Watch { pool, node, sightings, barriers: mpsc::channel(1) }
+    pub(super) fn new(
+        pool: Pool,
+        replication: Target,
+        node: Node,
+        kept: Duration,
+        sightings: mpsc::Sender<Sighting>,
+    ) -> Watch {
+        Watch { pool, replication, node, kept, sightings, barriers: mpsc::channel(1) }
     }
 
     /// Asks for a commit that nobody sees: the WAL up to it is then written out and streamed.
@@ -65,10 +76,13 @@ impl Watch {
                         return;
                     }
                     if looks % ALIVE == 0 {
-                        let sweep = timeout(PATIENCE, super::nodes::alive(&self.pool, &self.node)).await;
-                        if let Ok(Err(error)) = sweep {
+                        let alive = timeout(PATIENCE, super::nodes::alive(&self.pool, &self.node)).await;
+                        if let Ok(Err(error)) = alive {
                             tracing::debug!(%error, "the node's sign of life was not kept");
                         }
+                    }
+                    if looks % SWEEP == 0 {
+                        self.sweep().await;
                     }
                 }
                 Some(()) = self.barriers.1.recv() => {
@@ -79,6 +93,14 @@ impl Watch {
                     }
                 }
             }
+        }
+    }
+
+    /// Slots of nodes that are gone hold back WAL for nobody.
+    async fn sweep(&self) {
+        let sweep = super::nodes::sweep(&self.pool, &self.replication, &self.node, self.kept);
+        if let Ok(Err(error)) = timeout(PATIENCE, sweep).await {
+            tracing::debug!(%error, "nodes that are gone were not looked for");
         }
     }
 

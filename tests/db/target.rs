@@ -5,12 +5,16 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use basewright::db::{Embedded, Session, Target, check_server};
+use basewright::db::{Embedded, Replication, Session, Target, check_server};
 
 use crate::support::{database, folder};
 
 async fn session(url: &str) -> Result<tokio_postgres::Client, basewright::db::DbError> {
     Target::parse(url, &Session::default()).unwrap().connect().await
+}
+
+async fn walsender(url: &str) -> Result<Replication, basewright::db::DbError> {
+    Replication::connect(&Target::parse(url, &Session::default()).unwrap()).await
 }
 
 #[tokio::test]
@@ -50,12 +54,22 @@ async fn tls_is_used_and_certificates_are_checked_as_the_url_asks() {
     ] {
         admin.batch_execute(&format!("alter system set {setting}")).await.unwrap();
     }
-    admin.batch_execute("create role remote login password 'hush'").await.unwrap();
+    admin
+        .batch_execute(
+            "create role remote login replication password 'hush'; \
+             create role clear login replication password 'hush'; \
+             set password_encryption = 'md5'; \
+             create role hashed login replication password 'hush'",
+        )
+        .await
+        .unwrap();
     drop(admin);
     let program = crate::db::embedded::program(&cluster);
     embedded.stop();
     // Its port is no longer the one that our own set-up asks for, so this one is run by hand.
-    let hba = "hostssl all all 127.0.0.1/32 scram-sha-256\n";
+    let hba = "hostssl all clear 127.0.0.1/32 password\n\
+               hostssl all hashed 127.0.0.1/32 md5\n\
+               hostssl all all 127.0.0.1/32 scram-sha-256\n";
     fs::write(cluster.join("pg_hba.conf"), hba).unwrap();
     let mut server = crate::db::embedded::run_by_hand(&program, &cluster).await;
 
@@ -73,7 +87,24 @@ async fn tls_is_used_and_certificates_are_checked_as_the_url_asks() {
         // The server takes nothing in the clear.
         (url("localhost", "?sslmode=disable"), false),
         (url("localhost", &verified).replace("hush", "wrong"), false),
+        (url("localhost", "").replace("remote", "clear"), true),
+        (url("localhost", "").replace("remote", "clear").replace("hush", "wrong"), false),
+        (url("localhost", "").replace("remote", "hashed"), true),
+        (url("localhost", "").replace("remote", "hashed").replace("hush", "wrong"), false),
+        (url("localhost", "").replace(":hush", ""), false),
+        // The first place has nobody.
+        (url("localhost:1,localhost", ""), true),
     ] {
+        // The walsender's connection is our own, and is let in or refused as the driver's is.
+        match walsender(&url).await {
+            Ok(mut link) => {
+                assert!(works, "{url} should be refused");
+                let rows =
+                    link.query("select ssl from pg_stat_ssl where pid = pg_backend_pid()").await.unwrap();
+                assert_eq!(rows, [[Some("t".to_owned())]], "{url}");
+            }
+            Err(e) => assert!(!works, "{url}: {e}"),
+        }
         match session(&url).await {
             Ok(client) => {
                 assert!(works, "{url} should be refused");

@@ -343,6 +343,10 @@ async fn a_database_without_the_publication_gets_no_slot() {
 #[tokio::test]
 async fn wal_from_a_time_without_the_publication_is_discarded_with_its_slot() {
     let (database, owner) = published().await;
+    let version = owner.query_one("select current_setting('server_version_num')::int", &[]).await.unwrap();
+    if version.get::<_, i32>(0) >= 180_000 {
+        return skipped(&database, &owner).await;
+    }
     drop(open(&database).await);
     owner
         .batch_execute("drop publication basewright; insert into t values (1, 'a'); create publication basewright for table t")
@@ -356,7 +360,7 @@ async fn wal_from_a_time_without_the_publication_is_discarded_with_its_slot() {
             Err(fault) => break fault,
         }
     };
-    assert_eq!(ended, WalFault::NoPublication);
+    assert_eq!(ended, WalFault::Unreadable);
     drop(opened);
     let discarding = || async { wal::discard(&database.replication(), &node("main")).await.ok() };
     eventually("the slot is discarded", WITHIN, discarding).await;
@@ -364,6 +368,17 @@ async fn wal_from_a_time_without_the_publication_is_discarded_with_its_slot() {
     assert_eq!(anew.created, Some(Why::Missing));
     owner.batch_execute("insert into t values (2, 'b')").await.unwrap();
     assert_eq!(changes(&transaction(&mut anew.wal).await)[0].what, What::Insert { new: row(2, Some("b")) });
+}
+
+/// From 18 on, Postgres reads on behind the gap: what the publication's state is compared for.
+async fn skipped(database: &Database, owner: &Client) {
+    let mut opened = open(database).await;
+    owner
+        .batch_execute("drop publication basewright; insert into t values (1, 'a'); create publication basewright for table t")
+        .await
+        .unwrap();
+    let target = flushed(owner).await;
+    assert!(passed(&mut opened.wal, target).await.is_empty());
 }
 
 /// One cluster, since it takes a while: what a server's end and a slot's end do.

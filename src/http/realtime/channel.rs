@@ -135,6 +135,8 @@ pub(super) struct Channel {
     pub(super) presence: Cell<Option<u64>>,
     pub(super) tracked: Cell<bool>,
     pub(super) rows: RefCell<Rows>,
+    /// The stream tells it nothing until it is judged anew.
+    pub(super) suspended: Cell<bool>,
     /// No row change since the last position.
     pub(super) quiet: Cell<bool>,
     /// What came before it was joined.

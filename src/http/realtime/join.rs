@@ -22,7 +22,7 @@ use crate::realtime::access::{self, Refusal, Rights};
 use crate::realtime::cursor::Cursor;
 use crate::realtime::hub::TopicName;
 use crate::realtime::limits;
-use crate::realtime::line::{Binding, Order, Start};
+use crate::realtime::line::{Binding, Caller, Order, Start};
 use crate::realtime::protocol::{self, Message, quoted};
 use crate::realtime::snapshot::{self, Snapshot};
 
@@ -136,6 +136,7 @@ impl Sockets {
             presence: Cell::new(None),
             tracked: Cell::new(false),
             rows: RefCell::new(Rows::None),
+            suspended: Cell::new(false),
             quiet: Cell::new(true),
             backlog: RefCell::default(),
             place: Cell::new(usize::MAX),
@@ -145,8 +146,8 @@ impl Sockets {
             let judged = sockets.judge(&channel, verified, &catalog).await;
             if channel.phase.get() == Phase::Judged {
                 match judged {
-                    Ok((principal, rights)) => {
-                        sockets.judged(&channel, principal, rights, wish.bindings, wish.snapshot)
+                    Ok((caller, rights)) => {
+                        sockets.judged(&channel, caller, rights, wish.bindings, wish.snapshot)
                     }
                     Err(Unjudged::Refused(reason) | Unjudged::Failed(reason)) => {
                         sockets.refuse_join(&channel, &reason);
@@ -168,7 +169,8 @@ impl Sockets {
         channel: &Channel,
         verified: Option<Arc<Verified>>,
         catalog: &Catalog,
-    ) -> Result<(Arc<Principal>, Rights), Unjudged> {
+    ) -> Result<(Caller, Rights), Unjudged> {
+        let known = self.app.feed().roles_known();
         let principal = match verified {
             None => Arc::new(Principal::anonymous()),
             Some(verified) => resolve::principal(&verified, self.worker.lanes(), self.app.caches().roles())
@@ -186,14 +188,14 @@ impl Sockets {
                 Refusal::Failed(_) => Unjudged::Failed(refusal.to_string()),
                 Refusal::Unauthorized(_) | Refusal::PrivateOnly => Unjudged::Refused(refusal.to_string()),
             })?;
-        Ok((principal, rights))
+        Ok((Caller { principal, known }, rights))
     }
 
     /// It is known who asks, and what he may do.
     fn judged(
         self: &Rc<Self>,
         channel: &Rc<Channel>,
-        principal: Arc<Principal>,
+        caller: Caller,
         rights: Rights,
         bindings: Vec<Binding>,
         snapshot: bool,
@@ -209,14 +211,14 @@ impl Sockets {
         let mut start = Start::Live;
         if let Some(asked) = channel.config.asked.borrow_mut().as_mut() {
             if snapshot {
-                let (bindings, principal) = (bindings.clone(), Arc::clone(&principal));
+                let (bindings, principal) = (bindings.clone(), Arc::clone(&caller.principal));
                 asked.snapshot = Some(Reading { bindings, principal });
             }
             if snapshot || asked.resume.is_some() {
                 start = Start::Held;
             }
         }
-        self.line.send(Order::Subscribe { channel: channel.key, principal, bindings, start });
+        self.line.send(Order::Subscribe { channel: channel.key, caller, bindings, start });
     }
 
     /// The stream of changes has accepted the channel from a place on.
@@ -251,6 +253,10 @@ impl Sockets {
                 let behind = Behind { from, asked: false, slow: false, skip: None, until: None };
                 self.fall_behind(channel, behind);
             }
+        }
+        if channel.suspended.get() {
+            self.hold(channel, cursor);
+            self.rejudge(channel);
         }
     }
 
@@ -421,14 +427,17 @@ impl Sockets {
                     sockets.send(&channel.socket, &frame);
                     sockets.flush(&channel.socket);
                 }
-                Ok((principal, rights)) => {
+                Ok((caller, rights)) => {
                     channel.read.set(rights.read);
                     channel.write.set(rights.write);
                     if !rights.write && channel.tracked.replace(false) {
                         sockets.hub.untrack(&channel.topic.name, sockets.origin(&channel));
                     }
                     if !matches!(*channel.rows.borrow(), Rows::None) {
-                        sockets.line.send(Order::Rejudge { channel: channel.key, principal });
+                        sockets.line.send(Order::Rejudge { channel: channel.key, caller });
+                        if channel.suspended.replace(false) {
+                            sockets.ask_again(&channel);
+                        }
                     }
                 }
             }

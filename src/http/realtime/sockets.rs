@@ -210,7 +210,7 @@ impl Sockets {
     }
 
     /// Asks for what the socket's channels have not had: it takes it now.
-    fn drained(&self, socket: &Socket) {
+    pub(super) fn drained(&self, socket: &Socket) {
         if !socket.behind.get() || !socket.is_open() {
             return;
         }

@@ -10,11 +10,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::POLICY;
-use super::channel::{Channel, Phase};
+use super::channel::{Behind, Channel, Phase, Rows};
 use super::sockets::{FAREWELL, GOING_AWAY, RESTART, Sockets};
 use crate::app::now;
 use crate::auth::token::{Holder, Verified};
+use crate::realtime::cursor::Cursor;
 use crate::realtime::limits;
+use crate::realtime::line::ChannelKey;
 use crate::realtime::visibility::Visibility;
 use crate::sql::Sql;
 
@@ -87,14 +89,61 @@ impl Sockets {
         }
     }
 
-    /// The roles of a user are others, as of a transaction.
+    /// These channels are told nothing of rows from a place on, until it is known which roles their caller has now.
+    pub(super) fn suspend(self: &Rc<Self>, to: &[ChannelKey], xid: Option<u32>, cursor: Cursor) {
+        let channels: Vec<Rc<Channel>> = to.iter().filter_map(|key| self.channel(*key)).collect();
+        for channel in &channels {
+            channel.suspended.set(true);
+            self.hold(channel, cursor);
+        }
+        let sockets = Rc::clone(self);
+        spawn(async move {
+            if let Some(xid) = xid {
+                sockets.visible(xid).await;
+            }
+            // What is not joined yet is judged when it is.
+            for channel in channels.iter().filter(|channel| channel.is_joined()) {
+                sockets.rejudge(channel);
+            }
+        });
+    }
+
+    /// Makes a channel wait at a place, or where it is behind.
+    pub(super) fn hold(&self, channel: &Channel, cursor: Cursor) {
+        let mut rows = channel.rows.borrow_mut();
+        match &mut *rows {
+            Rows::None | Rows::Asked => {}
+            // It is not to ask before it is judged.
+            Rows::Behind(behind) => behind.asked = true,
+            Rows::Live => {
+                *rows =
+                    Rows::Behind(Behind { from: cursor, asked: true, slow: false, skip: None, until: None });
+                channel.socket.behind.set(true);
+            }
+        }
+    }
+
+    /// Makes a channel that was held go on: what it asked for meanwhile was not answered.
+    pub(super) fn ask_again(self: &Rc<Self>, channel: &Rc<Channel>) {
+        if let Rows::Behind(behind) = &mut *channel.rows.borrow_mut() {
+            behind.asked = false;
+        }
+        if channel.socket.is_drained() {
+            self.drained(&channel.socket);
+        }
+    }
+
+    /// The roles of a user are others, as of a transaction: channels that hear no rows are judged anew. The stream
+    /// suspends the others itself, between two changes.
     pub(super) fn follow_roles(self: &Rc<Self>, user: Option<Uuid>, xid: Option<u32>) {
         let whose = |verified: &Verified| match &verified.holder {
             Holder::Session { id, .. } => user.is_none_or(|user| user == *id),
             Holder::Key { .. } | Holder::Operator { .. } => false,
         };
         let concerned = self.channels_of(|channel| {
-            channel.is_joined() && channel.verified.borrow().as_deref().is_some_and(whose)
+            channel.is_joined()
+                && matches!(*channel.rows.borrow(), Rows::None)
+                && channel.verified.borrow().as_deref().is_some_and(whose)
         });
         if concerned.is_empty() {
             return;
