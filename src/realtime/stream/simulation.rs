@@ -428,6 +428,9 @@ impl World {
                     client.cursor = client.cursor.max(next);
                 }
                 Delivery::Resync { reason, .. } => panic!("nothing was lost, and still: {reason}"),
+                Delivery::Suspended { .. } => {
+                    panic!("nobody's roles changed, and still somebody is suspended")
+                }
                 Delivery::AccessChanged { .. }
                 | Delivery::Joined { .. }
                 | Delivery::Rejudged { .. }
