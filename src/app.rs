@@ -22,7 +22,6 @@ use crate::db::{Lanes, Pool};
 use crate::error::{Code, Error};
 use crate::realtime::feed::Feed;
 use crate::realtime::hub::Hub;
-use crate::realtime::system::SystemChange;
 
 /// Verified tokens that each worker remembers.
 const TOKENS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -118,18 +117,6 @@ impl App {
     /// The shared connections: transactions of several steps, statements of unknown cost.
     pub fn pool(&self) -> &Pool {
         &self.pool
-    }
-
-    /// Takes in what the stream of changes says of the server's own tables: first what is remembered, then whoever
-    /// holds a principal.
-    pub fn observe(&self, change: SystemChange) {
-        self.caches.observe(&change);
-        match change {
-            SystemChange::RoleChanged { user, xid } => self.hub.roles_changed(Some(user), Some(xid)),
-            SystemChange::Lost => self.hub.roles_changed(None, None),
-            // Sockets ask the list of what is revoked themselves.
-            SystemChange::KeyRevoked { .. } => {}
-        }
     }
 
     /// The stream of changes.

@@ -122,7 +122,7 @@ async fn explain(
     Ok(())
 }
 
-type Claims = serde_json::Map<String, serde_json::Value>;
+pub(super) type Claims = serde_json::Map<String, serde_json::Value>;
 
 /// What the caller's token says besides id and roles.
 fn claims(command: &Explain) -> Result<Claims, Failure> {
@@ -213,7 +213,12 @@ fn values(sent: &[String], collection: &Collection) -> Result<Vec<(FieldId, Valu
 }
 
 /// Who asks, with the roles that the database grants him and the address that it knows.
-async fn caller(text: &str, mut claims: Claims, project: &Project, pool: &Pool) -> Result<Caller, Failure> {
+pub(super) async fn caller(
+    text: &str,
+    mut claims: Claims,
+    project: &Project,
+    pool: &Pool,
+) -> Result<Caller, Failure> {
     match text {
         "anon" => return Ok(Caller::Anonymous),
         "service" | SERVICE_ROLE => return Ok(Caller::Service),

@@ -14,6 +14,7 @@ mod project;
 mod reload;
 mod serve;
 mod tables;
+mod tail;
 mod token;
 
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ enum What {
     Policy(policy::Policy),
     Keys(keys::Keys),
     Token(token::Token),
+    Tail(tail::Tail),
 }
 
 /// Where the project and its data are.
@@ -101,6 +103,7 @@ pub fn main() -> ExitCode {
         What::Policy(command) => policy::run(command),
         What::Keys(command) => keys::run(command),
         What::Token(command) => token::run(command),
+        What::Tail(command) => tail::run(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

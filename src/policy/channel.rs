@@ -179,7 +179,7 @@ pub enum ChannelDecision {
     /// The caller is not bound by rules; the reason is logged.
     Unrestricted(&'static str),
     /// A channel declares it, with these rights.
-    Declared(ChannelPermit),
+    Declared(Box<ChannelPermit>),
 }
 
 /// The conditions under which a caller may do what on a topic.

@@ -141,7 +141,7 @@ impl Policies {
             )
         };
         let (read, write) = (any(ChannelAction::Read), any(ChannelAction::Write));
-        ChannelDecision::Declared(ChannelPermit { captures, read, write })
+        ChannelDecision::Declared(Box::new(ChannelPermit { captures, read, write }))
     }
 
     /// The channels of the project.

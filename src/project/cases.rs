@@ -12,15 +12,32 @@ use super::later::Place;
 use super::literal;
 use super::read::{Entries, Word, get};
 use super::resolve;
-use super::tests::{Act, Caller, Case, Expect, Tests, named_uuid};
+use super::tests::{Act, Caller, Case, Change, Expect, Tests, Told, named_uuid};
 use super::yaml::{Broken, Node, Plain, Tree};
 use crate::model::{Action, CollectionId, Collections, Field, FieldId, Kind, SERVICE_ROLE, Value};
 use crate::policy::{Role, Rule};
 
 pub(super) const TESTS_KEYS: [&str; 2] = ["given", "cases"];
 
-pub(super) const CASE_KEYS: [&str; 10] =
-    ["as", "read", "create", "update", "delete", "with", "is", "hidden", "because", "sees"];
+pub(super) const CASE_KEYS: [&str; 14] = [
+    "as",
+    "read",
+    "create",
+    "update",
+    "delete",
+    "subscribe",
+    "with",
+    "when_created",
+    "when_updated",
+    "when_deleted",
+    "is",
+    "hidden",
+    "because",
+    "sees",
+];
+
+/// What may become of a record while somebody is subscribed.
+pub(super) const CHANGES: [&str; 3] = ["when_created", "when_updated", "when_deleted"];
 
 /// What the tests may speak of.
 pub(super) struct Words<'a> {
@@ -130,13 +147,17 @@ impl Words<'_> {
                 None
             }
         };
+        // `None` is a subscription.
         let mut asked = entries.iter().filter_map(|(key, value)| {
-            Some((Action::ALL.into_iter().find(|action| action.as_str() == key.text)?, key, value))
+            let action = Action::ALL.into_iter().find(|action| action.as_str() == key.text);
+            (action.is_some() || key.text == "subscribe").then_some((action, key, value))
         });
         let Some((action, key, target)) = asked.next() else {
-            if !entries.iter().any(|(key, _)| super::later::is_later(Place::Case, &key.text)) {
-                faults.hint(node.at, "a case asks for something", "`read`, `create`, `update` or `delete`");
-            }
+            faults.hint(
+                node.at,
+                "a case asks for something",
+                "`read`, `create`, `update`, `delete` or `subscribe`",
+            );
             return None;
         };
         if let Some((_, second, _)) = asked.next() {
@@ -145,17 +166,29 @@ impl Words<'_> {
                 format!("a case asks for one thing, and this one has `{}` already", key.text),
             );
         }
-        let act = self.act(action, target, entries, rows, faults);
-        let expect = self.expect(node, action, act.as_ref(), entries, rows, faults);
+        let changes = || entries.iter().filter(|(key, _)| CHANGES.contains(&key.text.as_str()));
+        let (act, expect) = match action {
+            Some(action) => {
+                if let Some((change, _)) = changes().next() {
+                    faults.add(change.at, format!("`{}` belongs to a `subscribe`", change.text));
+                }
+                let act = self.act(action, target, entries, rows, faults);
+                let expect = self.expect(node, action, act.as_ref(), entries, rows, faults);
+                (act, expect)
+            }
+            None => (self.subscribe(target, entries, rows, faults), self.told(node, entries, faults)),
+        };
         let (caller, act, expect) = (caller?, act?, expect?);
         let who = get(entries, "as").map(text_of).unwrap_or_default();
-        Some(Case {
-            line: faults.position(node.at).0,
-            title: format!("{who} {} {}", action.as_str(), text_of(target)),
-            caller,
-            act,
-            expect,
-        })
+        let mut title = format!("{who} {} {}", key.text, text_of(target));
+        if let Some((change, node)) = changes().next() {
+            let key = match &node.tree {
+                Tree::Map(entries) => entries.first().map_or("", |(key, _)| key.text.as_str()),
+                Tree::Scalar(..) | Tree::List(_) | Tree::Bad => text_of(node),
+            };
+            title = format!("{title} {} {key}", change.text);
+        }
+        Some(Case { line: faults.position(node.at).0, title, caller, act, expect })
     }
 
     fn caller(&self, node: &Node, rows: &mut Rows, faults: &mut Faults<'_>) -> Option<Caller> {
@@ -256,6 +289,113 @@ impl Words<'_> {
         }
     }
 
+    /// `subscribe: posts` and the one change that somebody makes meanwhile.
+    fn subscribe(
+        &self,
+        target: &Node,
+        entries: &Entries,
+        rows: &Rows,
+        faults: &mut Faults<'_>,
+    ) -> Option<Act> {
+        let word = faults.word(target, "`subscribe`")?;
+        let collection = self.collection(word, faults)?;
+        if !self.collections.get(collection).realtime {
+            let message = format!("`{}` sends no changes: it is declared with `realtime: false`", word.text);
+            faults.add(word.at, message);
+            return None;
+        }
+        if let Some(with) = get(entries, "with") {
+            faults.add(with.at, "a `subscribe` sends no values");
+        }
+        let mut changes = entries.iter().filter(|(key, _)| CHANGES.contains(&key.text.as_str()));
+        let Some((word, node)) = changes.next() else {
+            faults.hint(target.at, "what happens meanwhile?", "as in `when_updated: { p1: { title: hi } }`");
+            return None;
+        };
+        if let Some((second, _)) = changes.next() {
+            faults
+                .add(second.at, format!("one change is watched, and this case has `{}` already", word.text));
+            return None;
+        }
+        let what = format!("`{}`", word.text);
+        if word.text == "when_deleted" {
+            let key = self.key(collection, faults.word(node, &what)?, rows, faults)?;
+            return Some(Act::Subscribe { collection, change: Change::Deleted { key } });
+        }
+        let [(named, record)] = faults.map(node, &what)? else {
+            faults.hint(node.at, format!("{what} names one record"), "as in `{ p1: { title: hi } }`");
+            return None;
+        };
+        let named = Word { text: &named.text, at: named.at };
+        let members = faults.map_or_nothing(record, "a record")?;
+        let mut values = self.values(collection, members, true, faults);
+        if values.len() != members.len() {
+            return None;
+        }
+        let change = if word.text == "when_updated" {
+            let key = self.key(collection, named, rows, faults)?;
+            if values.is_empty() {
+                faults.hint(record.at, "an update changes something", "as in `{ p1: { title: hi } }`");
+                return None;
+            }
+            Change::Updated { key, values }
+        } else {
+            let key = self.new_key(collection, named, rows, faults)?;
+            for (field, part) in self.collections.get(collection).primary_key.iter().zip(key) {
+                values.retain(|(known, _)| known != field);
+                values.push((*field, part));
+            }
+            let filled = self.filled(collection, &values, node.at, faults)?;
+            Change::Created { values, filled }
+        };
+        Some(Act::Subscribe { collection, change })
+    }
+
+    /// What a listener expects to be told.
+    fn told(&self, node: &Node, entries: &Entries, faults: &mut Faults<'_>) -> Option<Expect> {
+        for key in ["is", "hidden", "because"] {
+            if let Some(node) = get(entries, key) {
+                faults.add(node.at, format!("`{key}` is no answer to a `subscribe`, which has `sees`"));
+            }
+        }
+        let words = Told::ALL.map(Told::as_str);
+        let Some(sees) = get(entries, "sees") else {
+            faults.hint(node.at, "a case says what is expected", format!("`sees` is {}", listed(&words)));
+            return None;
+        };
+        let word = faults.word(sees, "`sees`")?;
+        let told = Told::ALL.into_iter().find(|told| told.as_str() == word.text);
+        if told.is_none() {
+            faults.unknown(word.at, "event", word.text, words);
+        }
+        told.map(Expect::Told)
+    }
+
+    /// The key of a record that is not given.
+    fn new_key(
+        &self,
+        id: CollectionId,
+        word: Word<'_>,
+        rows: &Rows,
+        faults: &mut Faults<'_>,
+    ) -> Option<Vec<Value>> {
+        let key = self.key_parts(id, word, faults)?;
+        if self.is_given(id, &key, rows) {
+            let name = &self.collections.get(id).name;
+            faults.add(word.at, format!("a record `{}` of `{name}` is given already", word.text));
+            return None;
+        }
+        Some(key)
+    }
+
+    fn is_given(&self, id: CollectionId, key: &[Value], rows: &Rows) -> bool {
+        let fields = &self.collections.get(id).primary_key;
+        rows.drafts.iter().any(|row| {
+            row.collection == id
+                && fields.iter().zip(key).all(|(field, value)| row.values.get(field) == Some(value))
+        })
+    }
+
     /// A key as a case writes it, of a record that is given: what a case asks of a record that is not there
     /// is denied to everybody, and would prove nothing.
     fn key(
@@ -265,37 +405,32 @@ impl Words<'_> {
         rows: &Rows,
         faults: &mut Faults<'_>,
     ) -> Option<Vec<Value>> {
+        let key = self.key_parts(id, word, faults)?;
+        if !self.is_given(id, &key, rows) {
+            let name = &self.collections.get(id).name;
+            faults.hint(
+                word.at,
+                format!("no record `{}` of `{name}` is given", word.text),
+                format!("put it under `given: {name}`"),
+            );
+            return None;
+        }
+        Some(key)
+    }
+
+    fn key_parts(&self, id: CollectionId, word: Word<'_>, faults: &mut Faults<'_>) -> Option<Vec<Value>> {
         let collection = self.collections.get(id);
         let parts: Vec<&str> = word.text.split(',').collect();
+        let part = |(id, part): (&FieldId, &&str)| named_text(part.trim(), collection.field(*id).kind);
         if parts.len() != collection.primary_key.len() {
             let names: Vec<&str> =
                 collection.primary_key.iter().map(|id| collection.field(*id).name.as_str()).collect();
             faults.add(word.at, format!("the key of `{}` is {}", collection.name, listed(&names)));
             return None;
         }
-        let key: Option<Vec<Value>> = collection
-            .primary_key
-            .iter()
-            .zip(&parts)
-            .map(|(id, part)| named_text(part.trim(), collection.field(*id).kind))
-            .collect();
-        let same = |row: &RowDraft| {
-            row.collection == id
-                && key.as_ref().is_some_and(|key| {
-                    collection
-                        .primary_key
-                        .iter()
-                        .zip(key)
-                        .all(|(id, value)| row.values.get(id) == Some(value))
-                })
-        };
-        if !rows.drafts.iter().any(same) {
-            faults.hint(
-                word.at,
-                format!("no record `{}` of `{}` is given", word.text, collection.name),
-                format!("put it under `given: {}`", collection.name),
-            );
-            return None;
+        let key: Option<Vec<Value>> = collection.primary_key.iter().zip(&parts).map(part).collect();
+        if key.is_none() {
+            faults.add(word.at, format!("`{}` is no key of `{}`", word.text, collection.name));
         }
         key
     }
@@ -341,9 +476,6 @@ impl Words<'_> {
         faults: &mut Faults<'_>,
     ) -> Option<Expect> {
         let (is, sees) = (get(entries, "is"), get(entries, "sees"));
-        if super::later::is_later(Place::Case, "subscribe") && get(entries, "subscribe").is_some() {
-            return None;
-        }
         let only = |key: &str, place: &str, faults: &mut Faults<'_>| {
             if let Some(node) = get(entries, key) {
                 faults.add(node.at, format!("`{key}` belongs to {place}"));
@@ -432,7 +564,13 @@ fn name_uuids(node: &Node, names: &mut HashMap<Uuid, String>) {
             }
         }
         Tree::List(items) => items.iter().for_each(|item| name_uuids(item, names)),
-        Tree::Map(entries) => entries.iter().for_each(|(_, value)| name_uuids(value, names)),
+        Tree::Map(entries) => {
+            for (key, value) in entries {
+                // `when_updated` names a record by a key.
+                names.insert(named_uuid(&key.text), key.text.clone());
+                name_uuids(value, names);
+            }
+        }
         Tree::Bad => {}
     }
 }

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::later::{self, Place};
+use super::tests::Told;
 use super::{cases, channels, draft, gather, index, limits, policies};
 use crate::model::{Action, Kind, Language, Scalar};
 
@@ -303,6 +304,19 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         (Place::Case, "read") => {
             json!({ "type": "string", "description": "A collection, or a record as `posts/p1`." })
         }
+        (Place::Case, "subscribe") => {
+            described(reference("name"), "A collection, whose changes are listened to.")
+        }
+        (Place::Case, "when_created" | "when_updated") => json!({
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": { "type": ["object", "null"] },
+            "description": "A record and its values, as `{ p1: { title: hi } }`: the secret key writes it meanwhile.",
+        }),
+        (Place::Case, "when_deleted") => {
+            json!({ "type": "string", "description": "A record, as `p1`, that the secret key deletes meanwhile." })
+        }
         (Place::Case, "create") => described(reference("name"), "A collection."),
         (Place::Case, "update" | "delete") => {
             json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_]*/", "description": "A record, as `posts/p1`." })
@@ -314,7 +328,13 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             json!({ "type": "string", "description": "The condition or the rule that denies it." })
         }
         (Place::Case, "sees") => {
-            json!({ "type": "array", "items": { "type": "string" }, "description": "The keys of exactly the records that a list holds." })
+            json!({
+                "anyOf": [
+                    { "type": "array", "items": { "type": "string" } },
+                    { "enum": Told::ALL.map(Told::as_str) },
+                ],
+                "description": "The keys of exactly the records that a list holds; of a subscription, what is told.",
+            })
         }
         _ => return None,
     })
@@ -323,9 +343,18 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
 /// A case asks for one thing and expects something.
 fn case() -> Json {
     let mut case = required(object(Place::Case, &cases::CASE_KEYS), &["as"]);
-    let one: Vec<Json> = Action::ALL.iter().map(|action| json!({ "required": [action.as_str()] })).collect();
+    let keys = Action::ALL.iter().map(|action| action.as_str()).chain(["subscribe"]);
+    let one: Vec<Json> = keys.map(|key| json!({ "required": [key] })).collect();
     case["oneOf"] = json!(one);
     case["anyOf"] = json!([{ "required": ["is"] }, { "required": ["sees"] }]);
+    let changes: Vec<Json> = cases::CHANGES.iter().map(|key| json!({ "required": [key] })).collect();
+    case["dependentSchemas"] = json!({
+        "subscribe": {
+            "oneOf": changes,
+            "required": ["sees"],
+            "properties": { "sees": { "type": "string" }, "is": false, "with": false },
+        },
+    });
     case
 }
 

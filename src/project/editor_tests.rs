@@ -109,6 +109,9 @@ tests:
     - { as: user:ada, create: notes, with: { kind: b }, is: allowed }
     - { as: user:bob+editor, update: notes/n1, with: { data: {} }, is: denied, because: mine }
     - { as: service, delete: notes/n1, is: allowed }
+    - { as: anon, subscribe: notes, when_created: { n2: { owner: ada } }, sees: insert }
+    - { as: anon, subscribe: notes, when_updated: { n1: { kind: b } }, sees: update }
+    - { as: anon, subscribe: notes, when_deleted: n1, sees: delete }
 ";
 
 fn loads(yaml: &str) -> bool {
@@ -171,7 +174,8 @@ fn a_key_that_is_spelled_wrong_is_refused_wherever_it_stands() {
     pointers(&tree, "", &known, &mut places);
     // Inside these the admin chooses the names.
     places.retain(|place| {
-        !place.contains("/given/") && !place.contains("/with/") && !place.contains("/schema/")
+        let free = ["/given/", "/with/", "/schema/", "/when_created/", "/when_updated/"];
+        !free.iter().any(|free| place.contains(free))
     });
     let mut refused = 0;
     for place in &places {
@@ -194,7 +198,6 @@ fn a_key_of_a_later_version_is_refused_with_a_reason() {
         (Place::Top, ""),
         (Place::Collection, "/collections/notes"),
         (Place::Field, "/collections/notes/fields/data"),
-        (Place::Case, "/tests/cases/0"),
     ] {
         for key in later::keys(place) {
             let mut tree = json(WHOLE);
@@ -218,6 +221,11 @@ fn the_schema_and_the_loader_refuse_the_same_shapes() {
             "collections: {{ a: {{ fields: {{ f: text }} }} }}\npolicies: {{ a: {{ {action}: [{text}] }} }}\n"
         )
     };
+    let subscribe = |rest: &str| {
+        format!(
+            "collections: {{ a: {{ fields: {{ f: text }} }} }}\ntests: {{ given: {{ a: [{{ id: a1 }}] }}, cases: [{{ as: anon, subscribe: a, {rest} }}] }}\n"
+        )
+    };
     let good = [
         field("text"),
         field("'bytes[]'"),
@@ -231,6 +239,7 @@ fn the_schema_and_the_loader_refuse_the_same_shapes() {
         "limits:\n".to_owned(),
         "roles: { r: }\n".to_owned(),
         "limits: { body: 4096, statement_timeout: 250ms }\n".to_owned(),
+        subscribe("when_deleted: a1, sees: nothing"),
     ];
     let bad = [
         field("string"),
@@ -274,6 +283,13 @@ fn the_schema_and_the_loader_refuse_the_same_shapes() {
         "limits: { body: much }\n".to_owned(),
         "limits: { statement_timeout: 8 }\n".to_owned(),
         "tests: { given: {} }\n".to_owned(),
+        subscribe("sees: insert"),
+        subscribe("when_deleted: a1"),
+        subscribe("when_deleted: a1, sees: [a1]"),
+        subscribe("when_deleted: a1, sees: gone"),
+        subscribe("when_deleted: a1, when_updated: { a1: { f: y } }, sees: delete"),
+        subscribe("when_updated: {}, sees: nothing"),
+        subscribe("when_deleted: a1, sees: delete, is: allowed"),
         "tests: { cases: [{ read: a, sees: [] }] }\n".to_owned(),
     ];
     for yaml in &good {

@@ -138,10 +138,37 @@ fn what_a_later_version_brings_is_said_to_be_not_there() {
         &["4:18 the kind `file` is not supported by this version"],
     );
     told(&fields(&["a: vector(3)"]), &["4:10 the kind `vector(3)` is not supported by this version"]);
+}
+
+#[test]
+fn a_subscription_watches_one_change_of_a_record_and_says_what_is_told() {
+    let case = |text: &str| {
+        format!(
+            "collections: {{ posts: {{ fields: {{ a: {{ type: text, max: 3 }} }} }}, quiet: {{ realtime: false, fields: {{ a: text }} }} }}\ntests:\n  given: {{ posts: [{{ id: p1 }}] }}\n  cases:\n    - {{ as: anon, {text} }}\n"
+        )
+    };
+    told(&case("subscribe: posts, sees: insert"), &["5:30 what happens meanwhile?"]);
+    told(&case("subscribe: quiet, when_created: { q: }, sees: insert"), &["5:30 `quiet` sends no changes"]);
     told(
-        "tests:\n  cases:\n    - { as: anon, subscribe: posts, sees: insert }\n",
-        &["3:19 `subscribe` is not supported by this version"],
+        &case("subscribe: posts, when_deleted: p2, sees: delete"),
+        &["5:51 no record `p2` of `posts` is given"],
     );
+    told(
+        &case("subscribe: posts, when_created: { p1: }, sees: insert"),
+        &["5:53 a record `p1` of `posts` is given already"],
+    );
+    told(
+        &case("subscribe: posts, when_updated: { p1: }, sees: update"),
+        &["5:53 an update changes something"],
+    );
+    told(&case("subscribe: posts, when_updated: { p1: { a: long } }, sees: update"), &["5:62 `a` "]);
+    told(
+        &case("subscribe: posts, when_deleted: p1, when_created: { p2: }, sees: delete"),
+        &["5:55 one change is watched, and this case has `when_deleted` already"],
+    );
+    told(&case("subscribe: posts, when_deleted: p1, sees: gone"), &["5:61 unknown event `gone`"]);
+    told(&case("subscribe: posts, when_deleted: p1"), &["5:7 a case says what is expected"]);
+    told(&case("read: posts, when_deleted: p1, sees: []"), &["5:32 `when_deleted` belongs to a `subscribe`"]);
 }
 
 #[test]

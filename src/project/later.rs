@@ -48,7 +48,6 @@ const LATER: &[(Place, &[&str])] = &[
     (Place::Top, &["auth", "buckets", "function", "functions", "mail", "webhooks"]),
     (Place::Collection, &["adopt", "function", "functions", "view"]),
     (Place::Field, &["accept", "bucket", "max_size"]),
-    (Place::Case, &["subscribe", "when_created", "when_deleted", "when_updated"]),
 ];
 
 /// The key is documented for the place and not built.

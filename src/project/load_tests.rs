@@ -180,7 +180,7 @@ fn the_example_loads_with_all_that_it_declares() {
     assert_eq!(project.tests.len(), 1);
     let tests = &project.tests[0];
     assert_eq!(tests.file, "policies/tests.yaml");
-    assert_eq!(tests.cases.len(), 39);
+    assert_eq!(tests.cases.len(), 45);
     assert!(tests.cases.iter().all(|case| case.line > 20));
 }
 

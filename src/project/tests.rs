@@ -11,6 +11,7 @@
 //!     - { as: user:ada, read: posts/p1, is: allowed, hidden: [notes] }
 //!     - { as: user:bob+editor, update: posts/p1, with: { title: hi }, is: denied, because: mine }
 //!     - { as: service, delete: posts/p1, is: allowed }
+//!     - { as: user:bob, subscribe: posts, when_updated: { p1: { status: published } }, sees: insert }
 //! ```
 //! A caller is `anon`, `service` or `user:NAME`, and `user:NAME+ROLE+ROLE` with granted roles. A record is
 //! `COLLECTION/KEY`, and `COLLECTION/KEY,KEY` where the key is several fields.
@@ -161,12 +162,53 @@ pub enum Act {
     Update { collection: CollectionId, key: Vec<Value>, values: Vec<(FieldId, Value)> },
     /// `delete: posts/p1`.
     Delete { collection: CollectionId, key: Vec<Value> },
+    /// `subscribe: posts, when_updated: { p1: {…} }`: somebody else changes a record while the caller listens.
+    Subscribe { collection: CollectionId, change: Change },
+}
+
+/// What becomes of a record while a caller listens. No policy judges it: the secret key makes the change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// `when_created: { p3: {…} }`
+    Created {
+        /// The key among them.
+        values: Vec<(FieldId, Value)>,
+        /// Generated for what is required and left out.
+        filled: Vec<(FieldId, Value)>,
+    },
+    /// `when_updated: { p1: {…} }`
+    Updated { key: Vec<Value>, values: Vec<(FieldId, Value)> },
+    /// `when_deleted: p1`
+    Deleted { key: Vec<Value> },
+}
+
+/// What a listener is told of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Insert,
+    Update,
+    Delete,
+    Nothing,
+}
+
+impl Told {
+    pub const ALL: [Told; 4] = [Told::Insert, Told::Update, Told::Delete, Told::Nothing];
+
+    /// The word in YAML.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Told::Insert => "insert",
+            Told::Update => "update",
+            Told::Delete => "delete",
+            Told::Nothing => "nothing",
+        }
+    }
 }
 
 impl Act {
     pub fn action(&self) -> Action {
         match self {
-            Act::List { .. } | Act::Read { .. } => Action::Read,
+            Act::List { .. } | Act::Read { .. } | Act::Subscribe { .. } => Action::Read,
             Act::Create { .. } => Action::Create,
             Act::Update { .. } => Action::Update,
             Act::Delete { .. } => Action::Delete,
@@ -179,7 +221,8 @@ impl Act {
             | Act::Read { collection, .. }
             | Act::Create { collection, .. }
             | Act::Update { collection, .. }
-            | Act::Delete { collection, .. } => *collection,
+            | Act::Delete { collection, .. }
+            | Act::Subscribe { collection, .. } => *collection,
         }
     }
 }
@@ -194,4 +237,6 @@ pub enum Expect {
     Denied { because: Option<String> },
     /// Of a list: exactly the records with these keys, in any order.
     Sees(Vec<Vec<Value>>),
+    /// Of a subscription.
+    Told(Told),
 }

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::rows::Mapping;
+use crate::model::{Collection, CollectionId, Record};
+
 /// A table as it was when its rows were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
@@ -54,6 +57,23 @@ pub enum What {
 }
 
 impl Change {
+    /// The records before and after it, if it is one of this collection's. A field that the table has not, as it was
+    /// then, is null.
+    pub fn records(&self, collection: &Collection) -> Option<(Option<Record>, Option<Record>)> {
+        if self.relation.schema != "public" || collection.name != *self.relation.table.as_str() {
+            return None;
+        }
+        let (old, new) = match &self.what {
+            What::Insert { new } => (None, Some(new)),
+            What::Update { old, new } => (old.as_ref(), Some(new)),
+            What::Delete { old } => (old.as_ref(), None),
+            What::Truncate => (None, None),
+        };
+        let mapping = Mapping::of(CollectionId(0), collection, &self.relation);
+        let record = |row: &Row| mapping.record(row, &collection.all_fields());
+        Some((old.map(record), new.map(record)))
+    }
+
     /// The change does not hold all that it should.
     pub fn is_torn(&self) -> bool {
         matches!(self.what, What::Update { old: None, .. } | What::Delete { old: None })

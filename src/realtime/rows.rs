@@ -52,7 +52,7 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    fn of(id: CollectionId, collection: &Collection, relation: &Relation) -> Mapping {
+    pub(super) fn of(id: CollectionId, collection: &Collection, relation: &Relation) -> Mapping {
         let column = |field: FieldId| {
             let field = collection.field(field);
             relation

@@ -180,6 +180,40 @@ struct Open {
 
 /// Connects, finds or makes the node's slot, and begins to stream from where it stands.
 pub async fn open(target: &Target, node: &Node) -> Result<Opened, WalFault> {
+    let (mut link, system, head) = identify(target).await?;
+    let slot = slot_name(database(&mut link).await?, node);
+    let (begins, created) = match find(&mut link, node, &slot).await? {
+        Found::Usable { confirmed } => (confirmed, None),
+        Found::Missing => (create(&mut link, target, &lasting(&slot)).await?, Some(Why::Missing)),
+        Found::Invalidated => {
+            link.query(&format!("DROP_REPLICATION_SLOT {slot}")).await?;
+            (create(&mut link, target, &lasting(&slot)).await?, Some(Why::Invalidated))
+        }
+    };
+    match link.start(&start(&slot)).await {
+        Ok(()) => {}
+        // Somebody was faster.
+        Err(e) if e.sqlstate() == Some("55006") => return Err(held(&mut link, node, &slot).await?),
+        Err(e) => return Err(e.into()),
+    }
+    let wal = Wal::new(link, Room::default(), begins);
+    Ok(Opened { wal, system, begins, head, slot, created })
+}
+
+/// Begins to stream from now on through a slot that goes with the connection: for somebody who looks on.
+pub async fn look_on(target: &Target) -> Result<Opened, WalFault> {
+    let (mut link, system, head) = identify(target).await?;
+    // Slots are the whole cluster's, and a process may look on more than once.
+    let slot = format!("basewright_tail_{}", uuid::Uuid::new_v4().simple());
+    let command = format!("CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+    let begins = create(&mut link, target, &command).await?;
+    link.start(&start(&slot)).await?;
+    let wal = Wal::new(link, Room::default(), begins);
+    Ok(Opened { wal, system, begins, head, slot, created: Some(Why::Missing) })
+}
+
+/// A connection, whose WAL it reads, and how far that is written.
+async fn identify(target: &Target) -> Result<(Replication, System, u64), WalFault> {
     let mut link = connect(target).await?;
     // A walsender knows the words of its own language in capitals only.
     let rows = link.query("IDENTIFY_SYSTEM").await?;
@@ -191,37 +225,20 @@ pub async fn open(target: &Target, node: &Node) -> Result<Opened, WalFault> {
     if link.query("select 1 from pg_publication where pubname = 'basewright'").await?.is_empty() {
         return Err(WalFault::NoPublication);
     }
-    let slot = slot_name(database(&mut link).await?, node);
-    let (begins, created) = match find(&mut link, node, &slot).await? {
-        Found::Usable { confirmed } => (confirmed, None),
-        Found::Missing => (create(&mut link, target, &slot).await?, Some(Why::Missing)),
-        Found::Invalidated => {
-            link.query(&format!("DROP_REPLICATION_SLOT {slot}")).await?;
-            (create(&mut link, target, &slot).await?, Some(Why::Invalidated))
-        }
-    };
-    let command = format!(
+    Ok((link, system, head))
+}
+
+/// The command that begins to stream from a slot.
+fn start(slot: &str) -> String {
+    format!(
         "START_REPLICATION SLOT {slot} LOGICAL 0/0 \
          (proto_version '1', publication_names 'basewright', binary 'true', messages 'true')"
-    );
-    match link.start(&command).await {
-        Ok(()) => {}
-        // Somebody was faster.
-        Err(e) if e.sqlstate() == Some("55006") => return Err(held(&mut link, node, &slot).await?),
-        Err(e) => return Err(e.into()),
-    }
-    let now = Instant::now();
-    let wal = Wal {
-        link,
-        relations: HashMap::new(),
-        open: None,
-        room: Room::default(),
-        received: begins,
-        confirmed: begins,
-        heard: now,
-        due: now + STATUS_EVERY,
-    };
-    Ok(Opened { wal, system, begins, head, slot, created })
+    )
+}
+
+/// The command that makes a node's slot.
+fn lasting(slot: &str) -> String {
+    format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput NOEXPORT_SNAPSHOT")
 }
 
 /// Drops a node's slot: the next [`open`] makes a new one.
@@ -295,15 +312,28 @@ async fn held(link: &mut Replication, node: &Node, slot: &str) -> Result<WalFaul
     Ok(WalFault::Held { node: node.to_string(), holder: Box::new(holder) })
 }
 
-/// Makes the slot. Returns the place from which it streams.
-async fn create(link: &mut Replication, target: &Target, slot: &str) -> Result<u64, WalFault> {
-    let command = format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput NOEXPORT_SNAPSHOT");
-    let rows = link.query_within(&command, CREATE_WITHIN).await.map_err(|e| refused(target, e))?;
+/// Makes a slot by this command. Returns the place from which it streams.
+async fn create(link: &mut Replication, target: &Target, command: &str) -> Result<u64, WalFault> {
+    let rows = link.query_within(command, CREATE_WITHIN).await.map_err(|e| refused(target, e))?;
     let begins = rows.first().and_then(|row| lsn(text(row, 1)?));
     Ok(begins.ok_or_else(misunderstood)?)
 }
 
 impl Wal {
+    fn new(link: Replication, room: Room, begins: u64) -> Wal {
+        let now = Instant::now();
+        Wal {
+            link,
+            relations: HashMap::new(),
+            open: None,
+            room,
+            received: begins,
+            confirmed: begins,
+            heard: now,
+            due: now + STATUS_EVERY,
+        }
+    }
+
     /// Waits for what the stream brings next, and answers the server meanwhile. Nothing is lost if the future is
     /// dropped.
     pub async fn next(&mut self) -> Result<Event, WalFault> {

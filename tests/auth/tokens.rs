@@ -441,3 +441,39 @@ async fn who_brings_nothing_is_anon_only_where_the_operator_said_so() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sessions_roles_are_not_asked_for_again_while_the_stream_flows() {
+    let database = database().await;
+    let folder = Folder::with(NOTES);
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let client = reqwest::Client::new();
+    let owner = database.connect_owner().await;
+    owner.execute("insert into auth.users (id) values ($1::text::uuid)", &[&ID]).await.unwrap();
+    let session = claims(json!({ "bw_op": null, "session_id": Uuid::new_v4().to_string() }));
+    let session = mint(server.keys.active(), &session).unwrap();
+    let read = async || {
+        let request = client.get(server.at("/rest/v1/notes?limit=1")).bearer_auth(&session);
+        request.send().await.unwrap().status().as_u16()
+    };
+    // Whoever would ask waits for the lock, and is refused.
+    let within = std::time::Duration::from_secs(20);
+    let blocked = async || {
+        assert_eq!(read().await, 200);
+        owner.batch_execute("begin; lock table auth.user_roles in access exclusive mode").await.unwrap();
+        let status = read().await;
+        owner.batch_execute("rollback").await.unwrap();
+        status
+    };
+    eventually("the roles are remembered", within, || async { (blocked().await == 200).then_some(()) }).await;
+    // After a change they are asked for once, and then remembered again.
+    owner.execute("insert into auth.user_roles values ($1::text::uuid, 'editor')", &[&ID]).await.unwrap();
+    let update = async || {
+        let request = client.patch(server.at("/rest/v1/notes?title=eq.a")).bearer_auth(&session);
+        request.body("{\"title\":\"a\"}").send().await.unwrap().status().as_u16()
+    };
+    let second = std::time::Duration::from_secs(1);
+    eventually("the role counts", second, || async { (update().await == 204).then_some(()) }).await;
+    eventually("they are remembered again", within, || async { (blocked().await == 200).then_some(()) })
+        .await;
+}

@@ -5,3 +5,4 @@ mod explain;
 mod following;
 mod policy_test;
 mod seed;
+mod tail;

@@ -53,8 +53,8 @@ fn the_example_passes_on_a_private_postgres_that_the_next_run_finds_again() {
     let output = judge(BLOG, &["--data", data], &[]);
     assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
     let first = out(&output);
-    assert!(first.ends_with("39 cases passed, in memory and on a database\n"), "{first}");
-    assert_eq!(first.lines().filter(|line| line.starts_with("ok    policies/tests.yaml:")).count(), 39);
+    assert!(first.ends_with("45 cases passed, in memory and on a database\n"), "{first}");
+    assert_eq!(first.lines().filter(|line| line.starts_with("ok    policies/tests.yaml:")).count(), 45);
     assert!(!folder.join("data/keys.json").exists(), "tests need no keys");
 
     let began = Instant::now();
@@ -234,4 +234,77 @@ fn a_project_at_fault_is_1_a_wrong_command_line_2_and_no_cases_0() {
     assert_eq!(output.status.code(), Some(0));
     assert!(err(&output).contains("no test cases"), "{}", err(&output));
     assert!(!folder.join(".basewright").exists(), "nothing is started for nothing");
+}
+
+#[test]
+fn what_a_listener_is_told_is_judged_in_memory_and_by_reads_before_and_after() {
+    let folder = workshop(
+        "    - { as: user:bob, subscribe: tasks, when_updated: { t3: { room: r1 } }, sees: insert }
+    - { as: user:bob, subscribe: tasks, when_updated: { t1: { title: new } }, sees: update }
+    - { as: user:bob, subscribe: tasks, when_updated: { t1: { room: r2 } }, sees: delete }
+    - { as: user:eve, subscribe: tasks, when_updated: { t1: { title: new } }, sees: nothing }
+    - { as: anon, subscribe: tasks, when_deleted: t1, sees: nothing }
+    - { as: service, subscribe: tasks, when_deleted: t3, sees: delete }
+    - { as: user:bob, subscribe: tasks, when_deleted: t2, sees: delete }
+    - { as: user:eve, subscribe: tasks, when_deleted: t2, sees: nothing }
+    - { as: user:bob, subscribe: tasks, when_created: { t4: { room: r1 } }, sees: insert }
+    - { as: user:bob, subscribe: tasks, when_created: { t4: { title: other, owner: ada } }, sees: nothing }
+    - { as: user:eve, subscribe: members, when_created: { 'r1,eve': }, sees: insert }
+    - { as: user:bob, subscribe: members, when_updated: { 'r1,ada': { user: eve } }, sees: update }
+    - { as: user:bob, subscribe: members, when_deleted: 'r1,ada', sees: delete }
+    - { as: user:ada, subscribe: secrets, when_updated: { s1: { body: z } }, sees: update }
+    - { as: user:ada, subscribe: secrets, when_created: { s2: { body: x } }, sees: insert }
+    - { as: user:ada, subscribe: secrets, when_deleted: s1, sees: delete }
+",
+    );
+    let output = judge_on_cluster(&folder);
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+    assert!(out(&output).ends_with("16 cases passed, in memory and on a database\n"), "{}", out(&output));
+}
+
+#[test]
+fn a_change_that_a_listener_cannot_tell_is_nothing_to_him() {
+    let folder = Folder::with(&[(
+        "a.yaml",
+        "collections:
+  posts:
+    timestamps: false
+    fields: { title: text, notes: text, open: boolean }
+policies:
+  posts:
+    read:
+      - { role: anon, fields: [id, title] }
+      - { role: authenticated, when: open, fields: [id, notes] }
+tests:
+  given: { posts: [{ id: p1, title: a, notes: b, open: false }, { id: p2, title: a, notes: b, open: true }] }
+  cases:
+    - { as: anon, subscribe: posts, when_updated: { p1: { notes: c } }, sees: nothing }
+    - { as: user:ada, subscribe: posts, when_updated: { p1: { notes: c } }, sees: nothing }
+    - { as: user:ada, subscribe: posts, when_updated: { p2: { notes: c } }, sees: update }
+    - { as: user:ada, subscribe: posts, when_updated: { p2: { open: false } }, sees: update }
+    - { as: anon, subscribe: posts, when_updated: { p2: { open: false } }, sees: nothing }
+",
+    )]);
+    let output = judge_on_cluster(&folder);
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+}
+
+#[test]
+fn a_listener_who_is_told_otherwise_fails_the_case_and_is_told_why() {
+    let folder = workshop(
+        "    - { as: user:eve, subscribe: tasks, when_updated: { t1: { title: new } }, sees: update }
+    - { as: user:bob, subscribe: tasks, when_updated: { t1: { title: new } }, sees: nothing }
+",
+    );
+    let output = judge_on_cluster(&folder);
+    assert_eq!(output.status.code(), Some(1));
+    let text = out(&output);
+    for expected in [
+        "user:eve subscribe tasks when_updated t1",
+        "expected an update, and it is nothing",
+        "tasks.read[1] (authenticated): mine is false: owner == auth.id, where owner is 'ada' and auth.id is 'eve'",
+        "expected nothing, and it is an update by tasks.read[0]",
+    ] {
+        assert!(text.contains(expected), "{expected} is not in\n{text}{}", err(&output));
+    }
 }

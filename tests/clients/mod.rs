@@ -81,7 +81,6 @@ async fn the_published_clients_get_what_they_ask_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn the_published_clients_listen_and_are_back_after_a_restart() {
     let home = libraries();
     let database = database().await;

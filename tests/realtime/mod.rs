@@ -3,6 +3,7 @@
 
 mod access;
 mod broadcast;
+mod cursor;
 mod filters;
 mod frames;
 mod handshake;

@@ -3,7 +3,6 @@
 pub mod caller;
 mod cluster;
 pub mod server;
-#[allow(dead_code, reason = "most of those who use it are still being written")]
 pub mod socket;
 
 pub use cluster::{Database, admin, cluster, database, folder};

@@ -154,6 +154,15 @@ impl Channel {
         matches!(*self.rows.borrow(), Rows::Live)
     }
 
+    /// The place to name to whoever is told of something that happened at this one: who is behind has not had what
+    /// came before it, and would pass that over if he resumed from there.
+    pub(super) fn place_at(&self, cursor: Cursor) -> Cursor {
+        match &*self.rows.borrow() {
+            Rows::Behind(behind) => behind.from.min(cursor),
+            Rows::None | Rows::Asked | Rows::Live => cursor,
+        }
+    }
+
     /// A message for this channel alone.
     pub(super) fn message(&self, reference: Option<&str>, event: &str, payload: &str) -> Bytes {
         let payload = [payload.as_bytes()];

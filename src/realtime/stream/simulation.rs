@@ -429,6 +429,7 @@ impl World {
                 }
                 Delivery::Resync { reason, .. } => panic!("nothing was lost, and still: {reason}"),
                 Delivery::AccessChanged { .. }
+                | Delivery::Suspended { .. }
                 | Delivery::Joined { .. }
                 | Delivery::Rejudged { .. }
                 | Delivery::Position { .. } => {}

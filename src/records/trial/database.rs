@@ -1,5 +1,7 @@
 //! A case asked of a database through the plans of requests, each in a savepoint that is undone.
 
+mod subscribe;
+
 use serde_json::{Map, Value as Json};
 
 use super::{Outcome, Seen, equal, sent};
@@ -168,6 +170,7 @@ impl Asking<'_> {
                 let plan = DeletePlan::new(self.context, name, &by_key(key), count_only);
                 self.write(plan.map(WritePlan::Delete), Some(key)).await
             }
+            Act::Subscribe { change, .. } => self.subscribe(id, change).await,
         };
         match (&case.act, outcome) {
             (Act::Read { .. }, Ok(Outcome::Seen(records))) if records.is_empty() => {

@@ -18,7 +18,7 @@ use crate::records::rules;
 
 /// Records of a collection that a condition leads to. With more of them it is told that a rule did not admit,
 /// and not which term of it failed.
-const REACHED: usize = 50_000;
+pub(super) const REACHED: usize = 50_000;
 
 /// What a request comes to, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ pub async fn explain(
 
 fn action_of(act: &Act) -> Action {
     match act {
-        Act::List { .. } | Act::Read { .. } => Action::Read,
+        Act::List { .. } | Act::Read { .. } | Act::Subscribe { .. } => Action::Read,
         Act::Create { .. } => Action::Create,
         Act::Update { .. } => Action::Update,
         Act::Delete { .. } => Action::Delete,
@@ -109,7 +109,7 @@ fn action_of(act: &Act) -> Action {
 fn key_of(act: &Act) -> Option<&[crate::model::Value]> {
     match act {
         Act::Read { key, .. } | Act::Update { key, .. } | Act::Delete { key, .. } => Some(key),
-        Act::List { .. } | Act::Create { .. } => None,
+        Act::List { .. } | Act::Create { .. } | Act::Subscribe { .. } => None,
     }
 }
 

@@ -3,6 +3,8 @@
 //! This is the meaning of the policies written a second time and in another way, for the statements of
 //! requests to be held against. It must not use the plans.
 
+mod subscribe;
+
 use std::sync::Arc;
 
 use super::why::{Names, Reason, blame};
@@ -98,6 +100,7 @@ pub(super) fn judge(catalog: &Catalog, rows: &Rows, now: i64, names: &Names, cas
         Act::Create { .. } => judge.create(&sent(catalog, case)),
         Act::Update { key, values, .. } => judge.update(key, values),
         Act::Delete { key, .. } => judge.delete(key),
+        Act::Subscribe { change, .. } => Some(judge.subscribe(change)),
     };
     if let Some(outcome) = done {
         judge.judgement.outcome = outcome;

@@ -9,17 +9,19 @@ mod database;
 mod explain;
 mod memory;
 mod why;
+mod witness;
 
 use std::collections::HashSet;
 
 use crate::catalog::Catalog;
 use crate::condition::{self, Rows};
 use crate::db::{DbError, Pool};
-use crate::model::{Action, CollectionId, FieldId, FieldSet, Value};
+use crate::model::{Action, Collection, CollectionId, FieldId, FieldSet, Value};
 use crate::policy::{Decision, WriteRule};
-use crate::project::tests::{Act, Case, Expect, Tests};
+use crate::project::tests::{Act, Case, Expect, Tests, Told};
 
 pub use explain::{Explained, explain};
+pub use witness::{Verdict, Witnessed, witness};
 
 use memory::Judgement;
 pub(super) use why::Names;
@@ -62,6 +64,8 @@ enum Outcome {
     Refused(String),
     /// Refused for a reason that is none of the policies: a value out of bounds, a key that is taken.
     Fault(String),
+    /// What a listener is told of a change.
+    Told(Told),
 }
 
 /// A record as the caller sees it: the fields that exist for him, null where the record hides one.
@@ -79,6 +83,7 @@ impl Outcome {
             Outcome::Refused(why) if why.is_empty() => "denied".to_owned(),
             Outcome::Refused(why) => format!("denied ({why})"),
             Outcome::Fault(why) => format!("refused, and not by a policy: {why}"),
+            Outcome::Told(told) => event(*told).to_owned(),
         }
     }
 }
@@ -186,6 +191,44 @@ fn unexpected(catalog: &Catalog, case: &Case, judged: &Judgement) -> Vec<String>
             }
             faults
         }
+        (Expect::Told(expected), Outcome::Told(told)) if expected == told => Vec::new(),
+        (Expect::Told(expected), outcome) => {
+            let by = judged.allowed_by.as_ref().filter(|_| *expected == Told::Nothing);
+            let by = by.map(|rule| format!(" by {rule}")).unwrap_or_default();
+            let mut faults = vec![format!("expected {}, and it is {}{by}", event(*expected), outcome.word())];
+            faults.extend(judged.why());
+            faults
+        }
+        (Expect::Allowed { .. } | Expect::Denied { .. } | Expect::Sees(_), Outcome::Told(told)) => {
+            vec![format!("expected an answer, and it is {}", event(*told))]
+        }
+    }
+}
+
+/// What a listener is told, in words.
+fn event(told: Told) -> &'static str {
+    match told {
+        Told::Insert => "an insert",
+        Told::Update => "an update",
+        Told::Delete => "a delete",
+        Told::Nothing => "nothing",
+    }
+}
+
+/// What a listener is told of a record that he sees so before and after a change.
+fn told(collection: &Collection, before: Option<&Seen>, after: Option<&Seen>) -> Told {
+    match (before, after) {
+        (None, None) => Told::Nothing,
+        (None, Some(_)) => Told::Insert,
+        (Some(_), None) => Told::Delete,
+        (Some(before), Some(after)) => {
+            // Every update moves it; here, all happens in one moment.
+            let moves = collection
+                .field_id("updated_at")
+                .filter(|_| collection.timestamps)
+                .is_some_and(|field| after.iter().any(|(known, value)| *known == field && !value.is_null()));
+            if moves || !same(before, after) { Told::Update } else { Told::Nothing }
+        }
     }
 }
 
@@ -209,7 +252,7 @@ fn disagreement(catalog: &Catalog, case: &Case, expected: &Outcome, did: &Outcom
         (Outcome::Refused(_) | Outcome::Fault(_), Outcome::Fault(_)) => None,
         (Outcome::Done(_) | Outcome::Seen(_), Outcome::Fault(why)) => Some(match case.expect {
             Expect::Denied { .. } => differ(),
-            Expect::Allowed { .. } | Expect::Sees(_) => {
+            Expect::Allowed { .. } | Expect::Sees(_) | Expect::Told(_) => {
                 format!("the policies allow it, and the request is refused: {why}")
             }
         }),
@@ -223,7 +266,11 @@ fn disagreement(catalog: &Catalog, case: &Case, expected: &Outcome, did: &Outcom
                 .map(|record| different_record(catalog, case.act.collection(), record, seen))
         }
         (Outcome::Fault(_), Outcome::Refused(_)) => None,
-        (Outcome::Done(_) | Outcome::Seen(_) | Outcome::Refused(_) | Outcome::Fault(_), _) => Some(differ()),
+        (Outcome::Told(told), Outcome::Told(other)) if told == other => None,
+        (
+            Outcome::Done(_) | Outcome::Seen(_) | Outcome::Refused(_) | Outcome::Fault(_) | Outcome::Told(_),
+            _,
+        ) => Some(differ()),
     }
 }
 

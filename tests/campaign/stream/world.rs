@@ -77,8 +77,7 @@ begin
 end $$;
 create trigger keep after insert or update or delete on public.items for each row execute function audit.keep();
 create trigger keep after insert or update or delete on public.members for each row execute function audit.keep();
-create publication audit for table audit.ledger;
-select pg_create_logical_replication_slot('audit', 'pgoutput')";
+create publication audit for table audit.ledger";
 
 /// Rooms whose members change while all goes on, and those whose do not.
 pub const MOVING: usize = 2;
@@ -122,6 +121,7 @@ impl World {
     pub async fn furnish(&self) {
         let admin = connect(&self.admin_url()).await.unwrap();
         admin.batch_execute(LEDGER).await.unwrap();
+        admin.batch_execute("select pg_create_logical_replication_slot('audit', 'pgoutput')").await.unwrap();
         for (at, room) in self.rooms.iter().enumerate() {
             let insert = format!("insert into rooms (id, name) values ('{room}', 'room {at}')");
             admin.batch_execute(&insert).await.unwrap();

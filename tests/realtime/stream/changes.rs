@@ -23,8 +23,16 @@ fn raw(event: &RowEvent, member: &str) -> String {
     payload.data[member].get().to_owned()
 }
 
+/// Not the numbers that only a client with a library of its own for them can read.
+fn samples(scalar: Scalar) -> Vec<String> {
+    let mut all = edges(scalar);
+    all.retain(|text| {
+        serde_json::from_str::<f64>(text).is_ok() || text.len() < 300 && text.parse::<f64>().is_err()
+    });
+    all
+}
+
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn the_record_of_an_event_is_what_rest_prints_for_every_kind() {
     let mut yaml =
         "collections:\n  things:\n    fields:\n      id: bigint\n      round: integer\n".to_owned();
@@ -39,7 +47,7 @@ async fn the_record_of_an_event_is_what_rest_prints_for_every_kind() {
     let place = Place::new(&[("basewright.yaml", &yaml)]).await;
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
     let (mut socket, _) = place.listen("things", &anyone).await;
-    let rounds = kinds.iter().map(|(_, kind)| edges(kind.scalar).len()).max().unwrap();
+    let rounds = kinds.iter().map(|(_, kind)| samples(kind.scalar).len()).max().unwrap();
     let rest = async |id: usize| {
         let path = format!("{}/rest/v1/things?id=eq.{id}", place.server().url);
         let answer = reqwest::Client::new().get(path).header("apikey", place.server().keys.publishable());
@@ -51,7 +59,7 @@ async fn the_record_of_an_event_is_what_rest_prints_for_every_kind() {
         let mut names = "id, round".to_owned();
         let mut values = format!("{id}, 1");
         for (name, kind) in &kinds {
-            let edges = edges(kind.scalar);
+            let edges = samples(kind.scalar);
             let value = edges[id % edges.len()].replace('\'', "''");
             names += &format!(", {name}");
             values += &match kind.array {
@@ -94,7 +102,6 @@ async fn the_record_of_an_event_is_what_rest_prints_for_every_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_long_value_that_an_update_leaves_alone_is_in_its_event() {
     let place = Place::new(PLAIN).await;
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
@@ -117,7 +124,6 @@ async fn a_long_value_that_an_update_leaves_alone_is_in_its_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_filter_on_a_long_value_holds_also_where_an_update_left_it_alone() {
     let place = Place::new(PLAIN).await;
     let admin = place.admin().await;
@@ -139,7 +145,6 @@ async fn a_filter_on_a_long_value_holds_also_where_an_update_left_it_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn the_project_may_change_while_changes_are_listened_to() {
     let place = Place::new(PLAIN).await;
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
@@ -147,7 +152,8 @@ async fn the_project_may_change_while_changes_are_listened_to() {
     super::write(&admin, 1..3).await;
     assert_eq!(super::numbers(&mut socket, 2).await, [1, 2]);
     let (name, text) = PLAIN[0];
-    place.folder.write(name, &text.replace("      body: text\n", "      body: text\n      extra: integer\n"));
+    let text = text.replace("      body: text\n", "      body: text\n      extra: integer\n");
+    place.folder.write(name, &text);
     eventually("the new field", ANSWERED_WITHIN, || async {
         (anyone.get("notes?select=extra").await.status == 200).then_some(())
     })
@@ -186,7 +192,6 @@ fn resident(pid: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_large_transaction_comes_whole_and_in_order_and_costs_little_memory() {
     let rows: i64 = if long() { 200_000 } else { 30_000 };
     let place = Place::new(PLAIN).await;

@@ -11,7 +11,6 @@ use crate::support::server::eventually;
 use crate::support::socket::{ANSWERED_WITHIN, Socket, Version};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn each_of_two_nodes_is_told_everything() {
     let place = Place::new(PLAIN).await;
     let other = place.node("other").await.unwrap();
@@ -35,7 +34,6 @@ async fn each_of_two_nodes_is_told_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_node_whose_name_is_taken_is_refused_and_the_first_goes_on() {
     let place = Place::new(PLAIN).await;
     let admin = place.admin().await;
@@ -60,7 +58,6 @@ async fn a_node_whose_name_is_taken_is_refused_and_the_first_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn postgres_stops_at_once_while_changes_are_listened_to() {
     let mut place = Place::apart(PLAIN).await;
     let admin = place.admin().await;

@@ -8,7 +8,6 @@ use crate::support::caller::Caller;
 use crate::support::socket::{ANSWERED_WITHIN, Seen, Socket};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn cursors_rise_with_the_commits_and_with_the_changes_of_one() {
     let place = Place::new(PLAIN).await;
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
@@ -25,7 +24,6 @@ async fn cursors_rise_with_the_commits_and_with_the_changes_of_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn who_comes_back_gets_what_he_missed_once_and_in_order() {
     let place = Place::new(PLAIN).await;
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
@@ -76,19 +74,16 @@ async fn over_a_restart(signal: Signal) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn the_restart_of_the_server_is_just_another_reconnect() {
     over_a_restart(Signal::TERM).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn so_is_its_violent_end() {
     over_a_restart(Signal::KILL).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn everything_comes_once_to_who_is_cut_again_and_again_while_others_write() {
     let place = Place::new(PLAIN).await;
     let anyone = Caller::anonymous(place.server());
@@ -112,7 +107,6 @@ async fn everything_comes_once_to_who_is_cut_again_and_again_while_others_write(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn who_waits_for_a_place_gets_there_also_where_nothing_is_for_him() {
     let place = Place::new(PLAIN).await;
     let anyone = Caller::anonymous(place.server());
@@ -131,7 +125,6 @@ async fn who_waits_for_a_place_gets_there_also_where_nothing_is_for_him() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_write_that_asks_for_it_is_told_where_it_stands_and_its_author_sees_it_there() {
     let place = Place::new(PLAIN).await;
     let anyone = Caller::anonymous(place.server());
@@ -155,7 +148,6 @@ async fn a_write_that_asks_for_it_is_told_where_it_stands_and_its_author_sees_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_cursor_of_elsewhere_or_of_long_ago_is_answered_with_a_new_start() {
     let place = Place::new(PLAIN).await;
     let anyone = Caller::anonymous(place.server());
@@ -197,13 +189,13 @@ async fn a_cursor_of_elsewhere_or_of_long_ago_is_answered_with_a_new_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn who_knows_nothing_of_cursors_gets_no_replay_and_no_positions() {
     let place = Place::new(PLAIN).await;
     let (admin, anyone) = (place.admin().await, Caller::anonymous(place.server()));
     write(&admin, 1..5).await;
     let mut socket: Socket = place.socket().await;
-    socket.subscribe("realtime:changes", json!([all("notes")]), &anyone).await;
+    let config = json!({ "postgres_changes": [all("notes")], "presence": { "enabled": false } });
+    socket.join("realtime:changes", config, anyone.token()).await;
     let (mut aware, _) = place.listen("notes", &anyone).await;
     admin.batch_execute("insert into others (id, n) values (1, 1)").await.unwrap();
     aware.wait(ANSWERED_WITHIN, |message| message.is_system("position")).await.unwrap();

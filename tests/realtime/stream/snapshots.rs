@@ -55,7 +55,6 @@ impl Copy {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_snapshot_and_what_follows_are_every_row_once_while_others_write() {
     let rounds = if long() { 100 } else { 12 };
     let seed = seed();

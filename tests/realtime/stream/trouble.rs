@@ -45,7 +45,10 @@ async fn all_are_told(place: &Place, sockets: &mut [Socket], what: &str) {
         .unwrap();
     for (socket, from) in sockets.iter_mut().zip(from) {
         loop {
-            let event = socket.row(ANSWERED_WITHIN).await.unwrap_or_else(|end| panic!("{what}: {end:?}"));
+            let event = socket
+                .row(ANSWERED_WITHIN)
+                .await
+                .unwrap_or_else(|end| panic!("{what}: {end:?}\n{}", place.server().log()));
             if event.record["n"] == -7 {
                 assert!(event.cursor > from, "{what}");
                 break;
@@ -77,13 +80,11 @@ async fn after(what: &str, deed: impl AsyncFnOnce(&Client)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_slot_that_was_dropped_is_told_to_everybody() {
     after("dropped", async |admin| admin.batch_execute(DROP_SLOT).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_slot_that_was_made_anew_is_told_to_everybody() {
     after("made anew", async |admin| {
         let row = admin
@@ -104,7 +105,6 @@ async fn a_slot_that_was_made_anew_is_told_to_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_slot_that_was_made_anew_while_nobody_served_is_told_to_who_comes_back() {
     let mut place = Place::new(PLAIN).await;
     let admin = place.admin().await;
@@ -136,7 +136,6 @@ async fn a_slot_that_was_made_anew_while_nobody_served_is_told_to_who_comes_back
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn tables_that_were_not_published_for_a_while_are_told_to_everybody() {
     after("taken out and in again", async |admin| {
         admin
@@ -152,7 +151,6 @@ async fn tables_that_were_not_published_for_a_while_are_told_to_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_publication_that_says_less_is_mended_and_told_to_everybody() {
     after("fewer operations", async |admin| {
         admin
@@ -167,7 +165,6 @@ async fn a_publication_that_says_less_is_mended_and_told_to_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_publication_that_was_dropped_is_made_anew_and_told_to_everybody() {
     after("dropped publication", async |admin| {
         admin.batch_execute("drop publication basewright").await.unwrap();
@@ -177,7 +174,6 @@ async fn a_publication_that_was_dropped_is_made_anew_and_told_to_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_table_whose_old_rows_were_not_told_is_told_to_everybody() {
     after("identity", async |admin| {
         admin
@@ -189,13 +185,11 @@ async fn a_table_whose_old_rows_were_not_told_is_told_to_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_table_that_was_emptied_at_once_is_told_to_everybody() {
     after("truncated", async |admin| admin.batch_execute("truncate notes").await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_slot_that_fell_behind_all_that_is_kept_is_told_to_everybody() {
     let place = Place::apart(PLAIN).await;
     let admin = place.admin().await;

@@ -127,7 +127,6 @@ fn has(record: &Value, names: &[&str]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn rows_enter_and_leave_what_each_sees_and_carry_what_each_may_know() {
     let mut world = World::new().await;
     let (owner, stranger) = (world.user(), world.user());
@@ -239,7 +238,6 @@ fn rounds() -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn who_left_a_room_sees_nothing_that_was_written_there_afterwards() {
     let mut world = World::new().await;
     let user = world.user();
@@ -259,11 +257,10 @@ async fn who_left_a_room_sees_nothing_that_was_written_there_afterwards() {
         misses += usize::from(!ids.contains(&(n * 2)));
     }
     println!("left: {} rounds, {leaks} leaks, {misses} misses", rounds());
-    assert_eq!((leaks, misses), (0, 0));
+    assert_eq!((leaks, misses), (0, 0), "{}", world.place.server().log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn who_entered_a_room_sees_all_that_was_written_there_afterwards() {
     let mut world = World::new().await;
     let user = world.user();
@@ -282,11 +279,10 @@ async fn who_entered_a_room_sees_all_that_was_written_there_afterwards() {
         misses += usize::from(!ids.contains(&(n * 2 + 1)));
     }
     println!("entered: {} rounds, {leaks} leaks, {misses} misses", rounds());
-    assert_eq!((leaks, misses), (0, 0));
+    assert_eq!((leaks, misses), (0, 0), "{}", world.place.server().log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_membership_and_a_row_of_one_transaction_are_seen_together_in_either_order() {
     let mut world = World::new().await;
     let user = world.user();
@@ -320,7 +316,6 @@ async fn a_membership_and_a_row_of_one_transaction_are_seen_together_in_either_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn a_membership_that_comes_or_goes_is_said_once_to_whom_it_concerns() {
     let mut world = World::new().await;
     let (user, other) = (world.user(), world.user());
@@ -351,7 +346,6 @@ async fn a_membership_that_comes_or_goes_is_said_once_to_whom_it_concerns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the feed"]
 async fn what_is_hidden_answers_like_what_does_not_exist_on_the_socket_too() {
     let world = World::new().await;
     let anyone = Caller::anonymous(world.place.server());
