@@ -13,7 +13,7 @@ use super::ring::Ring;
 use crate::catalog::Catalog;
 
 /// Deliveries that may wait for one worker: it never waits for a socket, so this is a moment's worth.
-const DELIVERIES: usize = 1_024;
+const DELIVERIES: usize = 256;
 
 /// How old the word that nothing is missing may be.
 const CURRENT_WITHIN: Duration = Duration::from_secs(1);
