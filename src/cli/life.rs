@@ -90,10 +90,9 @@ pub(super) fn run(life: Life) -> Result<(), Failure> {
     let at = SocketAddr::new(life.listening.listen, life.listening.port);
     let listener =
         TcpListener::bind(at).map_err(|error| Failure::fault(format!("cannot listen on {at}: {error}")))?;
-    let files = server::allow_connections();
     runtime::System::new().block_on(async move {
         let database = Database::begin(life.place.data()).await?;
-        let outcome = live(&life, project, seen, ring, &origin, listener, files, database.urls()).await;
+        let outcome = live(&life, project, seen, ring, &origin, listener, database.urls()).await;
         database.stop().await;
         outcome
     })
@@ -141,7 +140,6 @@ async fn live(
     ring: Keyring,
     origin: &Origin,
     listener: TcpListener,
-    files: u64,
     urls: Urls,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
@@ -149,6 +147,7 @@ async fn live(
     let target = Target::parse(&urls.runtime, &limits).map_err(Failure::fault)?;
     let pool = |size| Pool::open(&target, size).map_err(Failure::fault);
     let app = Arc::new(App::new(ring, pool(SHARED)?));
+    let files = server::allow_connections();
     app.hub().allow(files.saturating_sub(limits::RESERVED_FILES).min(limits::SOCKETS));
     let watch = Watch::new(Arc::clone(&app), pool(1)?, origin.file().map(ToOwned::to_owned));
     // Begun before what takes this thread a while: meanwhile Postgres makes the connections.

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc, watch};
-use uuid::Uuid;
 
 use super::limits;
 use super::line::ChannelKey;
@@ -90,17 +89,6 @@ impl Cast {
     }
 }
 
-/// What a worker is told.
-#[derive(Clone, Debug)]
-pub enum Word {
-    Cast(Arc<Cast>),
-    /// A user has other roles since a transaction, or everybody may have.
-    Roles {
-        user: Option<Uuid>,
-        xid: Option<u32>,
-    },
-}
-
 /// The hub of a process. Its clones are the same.
 #[derive(Clone)]
 pub struct Hub {
@@ -108,7 +96,7 @@ pub struct Hub {
 }
 
 struct Shared {
-    workers: Mutex<Vec<mpsc::UnboundedSender<Word>>>,
+    workers: Mutex<Vec<mpsc::UnboundedSender<Arc<Cast>>>>,
     /// Bytes on their way to workers.
     waiting: AtomicUsize,
     room: Notify,
@@ -175,7 +163,7 @@ impl Hub {
     }
 
     /// A worker's number, and what it is to tell its sockets. It must keep taking, and say so ([`Hub::told`]).
-    pub fn attach(&self) -> (usize, mpsc::UnboundedReceiver<Word>) {
+    pub fn attach(&self) -> (usize, mpsc::UnboundedReceiver<Arc<Cast>>) {
         let (sender, received) = mpsc::unbounded_channel();
         let mut workers = self.shared.workers.lock();
         workers.push(sender);
@@ -189,14 +177,7 @@ impl Hub {
         for worker in workers.iter() {
             self.shared.waiting.fetch_add(cast.size(), Ordering::Relaxed);
             // A worker goes with the process.
-            let _ = worker.send(Word::Cast(Arc::clone(&cast)));
-        }
-    }
-
-    /// A user's roles are others since a transaction, or everybody's may be.
-    pub fn roles_changed(&self, user: Option<Uuid>, xid: Option<u32>) {
-        for worker in self.shared.workers.lock().iter() {
-            let _ = worker.send(Word::Roles { user, xid });
+            let _ = worker.send(Arc::clone(&cast));
         }
     }
 
@@ -331,10 +312,9 @@ mod tests {
         hub.track(&topic, owner, "k", Map::new());
         hub.publish(Cast::new(topic.clone(), Some(owner), What::Text(Bytes::from_static(b"{}"))));
         hub.untrack(&topic, owner);
-        let kinds = |received: &mut mpsc::UnboundedReceiver<Word>| {
+        let kinds = |received: &mut mpsc::UnboundedReceiver<Arc<Cast>>| {
             std::iter::from_fn(|| received.try_recv().ok())
-                .map(|word| {
-                    let Word::Cast(cast) = word else { panic!("{word:?}") };
+                .map(|cast| {
                     hub.told(&cast);
                     matches!(cast.what, What::Presence { .. })
                 })

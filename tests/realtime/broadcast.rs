@@ -204,7 +204,8 @@ async fn a_declared_topic_is_private_whatever_is_asked_and_its_rules_say_who_hea
     // Whoever may not any more once the project has changed is put out, too.
     hearer.join("realtime:room:1", plain(), Some(&user)).await;
     folder.write("project.yaml", &ROOMS[0].1.replace("read: [{ role: authenticated }]", "read: []"));
-    assert!(hearer.next(ANSWERED_WITHIN).await.unwrap().is_system("error"));
+    let told = hearer.next(ANSWERED_WITHIN).await.unwrap_or_else(|end| panic!("{end:?}\n{}", server.log()));
+    assert!(told.is_system("error"), "{told:?}");
     assert_eq!(hearer.next(ANSWERED_WITHIN).await.unwrap().event, "phx_close");
     service.beat().await;
 }

@@ -118,6 +118,8 @@ impl Sockets {
             Ok(catalog) => catalog,
             Err(error) => return refuse(&reason_of_error(&error)),
         };
+        // The first: another one is noticed with the time, also if it comes before time is looked at.
+        self.judged_by.borrow_mut().get_or_insert_with(|| Arc::clone(&catalog));
         // A declared topic is private, whatever the client asks.
         let private = wish.private || catalog.policies.channels().declares(short);
         let name = TopicName { private, name: topic.into() };

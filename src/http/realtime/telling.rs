@@ -5,9 +5,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -15,8 +17,9 @@ use super::channel::{Behind, Channel, Rows};
 use super::socket::Urgency;
 use super::sockets::Sockets;
 use crate::realtime::cursor::Cursor;
-use crate::realtime::hub::{Cast, What, Word};
+use crate::realtime::hub::{Cast, What};
 use crate::realtime::line::{Delivery, Event};
+use crate::realtime::system::SystemChange;
 
 /// Deliveries that are told together.
 const BATCH: usize = 256;
@@ -188,9 +191,9 @@ impl Sockets {
 pub(super) async fn tell(
     sockets: Rc<Sockets>,
     mut deliveries: mpsc::Receiver<Delivery>,
-    mut words: mpsc::UnboundedReceiver<Word>,
+    mut casts: mpsc::UnboundedReceiver<Arc<Cast>>,
 ) {
-    while AssertUnwindSafe(run(&sockets, &mut deliveries, &mut words)).catch_unwind().await.is_err() {
+    while AssertUnwindSafe(run(&sockets, &mut deliveries, &mut casts)).catch_unwind().await.is_err() {
         let panics = sockets.app.count_panic();
         tracing::error!(panics, "telling sockets panicked; the server goes on");
     }
@@ -199,9 +202,10 @@ pub(super) async fn tell(
 async fn run(
     sockets: &Rc<Sockets>,
     deliveries: &mut mpsc::Receiver<Delivery>,
-    words: &mut mpsc::UnboundedReceiver<Word>,
+    casts: &mut mpsc::UnboundedReceiver<Arc<Cast>>,
 ) {
     let mut draining = sockets.hub.draining();
+    let mut changes = sockets.app.caches().subscribe();
     let mut drained = false;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -219,23 +223,25 @@ async fn run(
                     }
                 }
             }
-            count = words.recv_many(&mut heard, BATCH) => {
+            count = casts.recv_many(&mut heard, BATCH) => {
                 if count == 0 {
                     return;
                 }
-                for word in heard.drain(..) {
-                    match word {
-                        Word::Cast(cast) => {
-                            sockets.heard(&cast);
-                            sockets.hub.told(&cast);
-                            if sockets.is_turn_over() {
-                                sockets.settle().await;
-                            }
-                        }
-                        Word::Roles { user, xid } => sockets.follow_roles(user, xid),
+                for cast in heard.drain(..) {
+                    sockets.heard(&cast);
+                    sockets.hub.told(&cast);
+                    if sockets.is_turn_over() {
+                        sockets.settle().await;
                     }
                 }
             }
+            change = changes.recv() => match change {
+                Ok(SystemChange::RoleChanged { user, xid }) => sockets.follow_roles(Some(user), Some(xid)),
+                Ok(SystemChange::Lost) | Err(RecvError::Lagged(_)) => sockets.follow_roles(None, None),
+                // Looked at with the time.
+                Ok(SystemChange::KeyRevoked { .. }) => {}
+                Err(RecvError::Closed) => return,
+            },
             _ = ticks.tick() => sockets.tick(),
             _ = draining.wait_for(|draining| *draining), if !drained => {
                 drained = true;

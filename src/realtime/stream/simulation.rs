@@ -432,6 +432,7 @@ impl World {
                     panic!("nobody's roles changed, and still somebody is suspended")
                 }
                 Delivery::AccessChanged { .. }
+                | Delivery::Suspended { .. }
                 | Delivery::Joined { .. }
                 | Delivery::Rejudged { .. }
                 | Delivery::Position { .. } => {}
