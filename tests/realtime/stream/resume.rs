@@ -202,7 +202,7 @@ async fn who_knows_nothing_of_cursors_gets_no_replay_and_no_positions() {
     write(&admin, 5..7).await;
     for n in 5..7 {
         let message = socket.next(ANSWERED_WITHIN).await.unwrap();
-        let event = message.row().unwrap_or_else(|| panic!("{message:?}"));
+        let event = message.row().unwrap_or_else(|| panic!("{message:?}\n{}", place.server().log()));
         assert_eq!(event.record["n"], n);
     }
 }
