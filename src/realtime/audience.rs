@@ -20,8 +20,8 @@ use super::slab::Slab;
 use crate::catalog::Catalog;
 use crate::condition::{Condition, Env, Key, Membership, Rows};
 use crate::error::{Code, Error};
-use crate::model::{Action, Attribute, CollectionId, FieldId, FieldSet, Principal, Record};
-use crate::policy::{Decision, Permit};
+use crate::model::{Action, Attribute, Collection, CollectionId, FieldId, FieldSet, Principal, Record};
+use crate::policy::{Decision, Permit, Rule};
 use crate::query::plan::Context;
 
 /// A channel, and whose.
@@ -291,12 +291,31 @@ impl Audience {
         self.channels.get(&place).is_some_and(|channel| channel.suspended)
     }
 
-    /// Puts another version of the project in force: everybody is judged anew. Returns what is wanted, and whom it may
-    /// concern, with what was refused.
+    /// What decides what a channel is told.
+    fn told_by(&self, place: Place) -> Vec<Terms> {
+        let subs = self.channels.get(&place).map_or(&[][..], |channel| &channel.subs);
+        let terms = |sub: &Sub| {
+            let group = self.groups.get(sub.group)?;
+            let view = self.views.get(group.key.view)?;
+            Some(Terms {
+                id: sub.id,
+                collection: self.catalog.collection(group.collection).clone(),
+                rules: view.permit.rules().to_vec(),
+                bypass: view.permit.bypass(),
+                shown: group.key.shown,
+            })
+        };
+        subs.iter().filter_map(terms).collect()
+    }
+
+    /// Puts another version of the project in force: everybody is judged anew. Returns what is wanted, and whose terms
+    /// are others now, with what was refused.
     pub(super) fn replace(
         &mut self,
         catalog: Arc<Catalog>,
     ) -> (Vec<Wanted>, Vec<(Place, Vec<(usize, Error)>)>) {
+        let before: HashMap<Place, Vec<Terms>> =
+            self.channels.keys().map(|place| (*place, self.told_by(*place))).collect();
         let channels = std::mem::take(&mut self.channels);
         *self = Audience::new(catalog);
         let (mut wanted, mut told) = (Vec::new(), Vec::new());
@@ -307,7 +326,9 @@ impl Audience {
             }
             if channel.active {
                 self.activate(place);
-                told.push((place, compiled.refused));
+                if before.get(&place) != Some(&self.told_by(place)) {
+                    told.push((place, compiled.refused));
+                }
             }
             wanted.extend(compiled.wanted);
         }
@@ -838,6 +859,16 @@ impl Audience {
         places.dedup();
         places
     }
+}
+
+/// What decides what a subscription is told.
+#[derive(PartialEq)]
+struct Terms {
+    id: u32,
+    collection: Collection,
+    rules: Vec<Arc<Rule>>,
+    bypass: Option<&'static str>,
+    shown: FieldSet,
 }
 
 /// What a binding asks for, besides the rights.

@@ -33,6 +33,23 @@ pub async fn alive(pool: &Pool, node: &Node) -> Result<(), DbError> {
     pool.query(&sql).await.map(drop)
 }
 
+/// Keeps where a node's replay window begins: no change was published between that and where its slot stands.
+pub(super) async fn keep_floor(pool: &Pool, node: &Node, floor: u64) -> Result<(), DbError> {
+    let mut sql = Sql::new();
+    sql.raw("update basewright.nodes set floor = ").bind(Kind::TEXT, Some(floor.to_string()));
+    sql.raw(", seen_at = now() where name = ").bind(Kind::TEXT, Some(node.to_string()));
+    pool.query(&sql).await.map(drop)
+}
+
+/// What [`keep_floor`] kept, if it is of this system.
+pub(super) async fn floor(pool: &Pool, node: &Node, system: System) -> Result<Option<u64>, DbError> {
+    let mut sql = Sql::new();
+    sql.raw("select floor from basewright.nodes where name = ").bind(Kind::TEXT, Some(node.to_string()));
+    sql.raw(" and system = ").bind(Kind::TEXT, Some(format!("{}/{}", system.id, system.timeline)));
+    let rows = pool.read(&sql).await?;
+    Ok(rows.first().and_then(|row| row.text(0)?.parse().ok()))
+}
+
 /// The publication as a node last saw it; `None` for a new node, and where an older version of the server wrote it
 /// down in another way.
 pub async fn published(pool: &Pool, node: &Node) -> Result<Option<Published>, DbError> {

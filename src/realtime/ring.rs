@@ -40,7 +40,7 @@ pub(super) struct Ring {
     entries: VecDeque<Entry>,
     memory: usize,
     disk: u64,
-    /// Everything that ended after this is here.
+    /// Every change that ended after this is here: where the last one stood that was let go.
     floor: u64,
     /// The same for tables of which something was lost since, by schema and name.
     floors: HashMap<(String, String), u64>,
@@ -80,13 +80,13 @@ impl Ring {
         self.entries.push_back(Entry { since: Instant::now(), after, transaction });
     }
 
-    /// Lets go what is out of bounds; an empty window moves along with the stream.
+    /// Lets go what is out of bounds.
     pub(super) fn trim(&mut self, position: u64) {
-        while let Some(Entry { since, transaction: oldest, .. }) = self.entries.front() {
+        while let Some(Entry { since, after, transaction: oldest }) = self.entries.front() {
             let out = self.memory > self.bounds.memory
                 || self.disk > self.bounds.disk
                 || since.elapsed() > self.bounds.age
-                || position.saturating_sub(self.floor) > self.bounds.wal;
+                || position.saturating_sub(*after) > self.bounds.wal;
             if !out {
                 break;
             }
@@ -95,16 +95,13 @@ impl Ring {
             self.disk = self.disk.saturating_sub(oldest.changes.bytes_on_disk());
             self.entries.pop_front();
         }
-        if self.entries.is_empty() {
-            self.floor = self.floor.max(position);
-        } else if position.saturating_sub(self.floor) > self.bounds.wal / 2
-            && let Some(oldest) = self.entries.front()
-        {
-            // Unrelated WAL before the oldest one: nothing of ours is in it.
-            self.floor = self.floor.max(oldest.after);
-        }
         let floor = self.floor;
         self.floors.retain(|_, own| *own > floor);
+    }
+
+    /// Up to where nothing is needed of the WAL to make the window again.
+    pub(super) fn begins(&self, position: u64) -> u64 {
+        self.entries.front().map_or(position, |oldest| oldest.after).max(self.floor)
     }
 
     /// The transactions that end at or after a position.

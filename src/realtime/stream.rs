@@ -36,6 +36,8 @@ const TICK: Duration = Duration::from_millis(50);
 const POSITIONS: Duration = Duration::from_secs(1);
 /// How often the slot is moved up to the window's beginning.
 const CONFIRM: Duration = Duration::from_secs(5);
+/// How long the slot stays where the window began: after a restart, whoever knows a place from this time goes on there.
+const HELD: Duration = Duration::from_secs(60);
 /// The pauses between attempts to reach the WAL: the first, and what they grow to.
 const AGAIN: Duration = Duration::from_millis(100);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(2);
@@ -126,6 +128,8 @@ pub(super) struct Stream {
     published: Option<Published>,
     told_position: (u64, Instant),
     confirmed: (u64, Instant),
+    /// Where the window began, for the last minute.
+    beginnings: VecDeque<(Instant, u64)>,
     expected_since: Option<Instant>,
 }
 
@@ -162,6 +166,7 @@ impl Stream {
             published: None,
             told_position: (0, Instant::now()),
             confirmed: (0, Instant::now()),
+            beginnings: VecDeque::new(),
             expected_since: None,
             shared,
             config,
@@ -237,7 +242,13 @@ impl Stream {
         barrier: &mpsc::Sender<()>,
     ) -> Ended {
         let mut wal = opened.wal;
-        self.begin(opened.system, opened.begins, opened.head).await;
+        let kept = match opened.created {
+            // Nobody knows what was before a new slot.
+            Some(_) => None,
+            None => super::nodes::floor(&self.pool, &self.config.node, opened.system).await.ok().flatten(),
+        };
+        let floor = kept.map_or(opened.begins, |floor| floor.min(opened.begins));
+        self.begin(opened.system, opened.begins, floor, opened.head).await;
         if let Err(error) = self.look_at_publication(opened.head).await {
             tracing::debug!(%error, "the publication cannot be looked at");
             return Ended::Changed("the publication cannot be looked at");
@@ -290,7 +301,7 @@ impl Stream {
     }
 
     /// A connection to the WAL is there: does it go on where the last one ended?
-    async fn begin(&mut self, system: System, begins: u64, head: u64) {
+    async fn begin(&mut self, system: System, begins: u64, floor: u64, head: u64) {
         let before = std::mem::replace(&mut self.system, system);
         let lost = if self.virgin {
             None
@@ -302,8 +313,9 @@ impl Stream {
             None
         };
         if self.virgin || lost.is_some() {
-            self.ring = Ring::new(Bounds::default(), begins);
+            self.ring = Ring::new(Bounds::default(), if lost.is_some() { begins } else { floor });
             self.position = begins;
+            self.beginnings.clear();
         }
         self.virgin = false;
         self.head = head;
@@ -723,11 +735,22 @@ impl Stream {
         }
         if self.confirmed.1.elapsed() > CONFIRM && self.caught_up() {
             self.ring.trim(self.position);
-            let floor = self.ring.floor();
-            if floor > self.confirmed.0 {
-                wal.confirm(floor).await?;
+            self.confirmed.1 = Instant::now();
+            self.beginnings.push_back((Instant::now(), self.ring.begins(self.position)));
+            let mut begins = None;
+            while let Some((_, then)) = self.beginnings.pop_front_if(|(at, _)| at.elapsed() > HELD) {
+                begins = Some(then);
             }
-            self.confirmed = (floor, Instant::now());
+            if let Some(begins) = begins.filter(|begins| *begins > self.confirmed.0) {
+                // First what the next start is to know: between the two there is no change.
+                match super::nodes::keep_floor(&self.pool, &self.config.node, self.ring.floor()).await {
+                    Ok(()) => {
+                        wal.confirm(begins).await?;
+                        self.confirmed.0 = begins;
+                    }
+                    Err(error) => tracing::debug!(%error, "the window's beginning was not kept"),
+                }
+            }
         }
         Ok(())
     }
