@@ -428,6 +428,7 @@ impl World {
                     client.cursor = client.cursor.max(next);
                 }
                 Delivery::Resync { reason, .. } => panic!("nothing was lost, and still: {reason}"),
+                Delivery::Suspended { .. } => panic!("nobody's roles change here"),
                 Delivery::AccessChanged { .. }
                 | Delivery::Joined { .. }
                 | Delivery::Rejudged { .. }
