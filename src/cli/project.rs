@@ -104,6 +104,10 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut BTreeMap<String, 
         // A file that vanished since the listing was a draft.
         let Ok(metadata) = fs::metadata(&path) else { continue };
         if metadata.is_dir() {
+            // A data folder that was put into the project is none of it.
+            if path.join("keys.json").is_file() {
+                continue;
+            }
             // Links to folders can lead in circles.
             if depth < MAX_DEPTH && !entry.file_type()?.is_symlink() {
                 walk(&path, &format!("{relative}/"), depth + 1, found)?;

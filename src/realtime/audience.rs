@@ -15,7 +15,7 @@ use super::feed::WorkerId;
 use super::filter::Filter;
 use super::line::{Binding, ChannelKey, Operation};
 use super::rows::{Known, Mapping, Mappings};
-use super::sets::{FamilyId, Member, Sets};
+use super::sets::{FamilyId, Member, Sets, Wanted};
 use super::slab::Slab;
 use crate::catalog::Catalog;
 use crate::condition::{Condition, Env, Key, Membership, Rows};
@@ -106,7 +106,8 @@ enum Indexed {
 /// The channels of a group for which the event has the same id.
 #[derive(Default)]
 struct Unit {
-    workers: Vec<(Vec<ChannelKey>, Option<Arc<[ChannelKey]>>)>,
+    /// By worker: the channels, and the same as they were last told.
+    workers: Vec<(Vec<ChannelKey>, Option<Listeners>)>,
 }
 
 /// A channel's subscription.
@@ -142,16 +143,15 @@ struct Listening {
     groups: usize,
 }
 
-/// Rows that a new view needs before it can be judged.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Wanted {
-    pub(super) family: FamilyId,
-    pub(super) whose: Known,
-}
+/// Bindings that cannot be served, by their place, and why.
+type Refused = Vec<(usize, Error)>;
+
+/// The channels of one worker that are told the same.
+type Listeners = Arc<[ChannelKey]>;
 
 /// What became of a subscription.
 pub(super) struct Compiled {
-    pub(super) refused: Vec<(usize, Error)>,
+    pub(super) refused: Refused,
     pub(super) wanted: Vec<Wanted>,
 }
 
@@ -310,14 +310,19 @@ impl Audience {
 
     /// Puts another version of the project in force: everybody is judged anew. Returns what is wanted, and whose terms
     /// are others now, with what was refused.
-    pub(super) fn replace(
-        &mut self,
-        catalog: Arc<Catalog>,
-    ) -> (Vec<Wanted>, Vec<(Place, Vec<(usize, Error)>)>) {
+    pub(super) fn replace(&mut self, catalog: Arc<Catalog>) -> (Vec<Wanted>, Vec<(Place, Refused)>) {
         let before: HashMap<Place, Vec<Terms>> =
             self.channels.keys().map(|place| (*place, self.told_by(*place))).collect();
         let channels = std::mem::take(&mut self.channels);
+        // Where the collections are the same, so are the rows that are kept of them: read anew, they would be those of
+        // a moment that the stream has not reached.
+        let same = self.catalog.collections.iter().eq(catalog.collections.iter());
+        let sets = std::mem::take(&mut self.sets);
+        let views = std::mem::take(&mut self.views);
         *self = Audience::new(catalog);
+        if same {
+            self.sets = sets;
+        }
         let (mut wanted, mut told) = (Vec::new(), Vec::new());
         for (place, channel) in channels {
             let compiled = self.subscribe(place, channel.principal, channel.bindings);
@@ -331,6 +336,13 @@ impl Audience {
                 }
             }
             wanted.extend(compiled.wanted);
+        }
+        if same {
+            for (_, view) in views.iter() {
+                if let Way::Members(members) = &view.way {
+                    members.iter().for_each(|member| self.sets.release(member));
+                }
+            }
         }
         (wanted, told)
     }
@@ -780,7 +792,7 @@ impl Audience {
             captures: &[],
             rows: &rows,
         };
-        if !view.permit.when().is_none_or(|when| when.evaluate(&env) == Some(true)) {
+        if view.permit.when().is_some_and(|when| when.evaluate(&env) != Some(true)) {
             return None;
         }
         let hides =
@@ -789,7 +801,7 @@ impl Audience {
     }
 
     /// A group's listeners: for each binding id and worker, the channels.
-    pub(super) fn told(&mut self, group: GroupId, tell: &mut dyn FnMut(u32, WorkerId, &Arc<[ChannelKey]>)) {
+    pub(super) fn told(&mut self, group: GroupId, tell: &mut dyn FnMut(u32, WorkerId, &Listeners)) {
         let Some(group) = self.groups.get_mut(group) else { return };
         for (id, unit) in &mut group.units {
             for (worker, (keys, ready)) in unit.workers.iter_mut().enumerate() {

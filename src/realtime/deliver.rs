@@ -45,7 +45,10 @@ type Seeing = Vec<(GroupId, FieldSet)>;
 
 /// The same event for several groups is written once.
 #[derive(Default)]
-struct Written(Vec<((Operation, FieldSet, Option<FieldSet>, Option<FieldSet>), Bytes)>);
+struct Written(Vec<(Look, Bytes)>);
+
+/// What makes two events of a change the same: the operation, the fields, and what is masked in the old and in the new row.
+type Look = (Operation, FieldSet, Option<FieldSet>, Option<FieldSet>);
 
 impl Stream {
     /// Tells everybody what they see of a transaction.
@@ -358,11 +361,8 @@ impl Stream {
         let key = self.audience.group_of(group)?.key();
         let view = self.audience.view_of(key.view)?;
         let (old_row, new_row) = sides(&numbered.change);
-        let seen = |row: Option<&'_ Row>, hidden: Option<&'_ FieldSet>| match (row, hidden) {
-            (Some(_), Some(_)) => true,
-            _ => false,
-        };
-        let (sees_old, sees_new) = (seen(old_row, old_hidden), seen(new_row, new_hidden));
+        let sees_old = old_row.is_some() && old_hidden.is_some();
+        let sees_new = new_row.is_some() && new_hidden.is_some();
         let operation = match (sees_old, sees_new) {
             (false, true) => Operation::Insert,
             (true, true) => Operation::Update,

@@ -36,6 +36,13 @@ pub(super) struct Member {
     pub(super) whose: Known,
 }
 
+/// Rows that a view needs before it can be judged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Wanted {
+    pub(super) family: FamilyId,
+    pub(super) whose: Known,
+}
+
 /// Which row of a collection, by the bytes of its key.
 type RowKey = Vec<u8>;
 
@@ -118,6 +125,18 @@ impl Sets {
         }
     }
 
+    /// Forgets all rows; returns those that are still wanted.
+    pub(super) fn clear(&mut self) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for (at, family) in self.families.iter_mut().enumerate() {
+            family.rows.clear();
+            wanted.extend(
+                family.wanted.keys().map(|whose| Wanted { family: FamilyId(at), whose: whose.clone() }),
+            );
+        }
+        wanted
+    }
+
     pub(super) fn shape(&self, family: FamilyId) -> Option<&Shape> {
         self.families.get(family.0).map(|family| &family.shape)
     }
@@ -190,17 +209,19 @@ impl Sets {
             {
                 continue;
             }
-            if let Some((whose, key, record)) = old {
-                if family.wanted.contains_key(&whose) && !skip(id, &whose) {
-                    family.remove(&whose, &key, &record);
-                    touched.push((id, whose));
-                }
+            if let Some((whose, key, record)) = old
+                && family.wanted.contains_key(&whose)
+                && !skip(id, &whose)
+            {
+                family.remove(&whose, &key, &record);
+                touched.push((id, whose));
             }
-            if let Some((whose, key, record)) = new {
-                if family.wanted.contains_key(&whose) && !skip(id, &whose) {
-                    family.put(key, record);
-                    touched.push((id, whose));
-                }
+            if let Some((whose, key, record)) = new
+                && family.wanted.contains_key(&whose)
+                && !skip(id, &whose)
+            {
+                family.put(key, record);
+                touched.push((id, whose));
             }
         }
         touched

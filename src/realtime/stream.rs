@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
-use super::audience::{Audience, Place, Wanted};
+use super::audience::{Audience, Place};
 use super::cursor::{Cursor, System};
 use super::feed::{Feed, Shared, WorkerId};
 use super::line::{Caller, ChannelKey, Delivery, Order, Start};
 use super::publication::{Altered, Published};
 use super::ring::{Bounds, Ring};
 use super::rows::Known;
-use super::sets::{FamilyId, key_of};
+use super::sets::{FamilyId, Wanted, key_of};
 use super::system::SystemChange;
 use super::visibility::Visibility;
 use super::wal::{self, Opened, Wal, WalFault};
@@ -266,8 +266,7 @@ impl Stream {
                     Err(fault) => return fault.into(),
                 },
                 _ = orders.recv_many(&mut batch, ORDERS) => {
-                    let batch: Vec<_> = batch.drain(..).collect();
-                    self.orders(batch).await;
+                    self.orders(std::mem::take(&mut batch)).await;
                     if !self.joining.is_empty() || !self.waiting.is_empty() {
                         self.settle().await;
                         if let Err(fault) = wal.ask().await { return fault.into(); }
@@ -326,9 +325,7 @@ impl Stream {
             self.head = self.head.max(begins);
             let everybody = self.audience.places();
             self.resync(everybody, reason).await;
-            // What is kept of memberships may be wrong, too: it is read again.
-            let catalog = Arc::clone(self.audience.catalog());
-            self.replace(catalog).await;
+            self.forget_sets().await;
         }
     }
 
@@ -649,13 +646,19 @@ impl Stream {
     // --- changes of what surrounds the stream
 
     async fn replace(&mut self, catalog: Arc<Catalog>) {
-        self.loaded.clear();
         let (wanted, told) = self.audience.replace(catalog);
         self.load(wanted).await;
         let cursor = self.cursor();
         for ((worker, channel), refused) in told {
             self.tell(worker, Delivery::Rejudged { channel, cursor, refused, changed: true }).await;
         }
+    }
+
+    /// What is kept of memberships may be wrong: it is read again.
+    async fn forget_sets(&mut self) {
+        self.loaded.clear();
+        let wanted = self.audience.sets.clear();
+        self.load(wanted).await;
     }
 
     async fn look_at_publication(&mut self, head: u64) -> Result<(), DbError> {
@@ -704,7 +707,7 @@ impl Stream {
         });
         self.resync(places, "publication_altered").await;
         if sets {
-            self.replace(catalog).await;
+            self.forget_sets().await;
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) async fn site() -> Site {
     let database = database().await;
     let folder = Folder::with(NOTES);
     let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
-    Site { server, database: database, _folder: folder }
+    Site { server, database, _folder: folder }
 }
 
 /// A topic that no other test has.

@@ -124,7 +124,7 @@ pub struct Seen(HashSet<(u64, String)>);
 impl Seen {
     /// Whether it is the first time for all of the event's bindings.
     pub fn first(&mut self, event: &RowEvent) -> bool {
-        event.ids.iter().fold(true, |first, id| self.0.insert((*id, event.cursor.clone())) && first)
+        event.ids.iter().filter(|id| self.0.insert((**id, event.cursor.clone()))).count() == event.ids.len()
     }
 }
 

@@ -370,7 +370,7 @@ impl World {
                 captures: &[],
                 rows: &rows,
             };
-            if !permit.when().is_none_or(|when| when.evaluate(&env) == Some(true)) {
+            if permit.when().is_some_and(|when| when.evaluate(&env) != Some(true)) {
                 return None;
             }
             let hidden: FieldSet = known
@@ -428,11 +428,8 @@ impl World {
                     client.cursor = client.cursor.max(next);
                 }
                 Delivery::Resync { reason, .. } => panic!("nothing was lost, and still: {reason}"),
-                Delivery::Suspended { .. } => {
-                    panic!("nobody's roles changed, and still somebody is suspended")
-                }
+                Delivery::Suspended { .. } => panic!("nobody's roles change here"),
                 Delivery::AccessChanged { .. }
-                | Delivery::Suspended { .. }
                 | Delivery::Joined { .. }
                 | Delivery::Rejudged { .. }
                 | Delivery::Position { .. } => {}

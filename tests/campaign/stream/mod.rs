@@ -99,7 +99,7 @@ impl Ear {
             target: format!("/realtime/v1/websocket?apikey={}&vsn=2.0.0", at.key),
             headers: Vec::new(),
             receive_buffer: None,
-            version: if self.number % 2 == 0 { Version::V2 } else { Version::V1 },
+            version: if self.number.is_multiple_of(2) { Version::V2 } else { Version::V1 },
         };
         let connect = Connect {
             target: match connect.version {
