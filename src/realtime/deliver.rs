@@ -425,19 +425,12 @@ impl Stream {
         let mut events = Vec::new();
         let (mut bytes, mut looked_at) = (0, 0);
         let mut next = from;
-        let transactions: Vec<Arc<Transaction>> =
-            self.ring.since(from.lsn).take(PAGE_CHANGES).cloned().collect();
         let mut full = false;
-        'transactions: for transaction in &transactions {
-            if transaction.lsn > self.position {
-                break;
-            }
-            if Cursor::after(self.system, transaction.lsn) == from {
-                continue;
-            }
+        'transactions: while let Some(transaction) = self.next_of(next) {
+            let transaction = &*transaction;
             if !skip.is_some_and(|snapshot| snapshot.sees(transaction.xid)) {
                 // What was told already is passed over unread.
-                let told = if transaction.lsn == from.lsn { from.index as usize } else { 0 };
+                let told = if transaction.lsn == next.lsn { next.index as usize } else { 0 };
                 let mut changes = transaction.changes.iter().enumerate().skip(told);
                 loop {
                     let chunk = match self.chunk(&mut changes) {
@@ -497,13 +490,24 @@ impl Stream {
                     }
                 }
             }
-            next = Cursor::after(self.system, transaction.lsn).max(from);
+            next = Cursor::after(self.system, transaction.lsn);
+            // Transactions that say nothing to the channel are looked at, too.
+            looked_at += 1;
+            if looked_at >= PAGE_CHANGES {
+                full = true;
+                break;
+            }
         }
-        full |= transactions.len() == PAGE_CHANGES;
         if !full {
             next = self.cursor().max(from);
         }
         self.tell(worker, Delivery::Page { channel, events, next, live: !full }).await;
+    }
+
+    /// The first transaction of the window that has something after a place.
+    fn next_of(&self, place: Cursor) -> Option<Arc<Transaction>> {
+        let lsn = if place.index == u32::MAX { place.lsn.saturating_add(1) } else { place.lsn };
+        self.ring.since(lsn).next().filter(|transaction| transaction.lsn <= self.position).cloned()
     }
 
     fn concerns(&self, subs: &[super::audience::Sub], collection: CollectionId) -> bool {

@@ -26,7 +26,7 @@ use super::wal::{self, Opened, Wal, WalFault};
 use super::watch::{Sighting, Watch};
 use crate::catalog::Catalog;
 use crate::db::{DbError, Pool, Target};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::model::{FieldSet, Record, Value};
 use crate::sql::{Sql, array_literal};
 
@@ -113,6 +113,8 @@ pub(super) struct Stream {
     pub(super) position: u64,
     /// Where the server was when the stream was opened: before it is reached, what comes is history.
     head: u64,
+    /// Where the server was when it was last looked at.
+    inserted: u64,
     /// Not one session yet.
     virgin: bool,
     /// Subscriptions that came before the stream was current.
@@ -155,6 +157,7 @@ impl Stream {
             system: System::default(),
             position: 0,
             head: u64::MAX,
+            inserted: u64::MAX,
             virgin: true,
             parked: Vec::new(),
             joining: Vec::new(),
@@ -193,7 +196,17 @@ impl Stream {
                 tokio::task::spawn_local(watch.run());
                 let (mut pause, mut told) = (AGAIN, String::new());
                 loop {
-                    let opened = wal::open(&stream.config.replication, &stream.config.node).await;
+                    let (replication, node) = (stream.config.replication.clone(), stream.config.node.clone());
+                    // A new slot waits for transactions that are under way; whoever leaves meanwhile leaves.
+                    let opening = wal::open(&replication, &node);
+                    tokio::pin!(opening);
+                    let opened = loop {
+                        tokio::select! {
+                            opened = &mut opening => break opened,
+                            Some((worker, order)) = orders.recv() => stream.park(worker, order),
+                            Some(_) = seen.recv() => {}
+                        }
+                    };
                     let ended = match opened {
                         Ok(opened) => {
                             (pause, told) = (AGAIN, String::new());
@@ -209,11 +222,16 @@ impl Stream {
                             tracing::debug!(%error, "the slot was not discarded");
                         }
                     }
+                    // What goes by itself (the server restarts, the connection is cut) loses nothing.
+                    let lasting = !matches!(ended, Ended::Wal(WalFault::Database(_)) | Ended::Changed(_));
                     let reason = match ended {
                         Ended::Wal(fault) => fault.to_string(),
                         Ended::Changed(what) => what.to_owned(),
                     };
                     if reason != told {
+                        if lasting {
+                            stream.tell_standstill().await;
+                        }
                         tracing::warn!(reason, "the stream of changes stands still");
                         told = reason;
                     }
@@ -279,6 +297,7 @@ impl Stream {
                 Some(sighting) = seen.recv() => {
                     asked.push_back((sighting.asked, sighting.flushed));
                     self.ring.set_wal_bound(sighting.wal_bound);
+                    self.inserted = sighting.inserted;
                     if let Some(published) = sighting.published {
                         self.altered(published, sighting.inserted).await;
                     }
@@ -326,6 +345,16 @@ impl Stream {
             let everybody = self.audience.places();
             self.resync(everybody, reason).await;
             self.forget_sets().await;
+        }
+    }
+
+    /// Says that nothing comes, so that nobody takes it for silence: once it flows again, everybody is told from where.
+    async fn tell_standstill(&mut self) {
+        let cursor = self.cursor();
+        for (worker, channel) in self.audience.places() {
+            let error = Error::with(Code::Unavailable, "Changes cannot be read at present");
+            let refused = vec![(0, error)];
+            self.tell(worker, Delivery::Rejudged { channel, cursor, refused, changed: false }).await;
         }
     }
 
@@ -723,7 +752,9 @@ impl Stream {
         } else if self.expected_since.take().is_some() {
             self.tell_position().await;
         }
-        let expired = |waiting: &Waiting| waiting.since.elapsed() > AHEAD;
+        // The server itself has not got there: it is no place of this WAL.
+        let inserted = self.inserted;
+        let expired = |waiting: &Waiting| waiting.since.elapsed() > AHEAD && waiting.from.lsn > inserted;
         if self.waiting.iter().any(expired) {
             let (late, rest) = std::mem::take(&mut self.waiting).into_iter().partition(expired);
             self.waiting = rest;

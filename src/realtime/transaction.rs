@@ -294,8 +294,8 @@ impl Collector {
         let held = match (self.lost, self.file) {
             (Some(why), _) => Held::Lost(why),
             (None, Some((file, bytes))) => Held::File { file, bytes },
-            // No more than is needed: it may stay for long.
-            (None, None) => Held::Memory(self.buffer.into_boxed_slice().into()),
+            // No more than is needed: it may stay for long, and an allocator that shrinks leaves up to half unused.
+            (None, None) => Held::Memory(Bytes::copy_from_slice(&self.buffer)),
         };
         Changes { relations: self.relations, len: self.len, held }
     }

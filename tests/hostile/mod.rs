@@ -224,12 +224,15 @@ fn fault(request: &Request, answer: &Answer) -> Option<String> {
     if request.method == "HEAD" || matches!(answer.status, 204 | 304) {
         return None;
     }
-    let json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
+    // What stands behind the type are its parameters, in which an explanation names another one.
+    let essence = answer.header("content-type").and_then(|kind| kind.split(';').next());
+    let json = essence.is_some_and(|kind| kind.contains("json"));
+    let text = essence == Some("application/vnd.pgrst.plan+text");
     if answer.status < 300 {
         let empty = answer.body.is_empty() && matches!(answer.status, 200 | 201);
         let table = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/csv"));
         let whole = (json && serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok())
-            || (table && str::from_utf8(&answer.body).is_ok());
+            || ((table || text) && str::from_utf8(&answer.body).is_ok());
         return (!empty && !whole).then(|| "the body is not what its type says".to_owned());
     }
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();

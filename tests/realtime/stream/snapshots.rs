@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{PLAIN, Place, all};
 use crate::campaign::{Dice, long, seed};
 use crate::support::caller::Caller;
-use crate::support::socket::{ANSWERED_WITHIN, Message};
+use crate::support::socket::{ANSWERED_WITHIN, Message, Socket};
 
 /// What a listener holds of the rows.
 #[derive(Default)]
@@ -72,22 +73,36 @@ async fn a_snapshot_and_what_follows_are_every_row_once_while_others_write() {
                 // Transactions that are open for a while are what a snapshot and the stream order differently.
                 let some = format!("id % 4 = {number} and id % 7 = {}", dice.below(7));
                 let text = match dice.below(6) {
-                    0 | 1 => format!("insert into notes (id, n) values ({}, 0)", next * 4 + number),
+                    // A page holds them all, however fast they come.
+                    0 | 1 => format!(
+                        "insert into notes (id, n) values ({}, 0) on conflict do nothing",
+                        next % 150 * 4 + number
+                    ),
                     2 | 3 => format!("update notes set n = n + 1 where {some}"),
                     4 => format!("delete from notes where id in (select id from notes where {some} order by random() limit 2)"),
                     _ => format!(
-                        "begin; insert into notes (id, n) values ({}, 0); select pg_sleep(0.003); \
+                        "begin; insert into notes (id, n) values ({}, 0) on conflict do nothing; select pg_sleep(0.003); \
                          update notes set n = n + 1 where {some}; commit",
-                        next * 4 + number
+                        next % 150 * 4 + number
                     ),
                 };
                 client.batch_execute(&text).await.unwrap();
+                // What is told in a debug build is told more slowly than four writers write.
+                client.batch_execute("select pg_sleep(0.004)").await.unwrap();
             }
         }));
     }
     let (mut records, mut events) = (0, 0);
     let mut copies = Vec::new();
     for round in 0..rounds {
+        // Whoever takes nothing for long is closed.
+        for (socket, copy) in &mut copies {
+            let (socket, copy): (&mut Socket, &mut Copy) = (socket, copy);
+            while let Ok(message) = socket.next(Duration::from_millis(1)).await {
+                copy.take(&message);
+                events += 1;
+            }
+        }
         let mut socket = place.socket().await;
         let config = json!({
             "postgres_changes": [all("notes")], "snapshot": true, "resume": "", "presence": { "enabled": false }

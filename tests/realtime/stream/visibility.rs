@@ -1,6 +1,8 @@
 //! The doors of the socket: who is told of a row is who may read it, as of the commit, and what he is told is what he
 //! may see of it.
 
+use basewright::app::now;
+use basewright::auth::token::mint;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -279,6 +281,45 @@ async fn who_entered_a_room_sees_all_that_was_written_there_afterwards() {
         misses += usize::from(!ids.contains(&(n * 2 + 1)));
     }
     println!("entered: {} rounds, {leaks} leaks, {misses} misses", rounds());
+    assert_eq!((leaks, misses), (0, 0), "{}", world.place.server().log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_counts_from_its_grant_to_its_loss_between_two_commits() {
+    let mut world = World::new().await;
+    let id = Uuid::new_v4();
+    world.sql(&format!("insert into auth.users (id) values ('{id}')")).await;
+    // A session's roles are those that the database grants.
+    let issued = now();
+    let claims = json!({
+        "iss": "basewright", "aud": "authenticated", "sub": id.to_string(), "role": "authenticated",
+        "session_id": Uuid::new_v4().to_string(), "iat": issued, "exp": issued + 3_600,
+    });
+    let token = mint(world.place.server().keys.active(), claims.as_object().unwrap()).unwrap();
+    let user = Caller::anonymous(world.place.server()).with_token(&token);
+    let mut ear = world.ear(&user).await;
+    let (mut leaks, mut misses) = (0, 0);
+    for n in 0..rounds() / 2 {
+        let write = |id: i64| format!("insert into messages (id, secret) values ({id}, 'round {n}')");
+        world.sql(&write(n * 4)).await;
+        world.sql(&format!("insert into auth.user_roles (user_id, role) values ('{id}', 'editor')")).await;
+        world.sql(&write(n * 4 + 1)).await;
+        world.sql(&write(n * 4 + 2)).await;
+        world.sql(&format!("delete from auth.user_roles where user_id = '{id}'")).await;
+        world.sql(&write(n * 4 + 3)).await;
+        let [told] = world.told([&mut ear]).await;
+        let ids: Vec<i64> = told.iter().map(|event| event.record["id"].as_i64().unwrap()).collect();
+        // What came before the grant, and what came after the loss. Between the two he is judged by what he has when he
+        // is told, which may be nothing any more.
+        leaks += ids.iter().filter(|id| **id == n * 4 + 3).count();
+        let role = format!("insert into auth.user_roles (user_id, role) values ('{id}', 'editor')");
+        world.sql(&role).await;
+        world.sql(&write(-n - 1)).await;
+        let [told] = world.told([&mut ear]).await;
+        misses += usize::from(!told.iter().any(|event| event.record["id"] == -n - 1));
+        world.sql(&format!("delete from auth.user_roles where user_id = '{id}'")).await;
+    }
+    println!("roles: {} rounds, {leaks} leaks, {misses} misses", rounds());
     assert_eq!((leaks, misses), (0, 0), "{}", world.place.server().log());
 }
 
