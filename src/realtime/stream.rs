@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
@@ -43,6 +44,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(2);
 /// How long a catch-up may wait for a place that the stream has not reached.
 const AHEAD: Duration = Duration::from_secs(10);
+/// Events of the WAL taken at once.
+const AT_ONCE: usize = 64;
 /// Orders taken at once: their queries are made together.
 const ORDERS: usize = 512;
 
@@ -278,10 +281,19 @@ impl Stream {
         let mut asked: VecDeque<(Instant, u64)> = VecDeque::new();
         loop {
             tokio::select! {
-                event = wal.next() => match event {
-                    Ok(wal::Event::Transaction(transaction)) => self.transaction(transaction).await,
-                    Ok(wal::Event::Position(position)) => self.advance(position).await,
-                    Err(fault) => return fault.into(),
+                event = wal.next() => {
+                    let mut next = Some(event);
+                    let mut taken = 0;
+                    // What is there already is taken at once, but not for ever: others have their turn.
+                    while let Some(event) = next {
+                        match event {
+                            Ok(wal::Event::Transaction(transaction)) => self.transaction(transaction).await,
+                            Ok(wal::Event::Position(position)) => self.advance(position).await,
+                            Err(fault) => return fault.into(),
+                        }
+                        taken += 1;
+                        next = if taken < AT_ONCE { wal.next().now_or_never() } else { None };
+                    }
                 },
                 _ = orders.recv_many(&mut batch, ORDERS) => {
                     self.orders(std::mem::take(&mut batch)).await;
@@ -311,6 +323,9 @@ impl Stream {
                 _ = ticks.tick() => {
                     if let Err(fault) = self.tick(&mut wal, barrier).await { return fault.into(); }
                 }
+            }
+            if self.shared.position.borrow().is_none_or(|told| told.lsn != self.position) {
+                self.announce();
             }
             while let Some((at, _)) = asked.pop_front_if(|(_, flushed)| *flushed <= self.position) {
                 *self.shared.current.lock() = Some(at);
@@ -374,7 +389,6 @@ impl Stream {
     async fn advance(&mut self, position: u64) {
         if position > self.position {
             self.position = position;
-            self.announce();
             self.ring.trim(position);
         }
         self.settle().await;

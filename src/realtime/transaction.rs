@@ -230,7 +230,9 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn new(room: Room) -> Collector {
-        Collector { room, relations: Vec::new(), len: 0, buffer: Vec::new(), file: None, lost: None }
+        // Room for what most transactions change.
+        let buffer = Vec::with_capacity(1 << 10);
+        Collector { room, relations: Vec::new(), len: 0, buffer, file: None, lost: None }
     }
 
     /// Adds the message of a change.
