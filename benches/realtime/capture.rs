@@ -15,8 +15,12 @@ const OFF: &str = "
         for found in select pubname from pg_publication loop
             execute format('drop publication %I', found.pubname);
         end loop;
-        for found in select slot_name from pg_replication_slots loop
-            perform pg_drop_replication_slot(found.slot_name);
+        -- The walsender of a server that was just stopped may hold its slot a moment longer.
+        while exists (select from pg_replication_slots) loop
+            begin
+                perform pg_drop_replication_slot(slot_name) from pg_replication_slots;
+            exception when object_in_use then perform pg_sleep(0.05);
+            end;
         end loop;
     end $$;
     alter table ticks replica identity default";
