@@ -21,7 +21,7 @@ pub(super) struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { memory: 24 << 20, disk: 4 << 30, age: Duration::from_secs(600), wal: 256 << 20 }
+        Bounds { memory: 32 << 20, disk: 4 << 30, age: Duration::from_secs(600), wal: 256 << 20 }
     }
 }
 
