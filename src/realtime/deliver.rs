@@ -501,6 +501,8 @@ impl Stream {
         if !full {
             next = self.cursor().max(from);
         }
+        // Whoever is live from now on has passed over the last word on the position.
+        self.told_position.0 = 0;
         self.tell(worker, Delivery::Page { channel, events, next, live: !full }).await;
     }
 

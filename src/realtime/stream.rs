@@ -131,7 +131,7 @@ pub(super) struct Stream {
     /// Whose roles changed, the last ones last.
     roles_changed: VecDeque<Option<Uuid>>,
     published: Option<Published>,
-    told_position: (u64, Instant),
+    pub(super) told_position: (u64, Instant),
     confirmed: (u64, Instant),
     /// Where the window began, for the last minute.
     beginnings: VecDeque<(Instant, u64)>,

@@ -72,9 +72,8 @@ impl Sockets {
                 let aware = self
                     .channels_of(|channel| channel.config.aware && channel.is_joined() && channel.is_live());
                 for channel in aware {
-                    if channel.quiet.replace(true) {
-                        self.announce(&channel, "position", None, cursor);
-                    }
+                    channel.quiet.set(true);
+                    self.announce(&channel, "position", None, cursor);
                 }
             }
         }
