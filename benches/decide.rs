@@ -13,7 +13,7 @@ use std::time::Instant;
 use basewright::auth::cache::TokenCache;
 use basewright::auth::keys::{Algorithm, Keyring};
 use basewright::auth::resolve::{self, Credentials};
-use basewright::auth::roles::Roles;
+use basewright::auth::standing::Standings;
 use basewright::auth::token;
 use basewright::db::{Lanes, LanesOptions, Session, Target};
 use basewright::model::{Action, Principal};
@@ -45,7 +45,7 @@ fn main() {
         &Target::parse("postgresql://nobody@localhost:1/none", &Session::default()).unwrap(),
         LanesOptions::default(),
     );
-    let roles = Roles::new(Feed::new());
+    let roles = Standings::new(Feed::new());
     let mut identify = || -> Arc<Principal> {
         let credentials = Credentials { bearer: Some(&bearer), api_key: Some(key) };
         let found = resolve::identify(credentials, false, |token| tokens.verify(token, &ring, NOW));

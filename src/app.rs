@@ -15,7 +15,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use self::caches::Caches;
 use crate::auth::cache::TokenCache;
+use crate::auth::desk::Desk;
 use crate::auth::keys::Keyring;
+use crate::auth::password::Hashing;
 use crate::auth::revocation::Revocations;
 use crate::catalog::Catalog;
 use crate::db::{Lanes, Pool};
@@ -44,8 +46,9 @@ pub enum Readiness {
 pub struct App {
     /// The project in force; none before the database has its tables.
     catalog: ArcSwapOption<Catalog>,
-    keys: ArcSwap<Keyring>,
+    keys: Arc<ArcSwap<Keyring>>,
     caches: Caches,
+    desk: Desk,
     pool: Pool,
     feed: Feed,
     hub: Hub,
@@ -61,12 +64,14 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
-    /// A server that has no project yet.
-    pub fn new(keys: Keyring, pool: Pool) -> App {
+    /// A server that has no project yet. `own` are connections for signing in alone.
+    pub fn new(keys: Keyring, pool: Pool, own: Pool, hashing: Hashing) -> App {
         let feed = Feed::new();
+        let keys = Arc::new(ArcSwap::from_pointee(keys));
         App {
             catalog: ArcSwapOption::empty(),
-            keys: ArcSwap::from_pointee(keys),
+            desk: Desk::new(own, feed.clone(), Arc::clone(&keys), hashing),
+            keys,
             caches: Caches::new(feed.clone()),
             pool,
             feed,
@@ -112,6 +117,11 @@ impl App {
     /// What this node remembers of the database.
     pub fn caches(&self) -> &Caches {
         &self.caches
+    }
+
+    /// Where users sign in.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
     }
 
     /// The shared connections: transactions of several steps, statements of unknown cost.

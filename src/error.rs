@@ -3,7 +3,11 @@
 //! Pure floors return small faults of their own; where they meet a request they become an `Error`.
 //! `http::reply` renders it in each dialect's shape. What `source` holds is for the log only.
 
+mod auth;
+
 use std::fmt;
+
+pub use auth::AuthCode;
 
 /// What went wrong, as a stable code. The table in `Code::row` gives each its wire code, status and sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,12 @@ pub enum Code {
     CredentialRequired,
     /// A token whose claims do not hold (expired, not yet valid, another audience).
     Claims,
+    /// A session's token whose user is gone.
+    UserGone,
+    /// A session's token whose user is banned.
+    UserBanned,
+    /// A token whose session is over.
+    SessionEnded,
     /// No rule allows it, and nobody is signed in.
     DeniedAnonymous,
     /// No rule allows it.
@@ -80,6 +90,14 @@ pub enum Code {
     Internal,
     /// Something Postgres said, by its SQLSTATE.
     Sqlstate(String),
+    /// What sign-in refuses.
+    Auth(AuthCode),
+}
+
+impl From<AuthCode> for Code {
+    fn from(code: AuthCode) -> Code {
+        Code::Auth(code)
+    }
 }
 
 impl Code {
@@ -120,6 +138,9 @@ impl Code {
             Code::Token => ("PGRST301", 401, "JWT could not be decoded"),
             Code::CredentialRequired => ("PGRST302", 401, "Anonymous access is disabled"),
             Code::Claims => ("PGRST303", 401, "JWT claims are not valid"),
+            Code::UserGone => ("PGRST303", 401, "The user of the JWT does not exist"),
+            Code::UserBanned => ("PGRST303", 401, "The user of the JWT is banned"),
+            Code::SessionEnded => ("PGRST303", 401, "The session of the JWT is over"),
             Code::DeniedAnonymous => ("42501", 401, "permission denied"),
             Code::Denied => ("42501", 403, "permission denied"),
             Code::Validation => ("validation_failed", 400, "The body does not meet the collection's schema"),
@@ -133,6 +154,7 @@ impl Code {
             Code::TooManyRequests => ("too_many_requests", 429, "Too many requests"),
             Code::Internal => ("internal", 500, "Something went wrong on the server"),
             Code::Sqlstate(state) => (state, sqlstate_status(state), "The database refused the request"),
+            Code::Auth(code) => code.row(),
         }
     }
 
@@ -207,14 +229,15 @@ pub struct Error {
 
 impl Error {
     /// An error with its code's own sentence.
-    pub fn new(code: Code) -> Error {
+    pub fn new(code: impl Into<Code>) -> Error {
+        let code = code.into();
         let message = code.sentence().to_owned();
         Error::with(code, message)
     }
 
-    pub fn with(code: Code, message: impl Into<String>) -> Error {
+    pub fn with(code: impl Into<Code>, message: impl Into<String>) -> Error {
         Error {
-            code,
+            code: code.into(),
             message: message.into(),
             details: None,
             hint: None,
@@ -247,6 +270,12 @@ impl Error {
     pub fn retry_after(mut self, seconds: u32) -> Error {
         self.retry_after = Some(seconds);
         self
+    }
+}
+
+impl From<AuthCode> for Error {
+    fn from(code: AuthCode) -> Error {
+        Error::new(code)
     }
 }
 

@@ -4,7 +4,7 @@
 use tokio::sync::broadcast;
 
 use crate::auth::revocation::Revocations;
-use crate::auth::roles::Roles;
+use crate::auth::standing::Standings;
 use crate::realtime::feed::Feed;
 use crate::realtime::system::SystemChange;
 
@@ -14,7 +14,7 @@ const WAITING: usize = 1_024;
 /// What a node remembers.
 pub struct Caches {
     revocations: Revocations,
-    roles: Roles,
+    standings: Standings,
     changes: broadcast::Sender<SystemChange>,
 }
 
@@ -23,7 +23,7 @@ impl Caches {
     pub fn new(feed: Feed) -> Caches {
         Caches {
             revocations: Revocations::default(),
-            roles: Roles::new(feed),
+            standings: Standings::new(feed),
             changes: broadcast::Sender::new(WAITING),
         }
     }
@@ -32,17 +32,18 @@ impl Caches {
         &self.revocations
     }
 
-    pub fn roles(&self) -> &Roles {
-        &self.roles
+    pub fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// Takes in what the stream says. Whoever is subscribed hears of it when the caches know it already.
     pub fn observe(&self, change: SystemChange) {
         match &change {
-            SystemChange::RoleChanged { user, xid } => self.roles.changed(*user, *xid),
+            SystemChange::RoleChanged { user, xid } => self.standings.changed(*user, *xid),
+            SystemChange::SessionEnded { session, xid, .. } => self.standings.ended(*session, *xid),
             SystemChange::KeyRevoked { jti } => self.revocations.insert(jti),
             // What is revoked is read again every second, and would be wrong to forget meanwhile.
-            SystemChange::Lost => self.roles.forget(),
+            SystemChange::Lost => self.standings.forget(),
         }
         // Nobody may be listening.
         let _ = self.changes.send(change);

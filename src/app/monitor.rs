@@ -88,7 +88,8 @@ impl Watch {
         match keyfile::read(path, now()) {
             Ok(ring) => {
                 tracing::info!(path = %path.display(), "the keys changed");
-                self.app.replace_keys(ring);
+                let issuer = self.app.keys().issuer().to_owned();
+                self.app.replace_keys(ring.issuing_as(&issuer));
             }
             Err(fault) => {
                 tracing::error!(fault = %fault, "the keys changed and cannot be used: the old ones stay");

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use aws_lc_rs::{digest, hmac, rand};
@@ -206,6 +207,8 @@ pub struct Keyring {
     secret: String,
     /// Ids (`jti`) of API keys and tokens that are refused, besides those that the database holds.
     revoked: BTreeSet<String>,
+    /// The `iss` of access tokens. Not written down: it is where this server is found.
+    issuer: Arc<str>,
 }
 
 impl fmt::Debug for Keyring {
@@ -251,7 +254,14 @@ impl Keyring {
         let mint =
             |role| token::mint_api_key(&key, role, &Uuid::new_v4().to_string(), now, now + API_KEY_SECONDS);
         let (publishable, secret) = (mint(KeyRole::Anon)?, mint(KeyRole::Service)?);
-        Ok(Keyring { signing: vec![key], active: 0, publishable, secret, revoked: BTreeSet::new() })
+        Ok(Keyring {
+            signing: vec![key],
+            active: 0,
+            publishable,
+            secret,
+            revoked: BTreeSet::new(),
+            issuer: Arc::from(token::ISSUER),
+        })
     }
 
     /// The keyring that follows from one shared secret: one HS256 key and the same API keys on every node.
@@ -269,7 +279,14 @@ impl Keyring {
         };
         let publishable = mint(KeyRole::Anon, b"basewright publishable key")?;
         let service = mint(KeyRole::Service, b"basewright secret key")?;
-        Ok(Keyring { signing: vec![key], active: 0, publishable, secret: service, revoked: BTreeSet::new() })
+        Ok(Keyring {
+            signing: vec![key],
+            active: 0,
+            publishable,
+            secret: service,
+            revoked: BTreeSet::new(),
+            issuer: Arc::from(token::ISSUER),
+        })
     }
 
     /// Reads what [`Keyring::to_json`] wrote, and checks it: no key twice, no weak secret, API keys that hold.
@@ -295,6 +312,7 @@ impl Keyring {
             publishable: written.publishable,
             secret: written.secret,
             revoked: written.revoked,
+            issuer: Arc::from(token::ISSUER),
         };
         ring.check_api_key("publishable", &ring.publishable, KeyRole::Anon, now)?;
         ring.check_api_key("secret", &ring.secret, KeyRole::Service, now)?;
@@ -372,6 +390,35 @@ impl Keyring {
     /// Refuses the API key or token with this id from now on. False if it was refused already.
     pub fn revoke(&mut self, jti: &str) -> bool {
         self.revoked.insert(jti.to_owned())
+    }
+
+    /// The `iss` of access tokens: the address under which `/.well-known/openid-configuration` is found.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The same keys, which sign as this issuer.
+    pub fn issuing_as(self, issuer: &str) -> Keyring {
+        Keyring { issuer: Arc::from(issuer), ..self }
+    }
+
+    /// A keyed hash of a short secret, under each key: whoever reads the hashes alone cannot try all short secrets. The
+    /// first is that of the active key.
+    pub fn seals(&self, label: &str, secret: &[u8]) -> Vec<[u8; 32]> {
+        let mut keys: Vec<&SigningKey> = vec![self.active()];
+        keys.extend(self.signing.iter().filter(|key| key.kid != self.active().kid));
+        keys.into_iter()
+            .map(|key| {
+                let own = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key.private), b"basewright seal");
+                let mut message = label.as_bytes().to_vec();
+                message.push(0);
+                message.extend_from_slice(secret);
+                let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()), &message);
+                let mut seal = [0; 32];
+                seal.copy_from_slice(tag.as_ref());
+                seal
+            })
+            .collect()
     }
 
     pub fn revoked(&self) -> &BTreeSet<String> {

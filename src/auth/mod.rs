@@ -1,12 +1,26 @@
-//! Credentials: signing keys, API keys and tokens, and who they stand for.
+//! Credentials: signing keys, API keys and tokens, and who they stand for; and how users come by theirs.
 //!
-//! `keys` holds what signs, `keyfile` where that is kept, `token` mints and verifies, `cache` spares a
-//! worker the second verification, `resolve` turns credentials into a `Principal`. Nothing here knows HTTP.
+//! `keys` holds what signs, `keyfile` where that is kept, `token` mints and verifies, `cache` spares a worker the second
+//! verification, `standing` a node the second question, `resolve` turns credentials into a `Principal`.
+//!
+//! A user signs in at the `desk`: each subject (`session`, `password`, …) adds its use cases to `desk::Visit`. Nothing
+//! here knows HTTP.
 
+pub mod audit;
 pub mod cache;
+pub mod desk;
+pub mod email;
 pub mod keyfile;
 pub mod keys;
+pub mod limit;
+pub mod mail;
+pub mod password;
+pub mod refresh;
 pub mod resolve;
 pub mod revocation;
-pub mod roles;
+pub mod session;
+pub mod settings;
+mod sign_in;
+pub mod standing;
 pub mod token;
+pub mod user;

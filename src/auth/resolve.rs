@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::roles::Roles;
+use super::standing::Standings;
 use super::token::{Holder, KeyRole, TokenFault, Verified, is_grantable};
 use crate::db::Lanes;
 use crate::error::{Code, Error};
@@ -57,11 +57,16 @@ pub fn identify(
     }
 }
 
-/// The principal of a verified token; asks the database for the roles of a person's session, unless they are known.
+/// The principal of a verified token; asks the database whether a person's session lasts and for the roles, unless they
+/// are known.
 ///
 /// # Errors
-/// 401 if the session's user is gone; 503 if the database cannot say.
-pub async fn principal(verified: &Verified, lanes: &Lanes, known: &Roles) -> Result<Arc<Principal>, Error> {
+/// 401 if the session is over, or its user is gone or banned; 503 if the database cannot say.
+pub async fn principal(
+    verified: &Verified,
+    lanes: &Lanes,
+    known: &Standings,
+) -> Result<Arc<Principal>, Error> {
     let standing =
         |make: &dyn Fn() -> Principal| Arc::clone(verified.standing.get_or_init(|| Arc::new(make())));
     Ok(match &verified.holder {
@@ -69,8 +74,8 @@ pub async fn principal(verified: &Verified, lanes: &Lanes, known: &Roles) -> Res
         Holder::Key { role: KeyRole::Service } => standing(&Principal::service),
         Holder::Operator { id, role, roles } => standing(&|| person(verified, *id, role, roles.clone())),
         // The database may say something else the next time.
-        Holder::Session { id, role, .. } => {
-            let roles = granted(*id, lanes, known).await?;
+        Holder::Session { id, session, role } => {
+            let roles = granted(*id, *session, lanes, known).await?;
             Arc::new(person(verified, *id, role, roles.iter().cloned()))
         }
     })
@@ -94,21 +99,33 @@ fn person(
         .with_claims(verified.claims.clone())
 }
 
-/// The roles that the database grants to a user.
-async fn granted(id: Uuid, lanes: &Lanes, known: &Roles) -> Result<Arc<[String]>, Error> {
-    if let Some(roles) = known.get(id) {
+/// The roles that the database grants to the user who holds a session.
+async fn granted(id: Uuid, session: Uuid, lanes: &Lanes, known: &Standings) -> Result<Arc<[String]>, Error> {
+    if let Some(roles) = known.get(session, id) {
         return Ok(roles);
     }
     let asking = known.ask();
     let mut sql = Sql::new();
-    sql.raw("select coalesce((select json_agg(r.role order by r.role) from auth.user_roles r where r.user_id = u.id), '[]')::text, pg_current_snapshot()::text from auth.users u where u.id = ")
-        .bind(Kind::UUID, Some(id.to_string()));
+    sql.raw(
+        "select coalesce((select json_agg(r.role order by r.role) from auth.user_roles r where r.user_id = u.id), '[]')::text, \
+         pg_current_snapshot()::text, coalesce(u.banned_until > now(), false), s.id is not null \
+         from auth.users u left join auth.sessions s on s.user_id = u.id and s.id = ",
+    )
+    .bind(Kind::UUID, Some(session.to_string()))
+    .raw(" where u.deleted_at is null and u.id = ")
+    .bind(Kind::UUID, Some(id.to_string()));
     let rows = lanes.read(&sql).await.map_err(|fault| fault.into_error())?;
     let row = rows.first().ok_or(TokenFault::Gone)?;
+    if row.boolean(2) != Some(false) {
+        return Err(TokenFault::Banned.into());
+    }
+    if row.boolean(3) != Some(true) {
+        return Err(TokenFault::Ended.into());
+    }
     let roles: Vec<String> = serde_json::from_slice(row.raw(0).unwrap_or(b"[]")).map_err(Error::internal)?;
     let roles: Arc<[String]> = roles.into();
     if let (Some(asking), Some(seen)) = (asking, row.text(1).and_then(Visibility::parse)) {
-        known.keep(&asking, id, &roles, &seen);
+        known.keep(&asking, session, id, &roles, &seen);
     }
     Ok(roles)
 }

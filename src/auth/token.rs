@@ -120,6 +120,10 @@ pub enum TokenFault {
     Revoked,
     #[error("The user of the JWT does not exist")]
     Gone,
+    #[error("The user of the JWT is banned")]
+    Banned,
+    #[error("The session of the JWT is over")]
+    Ended,
 }
 
 impl From<TokenFault> for Error {
@@ -143,8 +147,10 @@ impl From<TokenFault> for Error {
             | TokenFault::Subject
             | TokenFault::Claim(_)
             | TokenFault::Holder
-            | TokenFault::Revoked
-            | TokenFault::Gone => Code::Claims,
+            | TokenFault::Revoked => Code::Claims,
+            TokenFault::Gone => Code::UserGone,
+            TokenFault::Banned => Code::UserBanned,
+            TokenFault::Ended => Code::SessionEnded,
         };
         Error::with(code, fault.to_string())
     }
@@ -184,7 +190,7 @@ pub fn verify(token: &str, ring: &Keyring, now: i64) -> Result<Verified, TokenFa
     }
     let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenFault::Payload)?;
     let claims: Map<String, Value> = serde_json::from_slice(&payload).map_err(|_| TokenFault::Payload)?;
-    let verified = judge(claims, header.kid, now)?;
+    let verified = judge(claims, header.kid, ring.issuer(), now)?;
     if verified.jti.as_ref().is_some_and(|jti| ring.revoked().contains(jti)) {
         return Err(TokenFault::Revoked);
     }
@@ -192,7 +198,7 @@ pub fn verify(token: &str, ring: &Keyring, now: i64) -> Result<Verified, TokenFa
 }
 
 /// Judges the claims of a token whose signature holds.
-fn judge(claims: Map<String, Value>, key: String, now: i64) -> Result<Verified, TokenFault> {
+fn judge(claims: Map<String, Value>, key: String, issuer: &str, now: i64) -> Result<Verified, TokenFault> {
     let expires = match claims.get("exp") {
         Some(Value::Number(exp)) => seconds(exp).ok_or(TokenFault::Expiry)?,
         Some(_) | None => return Err(TokenFault::Expiry),
@@ -206,7 +212,7 @@ fn judge(claims: Map<String, Value>, key: String, now: i64) -> Result<Verified, 
     if time(&claims, "iat")?.is_some_and(|iat| iat > now.saturating_add(SKEW)) {
         return Err(TokenFault::IssuedInFuture);
     }
-    if text(&claims, "iss")? != Some(ISSUER) {
+    if text(&claims, "iss")?.is_none_or(|iss| iss != ISSUER && iss != issuer) {
         return Err(TokenFault::Issuer);
     }
     let jti = text(&claims, "jti")?.map(str::to_owned);
@@ -343,6 +349,43 @@ pub fn mint_api_key(
     expires: i64,
 ) -> Result<String, KeyFault> {
     let claims = json!({ "iss": ISSUER, "role": role.as_str(), "iat": issued, "exp": expires, "jti": jti });
+    mint(key, &members(claims))
+}
+
+/// What an access token says of a session and its user.
+pub struct Access<'a> {
+    pub issuer: &'a str,
+    pub user: Uuid,
+    pub session: Uuid,
+    pub email: &'a str,
+    pub is_anonymous: bool,
+    /// 1 or 2.
+    pub aal: u8,
+    /// `[{ "method", "timestamp" }]`, newest first.
+    pub amr: &'a Value,
+    pub app_metadata: &'a Map<String, Value>,
+    pub user_metadata: &'a Map<String, Value>,
+    /// Seconds since the epoch.
+    pub issued: i64,
+    pub expires: i64,
+}
+
+/// Bytes of metadata that a token carries; what is longer has to be asked for. A token travels with every request.
+const MAX_METADATA: usize = 2 << 10;
+
+/// The access token of a session.
+pub fn mint_access(key: &SigningKey, access: &Access<'_>) -> Result<String, KeyFault> {
+    let carried = |metadata: &Map<String, Value>| match serde_json::to_string(metadata) {
+        Ok(text) if text.len() <= MAX_METADATA => Value::Object(metadata.clone()),
+        Ok(_) | Err(_) => json!({}),
+    };
+    let claims = json!({
+        "iss": access.issuer, "aud": AUDIENCE, "sub": access.user.to_string(), "role": AUTHENTICATED,
+        "email": access.email, "phone": "", "app_metadata": carried(access.app_metadata),
+        "user_metadata": carried(access.user_metadata), "aal": format!("aal{}", access.aal), "amr": access.amr,
+        "session_id": access.session.to_string(), "is_anonymous": access.is_anonymous,
+        "iat": access.issued, "exp": access.expires,
+    });
     mint(key, &members(claims))
 }
 

@@ -18,11 +18,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::reload::Follower;
 use super::tables::{self, Manner, Trouble};
-use super::{Failure, Place, keys, project};
+use super::{Failure, Place, keys, project, settings};
 use crate::app::monitor::Watch;
 use crate::app::{App, Readiness, Worker};
 use crate::auth::keyfile::Origin;
 use crate::auth::keys::Keyring;
+use crate::auth::password::Hashing;
 use crate::db::{Embedded, Lanes, LanesOptions, Pool, Session, Target, Urls};
 use crate::http::cors::Origins;
 use crate::http::server::{self, Options, ServerHandle, runtime};
@@ -44,6 +45,9 @@ pub(super) struct Listening {
     /// Pages of which origins may read answers: * or a list between commas
     #[arg(long, env = "BASEWRIGHT_CORS_ORIGINS", default_value = "*", value_parser = Origins::parse, value_name = "ORIGINS")]
     cors_origins: Origins,
+    /// Where users find this server, for links in mails and for providers [default: the address it listens at]
+    #[arg(long, env = "BASEWRIGHT_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
     /// Treat a caller without any key as the role anon instead of refusing it (BASEWRIGHT_KEYLESS=anon)
     #[arg(
         long = "keyless-anon", env = "BASEWRIGHT_KEYLESS", value_enum, value_name = "anon|refuse",
@@ -77,6 +81,8 @@ pub(super) struct Life {
 
 /// Connections that all workers share, besides the lanes that each has to itself.
 const SHARED: usize = 8;
+/// Connections for signing in.
+const SIGN_IN: usize = 4;
 /// Signals within this time are one order.
 const SAME_ORDER: Duration = Duration::from_secs(1);
 /// How long to wait before a database that is away is tried again.
@@ -146,7 +152,8 @@ async fn live(
     let limits = Session { statement_timeout: Some(project.limits.statement_timeout), ..Session::default() };
     let target = Target::parse(&urls.runtime, &limits).map_err(Failure::fault)?;
     let pool = |size| Pool::open(&target, size).map_err(Failure::fault);
-    let app = Arc::new(App::new(ring, pool(SHARED)?));
+    let hashing = Hashing::start(available_parallelism().map_or(1, usize::from)).map_err(Failure::fault)?;
+    let app = Arc::new(App::new(ring, pool(SHARED)?, pool(SIGN_IN)?, hashing));
     let files = server::allow_connections();
     app.hub().allow(files.saturating_sub(limits::RESERVED_FILES).min(limits::SOCKETS));
     let watch = Watch::new(Arc::clone(&app), pool(1)?, origin.file().map(ToOwned::to_owned));
@@ -191,6 +198,9 @@ async fn live(
         return Err(failure);
     }
     project::advise(&project, &catalog);
+    let public_url = settings::public_url(life.listening.public_url.as_deref(), address);
+    app.replace_keys(Keyring::clone(&app.keys()).issuing_as(&settings::issuer(&public_url)));
+    app.desk().settle(settings::of(&project, &public_url, life.follow_changes)?);
     app.publish(catalog);
     stream_changes(life, &urls, &target, &app)?;
     app.set_readiness(Readiness::Ready);
@@ -204,6 +214,7 @@ async fn live(
             target,
             manner: life.manner.clone(),
             allow_superuser: life.allow_superuser,
+            public_url,
         };
         runtime::spawn(follower.follow(seen));
     }
@@ -323,8 +334,7 @@ fn announce(
     origin: &Origin,
     address: SocketAddr,
 ) -> std::io::Result<()> {
-    let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
-    let url = format!("http://{}", SocketAddr::new(host, address.port()));
+    let url = settings::public_url(None, address);
     let mut out = std::io::stdout().lock();
     if let Origin::Minted(path) = origin {
         let (key, collection) = first_question(project, ring);

@@ -13,6 +13,7 @@ mod policy;
 mod project;
 mod reload;
 mod serve;
+mod settings;
 mod tables;
 mod tail;
 mod token;

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
 use super::project::{self, Stamp};
+use super::settings;
 use super::tables::{self, Manner, Trouble};
 use crate::app::App;
 use crate::db::{Target, Urls};
@@ -25,6 +26,7 @@ pub(super) struct Follower {
     pub(super) target: Target,
     pub(super) manner: Manner,
     pub(super) allow_superuser: bool,
+    pub(super) public_url: String,
 }
 
 impl Follower {
@@ -75,10 +77,13 @@ impl Follower {
         let project = loaded.map_err(|failure| match failure {
             Failure::Fault(text) | Failure::Usage(text) => Trouble::Lasting(text),
         })?;
+        let settings = settings::of(&project, &self.public_url, true)
+            .map_err(|failure| Trouble::Lasting(failure.to_string()))?;
         let catalog = project.catalog(version).map_err(|fault| Trouble::Lasting(fault.to_string()))?;
         tables::prepare(&self.urls, &project, &self.manner, self.allow_superuser).await?;
         project::advise(&project, &catalog);
         self.target.limit_statements(project.limits.statement_timeout);
+        self.app.desk().settle(settings);
         self.app.publish(catalog);
         Ok(())
     }

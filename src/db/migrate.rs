@@ -27,6 +27,7 @@ pub const SYSTEM_MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "users", sql: include_str!("../../migrations/0002_users.sql") },
     Migration { number: 3, name: "faster_uuid", sql: include_str!("../../migrations/0003_faster_uuid.sql") },
     Migration { number: 4, name: "nodes", sql: include_str!("../../migrations/0004_nodes.sql") },
+    Migration { number: 5, name: "sign_in", sql: include_str!("../../migrations/0005_sign_in.sql") },
 ];
 
 /// What a run did.

@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 
 use super::cors::Origins;
 use super::principal::Caller;
-use super::reply::{self, Failure};
+use super::reply::{self, Dialect, Failure};
 use super::request_id::{self, RequestId};
 use super::server::Options;
 use crate::app::App;
@@ -96,13 +96,13 @@ async fn around<B: MessageBody + 'static>(
     let method = request.method().clone();
     let path = request.path().to_owned();
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let dress = Dress { app, options, id, origin };
+    let dress = Dress { app, options, id, origin, dialect: Dialect::of(request.head()) };
 
     let outcome = if Origins::is_preflight(request.head()) {
         let answer = Origins::preflight();
         Ok(request.into_response(answer))
     } else if let Err(error) = judge_head(request.head()) {
-        let answer = reply::render(&error, Some(id));
+        let answer = reply::render(&error, Some(id), dress.dialect);
         Ok(request.into_response(answer))
     } else {
         run(request, next, &dress).await
@@ -159,12 +159,12 @@ async fn run<B: MessageBody + 'static>(
         Some(error) => match error.as_error::<Failure>() {
             Some(Failure(error)) => {
                 complain(error);
-                reply::render(error, Some(id))
+                reply::render(error, Some(id), dress.dialect)
             }
             None => {
                 let error = reply::foreign(error);
                 complain(&error);
-                reply::render(&error, Some(id))
+                reply::render(&error, Some(id), dress.dialect)
             }
         },
     };
@@ -201,6 +201,7 @@ struct Dress {
     options: web::Data<Options>,
     id: RequestId,
     origin: Option<HeaderValue>,
+    dialect: Dialect,
 }
 
 impl Dress {
@@ -234,7 +235,7 @@ impl ResponseError for Lost {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = reply::render(&self.error, Some(self.dress.id));
+        let mut response = reply::render(&self.error, Some(self.dress.id), self.dress.dialect);
         self.dress.put_on(&mut response);
         response
     }

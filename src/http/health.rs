@@ -17,7 +17,7 @@ pub(super) async fn ready(app: web::Data<App>) -> HttpResponse {
         Readiness::Ready => HttpResponse::Ok().json(json!({ "status": "ready" })),
         Readiness::Not(reason) => {
             let error = Error::with(Code::Unavailable, "Not ready").details(reason).retry_after(1);
-            reply::render(&error, None)
+            reply::render(&error, None, reply::Dialect::Rest)
         }
     }
 }

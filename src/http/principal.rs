@@ -52,6 +52,14 @@ pub async fn caller(request: &HttpRequest) -> Result<Caller, Error> {
     if let Some(known) = request.extensions().get::<Caller>() {
         return Ok(known.clone());
     }
+    Ok(verified_caller(request).await?.0)
+}
+
+/// The caller of a request, and the credential that says so.
+///
+/// # Errors
+/// As [`caller`].
+pub(super) async fn verified_caller(request: &HttpRequest) -> Result<(Caller, Option<Arc<Verified>>), Error> {
     let (Some(app), Some(options), Some(worker)) = (
         request.app_data::<web::Data<App>>(),
         request.app_data::<web::Data<Options>>(),
@@ -61,13 +69,13 @@ pub async fn caller(request: &HttpRequest) -> Result<Caller, Error> {
     };
     let credentials = credentials(request.headers())?;
     let verified = resolve::identify(credentials, options.keyless, |token| verify(app, worker, token))?;
-    let principal = match verified {
+    let principal = match &verified {
         None => Arc::new(Principal::anonymous()),
-        Some(verified) => resolve::principal(&verified, worker.lanes(), app.caches().roles()).await?,
+        Some(verified) => resolve::principal(verified, worker.lanes(), app.caches().standings()).await?,
     };
     let caller = Caller(principal);
     request.extensions_mut().insert(caller.clone());
-    Ok(caller)
+    Ok((caller, verified))
 }
 
 /// The request's API key is the secret one, whoever it is judged as: with it comes the operator.

@@ -4,13 +4,43 @@
 
 use std::fmt;
 
+use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
 use super::request_id::RequestId;
-use crate::error::{Code, Error, FieldFault};
+use crate::error::{AuthCode, Code, Error, FieldFault};
+
+/// In whose words an error is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Everything that has no other words.
+    Rest,
+    /// Sign-in. Newer clients name the date of the shape they read, and look for its echo.
+    Auth { dated: bool },
+}
+
+/// Where a client of sign-in names the date of the shape that it reads, and the first of that shape.
+const API_VERSION: HeaderName = HeaderName::from_static("x-supabase-api-version");
+const DATED: &str = "2024-01-01";
+/// The code of an error of sign-in, beside its body.
+const AUTH_CODE: HeaderName = HeaderName::from_static("x-sb-error-code");
+
+impl Dialect {
+    /// The dialect of a request.
+    pub fn of(head: &RequestHead) -> Dialect {
+        if head.uri.path().starts_with("/auth/v1") {
+            let version = head.headers.get(API_VERSION).and_then(|version| version.to_str().ok());
+            // Dates of this form are ordered as texts are.
+            let dated = version.is_some_and(|version| version.len() == DATED.len() && version >= DATED);
+            Dialect::Auth { dated }
+        } else {
+            Dialect::Rest
+        }
+    }
+}
 
 /// Names the fault to proxies (RFC 9209).
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -37,7 +67,7 @@ impl ResponseError for Failure {
     }
 
     fn error_response(&self) -> HttpResponse {
-        render(&self.0, None)
+        render(&self.0, None, Dialect::Rest)
     }
 }
 
@@ -59,8 +89,81 @@ struct Body<'a> {
     request_id: Option<String>,
 }
 
-/// An error as a response in the shape that clients of the REST dialect read.
-pub fn render(error: &Error, id: Option<RequestId>) -> HttpResponse {
+/// An error as a response in the shape that clients of a dialect read.
+pub fn render(error: &Error, id: Option<RequestId>, dialect: Dialect) -> HttpResponse {
+    match dialect {
+        Dialect::Rest => render_rest(error, id),
+        Dialect::Auth { dated } => render_auth(error, id, dated),
+    }
+}
+
+/// The body of an error of sign-in, in both shapes.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AuthBody<'a> {
+    Dated {
+        code: &'a str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        weak_password: Option<&'a serde_json::Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error_id: Option<String>,
+    },
+    Plain {
+        code: u16,
+        error_code: &'a str,
+        msg: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        weak_password: Option<&'a serde_json::Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error_id: Option<String>,
+    },
+}
+
+/// What sign-in calls an error that is not its own: word and status.
+fn auth_word(code: &Code) -> (&str, u16) {
+    match code {
+        Code::Token | Code::Claims => ("bad_jwt", 403),
+        Code::CredentialRequired => ("no_authorization", 401),
+        Code::UserGone => ("user_not_found", 403),
+        Code::UserBanned => ("user_banned", 403),
+        Code::SessionEnded => ("session_not_found", 403),
+        Code::Body => ("bad_json", 400),
+        Code::QueryString | Code::Validation | Code::ContentType => ("validation_failed", 400),
+        Code::PayloadTooLarge => ("request_entity_too_large", 413),
+        Code::RequestTimeout => ("request_timeout", 408),
+        Code::TooManyRequests => ("over_request_rate_limit", 429),
+        Code::Path => ("not_found", 404),
+        Code::Method => ("method_not_allowed", 405),
+        other => match (other.as_str(), other.status()) {
+            (_, status @ 500..) => ("unexpected_failure", status),
+            word => word,
+        },
+    }
+}
+
+fn render_auth(error: &Error, id: Option<RequestId>, dated: bool) -> HttpResponse {
+    let (word, status) = auth_word(&error.code);
+    let weak = error.code == Code::Auth(AuthCode::WeakPassword);
+    let weak_password = error.details.as_ref().filter(|_| weak);
+    let error_id = id.map(|id| id.to_string());
+    let message = error.message.as_str();
+    let body = if dated {
+        AuthBody::Dated { code: word, message, weak_password, error_id }
+    } else {
+        AuthBody::Plain { code: status, error_code: word, msg: message, weak_password, error_id }
+    };
+    let mut response = begin(error, word, StatusCode::from_u16(status).unwrap_or_default());
+    if let Ok(value) = HeaderValue::from_str(word) {
+        response.insert_header((AUTH_CODE, value));
+    }
+    if dated {
+        response.insert_header((API_VERSION, HeaderValue::from_static(DATED)));
+    }
+    finish(response, &body)
+}
+
+fn render_rest(error: &Error, id: Option<RequestId>) -> HttpResponse {
     let code = error.code.as_str();
     let body = Body {
         code,
@@ -70,7 +173,11 @@ pub fn render(error: &Error, id: Option<RequestId>) -> HttpResponse {
         fields: &error.fields,
         request_id: id.map(|id| id.to_string()),
     };
-    let status = status(error);
+    finish(begin(error, code, status(error)), &body)
+}
+
+/// What the answer to every error has besides its body.
+fn begin(error: &Error, code: &str, status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     // A SQLSTATE is five letters and digits, and ours are words: both are tokens of RFC 9209.
     if let Ok(value) = HeaderValue::from_str(&format!("basewright; error={code}")) {
@@ -91,7 +198,11 @@ pub fn render(error: &Error, id: Option<RequestId>) -> HttpResponse {
     }
     response
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")));
-    match serde_json::to_vec(&body) {
+    response
+}
+
+fn finish(mut response: HttpResponseBuilder, body: &impl Serialize) -> HttpResponse {
+    match serde_json::to_vec(body) {
         Ok(bytes) => response.body(bytes),
         Err(_) => response.finish(),
     }
@@ -144,7 +255,7 @@ mod tests {
     #[actix_web::test]
     async fn the_four_members_are_always_there_and_the_source_never_is() {
         let error = Error::internal("the password is hunter2");
-        let response = render(&error, None);
+        let response = render(&error, None, Dialect::Rest);
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers().get("proxy-status").unwrap(), "basewright; error=internal");
         let body = body(response).await;
@@ -156,15 +267,18 @@ mod tests {
 
     #[actix_web::test]
     async fn a_refused_token_is_challenged_and_an_overload_says_when_to_come_back() {
-        let expired = render(&Error::with(Code::Claims, "JWT \"expired\"\r\n"), None);
+        let expired = render(&Error::with(Code::Claims, "JWT \"expired\"\r\n"), None, Dialect::Rest);
         assert_eq!(
             expired.headers().get("www-authenticate").unwrap(),
             "Bearer error=\"invalid_token\", error_description=\"JWT expired\""
         );
-        let missing = render(&Error::new(Code::CredentialRequired), None);
+        let missing = render(&Error::new(Code::CredentialRequired), None, Dialect::Rest);
         assert_eq!(missing.headers().get("www-authenticate").unwrap(), "Bearer");
-        assert_eq!(render(&Error::new(Code::Unavailable), None).headers().get("retry-after").unwrap(), "1");
-        let later = render(&Error::new(Code::TooManyRequests).retry_after(7), None);
+        assert_eq!(
+            render(&Error::new(Code::Unavailable), None, Dialect::Rest).headers().get("retry-after").unwrap(),
+            "1"
+        );
+        let later = render(&Error::new(Code::TooManyRequests).retry_after(7), None, Dialect::Rest);
         assert_eq!(later.headers().get("retry-after").unwrap(), "7");
     }
 
@@ -177,7 +291,7 @@ mod tests {
             message: "is missing".into(),
         });
         let id = RequestId::new();
-        let body = body(render(&error, Some(id))).await;
+        let body = body(render(&error, Some(id), Dialect::Rest)).await;
         assert_eq!(body["request_id"], id.to_string());
         assert_eq!(body["fields"][0]["pointer"], "/a");
     }

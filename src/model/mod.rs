@@ -8,6 +8,7 @@ mod json;
 mod kind;
 mod name;
 mod principal;
+pub mod sign_in;
 pub(crate) mod text;
 mod value;
 

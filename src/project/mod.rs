@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::catalog::{Catalog, CatalogFault, Limits};
 use crate::condition::{Condition, Syntax};
+use crate::model::sign_in::{MailSettings, SignIn};
 use crate::model::{CollectionId, Collections, Name};
 use crate::policy::{Channels, Role, Rule};
 
@@ -55,6 +56,8 @@ pub struct Project {
     /// Where each declared channel stands, as faults that say nothing yet.
     channel_places: Vec<Fault>,
     pub limits: Limits,
+    pub sign_in: SignIn,
+    pub mail: MailSettings,
     /// The project's own tests, one set a file.
     pub tests: Vec<Tests>,
 }
@@ -147,6 +150,8 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         channels,
         channel_places,
         limits,
+        sign_in: SignIn::default(),
+        mail: MailSettings::default(),
         tests,
     })
 }

@@ -448,7 +448,9 @@ impl Stream {
     /// Tells the node of a change in the server's own tables, before anybody is told of rows.
     pub(super) async fn observe(&mut self, change: SystemChange) {
         let roles = match &change {
-            SystemChange::RoleChanged { user, xid } => Some((Some(*user), Some(*xid))),
+            SystemChange::RoleChanged { user, xid } | SystemChange::SessionEnded { user, xid, .. } => {
+                Some((Some(*user), Some(*xid)))
+            }
             SystemChange::Lost => Some((None, None)),
             SystemChange::KeyRevoked { .. } => None,
         };

@@ -9,6 +9,8 @@ use super::change::{Change, Row, What};
 pub enum SystemChange {
     /// A user was granted a role, has lost one or is gone.
     RoleChanged { user: Uuid, xid: u32 },
+    /// A session is over: whoever signed out, or was signed out.
+    SessionEnded { session: Uuid, user: Uuid, xid: u32 },
     /// An API key or a token is refused from now on.
     KeyRevoked { jti: String },
     /// Anything may have changed: what is remembered is worth nothing.
@@ -41,6 +43,21 @@ impl SystemChange {
             ("users", What::Delete { old: Some(old) }) => changed(user(old, "id")),
             ("users", What::Insert { .. }) => return None,
             ("users", What::Update { old: Some(old), new }) if column(old, "id") == column(new, "id") => {
+                let same = |name| column(old, name) == column(new, name);
+                if same("banned_until") && same("deleted_at") {
+                    return None;
+                }
+                changed(user(new, "id"))
+            }
+            ("sessions", What::Delete { old: Some(old) }) => match (user(old, "id"), user(old, "user_id")) {
+                (Some(session), Some(user)) => SystemChange::SessionEnded { session, user, xid },
+                _ => SystemChange::Lost,
+            },
+            ("sessions", What::Insert { .. }) => return None,
+            ("sessions", What::Update { old: Some(old), new })
+                if column(old, "id") == column(new, "id")
+                    && column(old, "user_id") == column(new, "user_id") =>
+            {
                 return None;
             }
             ("revoked_keys", What::Insert { new }) => {
@@ -49,7 +66,7 @@ impl SystemChange {
                     None => SystemChange::Lost,
                 }
             }
-            ("user_roles" | "users" | "revoked_keys", _) => SystemChange::Lost,
+            ("user_roles" | "users" | "sessions" | "revoked_keys", _) => SystemChange::Lost,
             _ => return None,
         })
     }
@@ -94,6 +111,23 @@ mod tests {
         assert_eq!(users(What::Delete { old: Some(user()) }), changed);
         assert_eq!(users(What::Insert { new: user() }), None);
         assert_eq!(users(What::Update { old: Some(user()), new: user() }), None);
+        let columns = ["id", "banned_until", "deleted_at"];
+        let banned = |what| SystemChange::of(&change("auth", "users", &columns, what), 7);
+        let user = |until: &[u8]| row(&[ada.as_bytes(), until, b"never"]);
+        assert_eq!(banned(What::Update { old: Some(user(b"1")), new: user(b"1") }), None);
+        assert_eq!(banned(What::Update { old: Some(user(b"1")), new: user(b"2") }), changed);
+
+        let sessions =
+            |what| SystemChange::of(&change("auth", "sessions", &["id", "user_id", "aal"], what), 7);
+        let session = |aal: &[u8]| row(&[Uuid::max().as_bytes(), ada.as_bytes(), aal]);
+        assert_eq!(sessions(What::Insert { new: session(b"1") }), None);
+        assert_eq!(sessions(What::Update { old: Some(session(b"1")), new: session(b"2") }), None);
+        let ended = SystemChange::SessionEnded { session: Uuid::max(), user: ada, xid: 7 };
+        assert_eq!(sessions(What::Delete { old: Some(session(b"1")) }), Some(ended));
+        for what in [What::Truncate, What::Delete { old: None }] {
+            assert_eq!(sessions(what), Some(SystemChange::Lost));
+        }
+
         let keys = |what| SystemChange::of(&change("auth", "revoked_keys", &["jti"], what), 7);
         let revoked = Some(SystemChange::KeyRevoked { jti: "k1".to_owned() });
         assert_eq!(keys(What::Insert { new: row(&[b"k1"]) }), revoked);

@@ -15,7 +15,8 @@ use crate::model::{
 use crate::sql::Sql;
 
 /// System tables that the feed carries too, since the server's caches follow them.
-const FOLLOWED: [(&str, &str); 3] = [("auth", "users"), ("auth", "user_roles"), ("auth", "revoked_keys")];
+const FOLLOWED: [(&str, &str); 4] =
+    [("auth", "users"), ("auth", "user_roles"), ("auth", "sessions"), ("auth", "revoked_keys")];
 
 /// The tables of a project's collections. `checks` holds the typed checks of each, in declared order.
 ///

@@ -1,3 +1,5 @@
-//! Credentials at the door.
+//! Credentials at the door, and how users come by theirs.
 
+mod sessions;
+mod site;
 mod tokens;

@@ -1,16 +1,49 @@
-//! The GoTrue dialect under `/auth/v1`: so far the public halves of the signing keys.
+//! The GoTrue dialect under `/auth/v1`: wire ↔ domain, and nothing else. Each file has the routes of its subject.
 
-use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+mod admin;
+mod door;
+mod factors;
+mod identities;
+mod mailed;
+mod oauth;
+mod session;
+mod shape;
+mod signup;
+mod told;
+mod user;
+mod wellknown;
 
-use crate::app::App;
+use actix_web::web;
+
+use crate::error::{AuthCode, Error};
+use crate::http::reply::Failure;
 
 /// The routes of this dialect, relative to `/auth/v1`.
 pub(super) fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(super::routes::reading("/.well-known/jwks.json", jwks));
+    wellknown::configure(cfg);
+    session::configure(cfg);
+    signup::configure(cfg);
+    user::configure(cfg);
+    mailed::configure(cfg);
+    oauth::configure(cfg);
+    identities::configure(cfg);
+    factors::configure(cfg);
+    admin::configure(cfg);
+    for prefix in [
+        "/sso",
+        "/oauth",
+        "/scim",
+        "/passkeys",
+        "/saml",
+        "/admin/sso",
+        "/admin/oauth",
+        "/admin/custom-providers",
+    ] {
+        cfg.service(web::scope(prefix).default_service(web::to(not_built)));
+    }
 }
 
-/// The JWK Set (RFC 7517, 5) by which others can verify our tokens.
-async fn jwks(app: web::Data<App>) -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=600")).json(app.keys().jwks())
+/// Parts of the dialect that are known and not built.
+async fn not_built() -> Result<&'static str, Failure> {
+    Err(Error::new(AuthCode::FeatureDisabled).into())
 }

@@ -175,13 +175,15 @@ impl Sockets {
         let known = self.app.feed().roles_known();
         let principal = match verified {
             None => Arc::new(Principal::anonymous()),
-            Some(verified) => resolve::principal(&verified, self.worker.lanes(), self.app.caches().roles())
-                .await
-                .map_err(|error| {
-                    let reason = reason_of_error(&error);
-                    let refused = error.code.status() < 500;
-                    if refused { Unjudged::Refused(reason) } else { Unjudged::Failed(reason) }
-                })?,
+            Some(verified) => {
+                resolve::principal(&verified, self.worker.lanes(), self.app.caches().standings())
+                    .await
+                    .map_err(|error| {
+                        let reason = reason_of_error(&error);
+                        let refused = error.code.status() < 500;
+                        if refused { Unjudged::Refused(reason) } else { Unjudged::Failed(reason) }
+                    })?
+            }
         };
         let topic = &channel.topic;
         let rights = access::join(self.app.pool(), catalog, &principal, topic.short(), topic.name.private)
@@ -464,7 +466,9 @@ fn reason_of(fault: TokenFault) -> String {
         | TokenFault::Claim(_)
         | TokenFault::Holder
         | TokenFault::Revoked
-        | TokenFault::Gone => "InvalidJWTToken",
+        | TokenFault::Gone
+        | TokenFault::Banned
+        | TokenFault::Ended => "InvalidJWTToken",
     };
     format!("{code}: {fault}")
 }

@@ -235,6 +235,7 @@ async fn run(
                 }
             }
             change = changes.recv() => match change {
+                Ok(SystemChange::SessionEnded { session, .. }) => sockets.end_session(session),
                 Ok(SystemChange::RoleChanged { user, xid }) => sockets.follow_roles(Some(user), Some(xid)),
                 Ok(SystemChange::Lost) | Err(RecvError::Lagged(_)) => sockets.follow_roles(None, None),
                 // Looked at with the time.

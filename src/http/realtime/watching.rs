@@ -133,6 +133,30 @@ impl Sockets {
         }
     }
 
+    /// A session is over: what was joined with it is left, and a socket that is left with nothing is closed.
+    pub(super) fn end_session(self: &Rc<Self>, session: Uuid) {
+        let is_its = |verified: &Verified| matches!(&verified.holder, Holder::Session { session: its, .. } if *its == session);
+        let table = self.table.borrow().clone();
+        for socket in &table {
+            let over: Vec<Rc<Channel>> = socket
+                .channels
+                .borrow()
+                .iter()
+                .filter(|channel| channel.verified.borrow().as_deref().is_some_and(is_its))
+                .cloned()
+                .collect();
+            if over.is_empty() {
+                continue;
+            }
+            for channel in &over {
+                self.expel(channel, "the session is over");
+            }
+            if socket.channels.borrow().is_empty() {
+                self.close(socket, POLICY, "the session is over");
+            }
+        }
+    }
+
     /// The roles of a user are others, as of a transaction: channels that hear no rows are judged anew. The stream
     /// suspends the others itself, between two changes.
     pub(super) fn follow_roles(self: &Rc<Self>, user: Option<Uuid>, xid: Option<u32>) {

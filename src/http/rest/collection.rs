@@ -52,7 +52,8 @@ pub(super) async fn read(
     let status = match answer::page_status(&page, offset) {
         Ok(status) => status,
         Err(error) => {
-            let mut refusal = reply::render(&error, crate::http::request_id::of(&request));
+            let mut refusal =
+                reply::render(&error, crate::http::request_id::of(&request), reply::Dialect::Rest);
             let range = format!("*/{}", page.total.unwrap_or(0));
             if let Ok(value) = header::HeaderValue::from_str(&range) {
                 refusal.headers_mut().insert(header::CONTENT_RANGE, value);

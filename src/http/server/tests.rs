@@ -35,7 +35,12 @@ impl Running {
                 // A port on which nobody listens: whoever needs the database gets 503.
                 let url = "postgresql://nobody@127.0.0.1:1/nothing?sslmode=disable";
                 let target = Target::parse(url, &Session::default()).unwrap();
-                let app = Arc::new(App::new(ring, Pool::open(&target, 1).unwrap()));
+                let app = Arc::new(App::new(
+                    ring,
+                    Pool::open(&target, 1).unwrap(),
+                    Pool::open(&target, 1).unwrap(),
+                    crate::auth::password::Hashing::start(1).unwrap(),
+                ));
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
                 let options = Options { origins, keyless: false, workers: 1 };
                 let worker = move || Worker::new(Lanes::open(&target, LanesOptions::default()));

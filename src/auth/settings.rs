@@ -1,0 +1,41 @@
+//! [`Settings`]: what a project says of signing in, with the secrets it names looked up, as a server uses it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::model::sign_in::{MailSettings, Setting, SignIn};
+
+/// The settings in force. One request is judged by one of these.
+#[derive(Clone)]
+pub struct Settings {
+    pub project: SignIn,
+    pub mail: MailSettings,
+    /// Where this server is found, without a slash at the end. From the operator, never from a request.
+    pub public_url: String,
+    /// The project's roles that can be granted.
+    pub roles: Vec<String>,
+    /// What `env(NAME)` stands for, by name.
+    pub secrets: HashMap<String, String>,
+    /// For somebody who writes a project: mails are kept for a look at them, private addresses are asked too.
+    pub is_dev: bool,
+}
+
+impl Settings {
+    /// The text of a setting; `None` where its variable is not set.
+    pub fn text<'a>(&'a self, setting: &'a Setting) -> Option<&'a str> {
+        match setting {
+            Setting::Text(text) => Some(text),
+            Setting::Env(name) => self.secrets.get(name).map(String::as_str),
+        }
+    }
+
+    /// The `iss` of access tokens, and the address below which discovery is found.
+    pub fn issuer(&self) -> String {
+        format!("{}/auth/v1", self.public_url)
+    }
+}
+
+/// Whole seconds.
+pub fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
+}

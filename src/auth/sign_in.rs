@@ -1,0 +1,92 @@
+//! Signing in with address and password.
+
+use serde_json::json;
+
+use super::audit::Event;
+use super::desk::Visit;
+use super::email;
+use super::limit::Counted;
+use super::session::{Grant, Method};
+use super::user::{self, User};
+use crate::db::DbError;
+use crate::error::{AuthCode, Error};
+use crate::model::Kind;
+use crate::sql::Sql;
+
+impl Visit<'_> {
+    /// Signs in with an address and a password. Whatever is wrong, the answer and its time are the same.
+    ///
+    /// # Errors
+    /// `invalid_credentials`; `email_not_confirmed` only for whoever knows the password.
+    pub async fn sign_in(&self, address: &str, password: &str) -> Result<Grant, Error> {
+        if !self.settings.project.email.enabled {
+            return Err(AuthCode::EmailProviderDisabled.into());
+        }
+        self.limits.from(Counted::SignIn, self.visitor.address)?;
+        let address = email::normal(address);
+        if let Some(address) = &address {
+            self.limits.of(Counted::SignIn, address)?;
+        }
+        if password.len() > super::password::MAX_BYTES {
+            return Err(AuthCode::InvalidCredentials.into());
+        }
+        // A text that no address can be finds nobody, and takes as long.
+        let found = self.by_email(address.as_deref().unwrap_or_default()).await?;
+        let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
+        let compared = self.hashing().compare(password, stored).await?;
+        let tx = self.begin().await?;
+        let (user, stored) = match found {
+            Some((user, stored)) if compared.matches => (user, stored),
+            found => {
+                let subject = found.map(|(user, _)| user.id);
+                self.note(&tx, self.entry(Event::SignInFailed, subject, json!({ "method": "password" })))
+                    .await?;
+                tx.commit().await.map_err(DbError::into_error)?;
+                return Err(AuthCode::InvalidCredentials.into());
+            }
+        };
+        if !user.is_confirmed() && self.settings.project.signup.confirm_email {
+            tx.rollback().await.map_err(DbError::into_error)?;
+            return Err(AuthCode::EmailNotConfirmed.into());
+        }
+        // As he is now: somebody may have changed the password meanwhile, which ended all sessions.
+        let user = user::lock(&tx, user.id).await?.ok_or(AuthCode::InvalidCredentials)?;
+        let mut sql = Sql::new();
+        sql.raw("select hash from auth.passwords where user_id = ")
+            .bind(Kind::UUID, Some(user.id.to_string()));
+        let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
+        if rows.first().and_then(|row| row.text(0)) != stored.as_deref() {
+            return Err(AuthCode::InvalidCredentials.into());
+        }
+        if compared.is_outdated {
+            let hash = self.hashing().hash(password).await?;
+            set_password(&tx, &user, &hash).await?;
+        }
+        let opened = self.open(&tx, &user, Method::Password).await?;
+        tx.commit().await.map_err(DbError::into_error)?;
+        self.grant(opened, user)
+    }
+
+    /// A user and the hash of his password.
+    async fn by_email(&self, address: &str) -> Result<Option<(User, Option<String>)>, Error> {
+        let mut hash = Sql::new();
+        hash.raw("select p.hash from auth.passwords p join auth.users u on u.id = p.user_id where u.deleted_at is null and lower(u.email) = ")
+            .bind_text(address);
+        let by_email = user::select_by_email(address);
+        let (users, hashes) = futures_util::future::try_join(self.read(&by_email), self.read(&hash)).await?;
+        let hash = hashes.first().and_then(|row| row.text(0)).map(str::to_owned);
+        Ok(user::first(&users)?.map(|user| (user, hash)))
+    }
+}
+
+/// Sets the hash of a user's password.
+pub(super) async fn set_password(tx: &crate::db::Tx, user: &User, hash: &str) -> Result<(), Error> {
+    let mut sql = Sql::new();
+    sql.raw("insert into auth.passwords (user_id, hash) values (")
+        .bind(Kind::UUID, Some(user.id.to_string()))
+        .raw(", ")
+        .bind_text(hash)
+        .raw(") on conflict (user_id) do update set hash = excluded.hash, changed_at = now()");
+    tx.query(&sql).await.map_err(DbError::into_error)?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Who comes to sign-in, and with what: credentials, body, query.
+
+use actix_web::http::header;
+use actix_web::web::{self, Payload};
+use actix_web::{FromRequest as _, HttpRequest};
+use serde::de::DeserializeOwned;
+
+use crate::app::{App, now};
+use crate::auth::desk::{Visit, Visitor};
+use crate::auth::token::Holder;
+use crate::error::{AuthCode, Code, Error};
+use crate::http::principal::verified_caller;
+use crate::http::{body, peer};
+
+/// Longest body, in bytes.
+const MAX_BODY: usize = 1 << 20;
+
+/// A visit of somebody who shows an API key at least. His token, if he shows one, holds.
+///
+/// # Errors
+/// `no_authorization`, `bad_jwt`, `user_not_found`, `session_not_found`, `user_banned`.
+pub(super) async fn visit<'a>(request: &HttpRequest, app: &'a App) -> Result<Visit<'a>, Error> {
+    let (caller, verified) = verified_caller(request).await?;
+    let token = verified.filter(|verified| !matches!(verified.holder, Holder::Key { .. }));
+    app.desk().visit(Visitor { token, is_admin: caller.is_service(), ..nobody(request) }, now())
+}
+
+/// A visit of a browser that follows a link: it shows nothing.
+pub(super) fn visit_openly<'a>(request: &HttpRequest, app: &'a App) -> Result<Visit<'a>, Error> {
+    app.desk().visit(nobody(request), now())
+}
+
+/// A visit of the operator.
+///
+/// # Errors
+/// `not_admin` for anybody else.
+pub(super) async fn visit_as_admin<'a>(request: &HttpRequest, app: &'a App) -> Result<Visit<'a>, Error> {
+    let visit = visit(request, app).await?;
+    if visit.is_admin() { Ok(visit) } else { Err(AuthCode::NotAdmin.into()) }
+}
+
+fn nobody(request: &HttpRequest) -> Visitor {
+    let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    Visitor {
+        address: peer::address(request),
+        user_agent: agent.map(str::to_owned),
+        token: None,
+        is_admin: false,
+    }
+}
+
+/// The JSON body. What is not known in it is passed over; an empty body says nothing.
+///
+/// # Errors
+/// `bad_json`; `validation_failed` for JSON of another shape.
+pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, Error> {
+    let bytes = body::read(request, payload, MAX_BODY).await?;
+    let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
+    serde_json::from_slice(text).map_err(|fault| {
+        if fault.is_data() {
+            Error::with(AuthCode::ValidationFailed, format!("The body does not fit: {fault}"))
+        } else {
+            Error::with(Code::Body, format!("Could not parse request body as JSON: {fault}"))
+        }
+    })
+}
+
+/// The query.
+///
+/// # Errors
+/// `validation_failed`.
+pub(super) fn query<T: DeserializeOwned + 'static>(request: &HttpRequest) -> Result<T, Error> {
+    web::Query::<T>::extract(request)
+        .into_inner()
+        .map(web::Query::into_inner)
+        .map_err(|fault| Error::with(AuthCode::ValidationFailed, format!("The query does not fit: {fault}")))
+}

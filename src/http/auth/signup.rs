@@ -1,0 +1,5 @@
+//! `POST /signup`.
+
+use actix_web::web;
+
+pub(super) fn configure(_cfg: &mut web::ServiceConfig) {}
