@@ -71,7 +71,7 @@ impl Site {
 
     /// A connection to the database as its owner.
     pub async fn sql(&self) -> Client {
-        crate::support::admin(&self.database).await
+        crate::support::admin().connect(&self.database.name).await
     }
 
     /// Sends a request as the holder of the publishable key, and of this token if there is one.
