@@ -18,6 +18,7 @@ pub mod password;
 pub mod refresh;
 pub mod resolve;
 pub mod revocation;
+mod rotation;
 pub mod session;
 pub mod settings;
 mod sign_in;

@@ -346,8 +346,7 @@ async fn a_sessions_roles_are_the_databases_and_an_operators_are_the_tokens() {
     owner.execute("insert into notes (title) values ('a')", &[]).await.unwrap();
     let active = server.keys.active();
     // A session's token that claims to be an editor.
-    let session =
-        claims(json!({ "bw_op": null, "session_id": SESSION, "roles": ["editor"] }));
+    let session = claims(json!({ "bw_op": null, "session_id": SESSION, "roles": ["editor"] }));
     let session = mint(active, &session).unwrap();
     let update = async |token: &str| {
         let request = client.patch(server.at("/rest/v1/notes?title=eq.a")).bearer_auth(token);
