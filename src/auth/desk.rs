@@ -66,6 +66,7 @@ impl Desk {
         if before.is_none_or(|before| before.project.rate_limits != settings.project.rate_limits) {
             self.limits.store(Some(Arc::new(Limits::new(&settings.project.rate_limits))));
         }
+        self.mailer.settle(&settings);
         self.settings.store(Some(Arc::new(settings)));
     }
 
@@ -149,8 +150,21 @@ impl Visit<'_> {
         &self.desk.hashing
     }
 
+    /// Sends a letter in the background.
+    ///
+    /// # Errors
+    /// 503 where none can be sent. A use case whose answer must not tell whether there is somebody asks
+    /// [`Visit::can_mail`] first, in any case.
     pub(super) fn send(&self, letter: Letter) -> Result<(), Error> {
         self.desk.mailer.send(&self.settings, letter)
+    }
+
+    /// Whether a letter would be taken now.
+    ///
+    /// # Errors
+    /// 503 where none can be sent.
+    pub(super) fn can_mail(&self) -> Result<(), Error> {
+        self.desk.mailer.ready(&self.settings)
     }
 
     /// Runs a statement that changes nothing.
