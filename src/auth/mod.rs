@@ -20,6 +20,7 @@ pub mod redirect;
 pub mod refresh;
 pub mod resolve;
 pub mod revocation;
+mod rotation;
 pub mod session;
 pub mod settings;
 mod sign_in;
