@@ -14,6 +14,19 @@ use crate::support::server::{Folder, NOTES, Server, Start, eventually};
 
 const ID: &str = "00000000-0000-7000-8000-000000000001";
 
+/// The session of whoever has [`ID`].
+const SESSION: &str = "00000000-0000-4000-8000-000000000002";
+
+/// A user with [`ID`], who has signed in.
+async fn sign_in(owner: &tokio_postgres::Client) {
+    owner
+        .batch_execute(&format!(
+            "insert into auth.users (id) values ('{ID}'); insert into auth.sessions (id, user_id) values ('{SESSION}', '{ID}')"
+        ))
+        .await
+        .unwrap();
+}
+
 /// The claims of a good operator's token, with some of them changed; null takes a claim away.
 fn claims(changes: Value) -> Map<String, Value> {
     let mut claims = json!({
@@ -329,12 +342,11 @@ async fn a_sessions_roles_are_the_databases_and_an_operators_are_the_tokens() {
     let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
     let client = reqwest::Client::new();
     let owner = database.connect_owner().await;
-    owner.execute("insert into auth.users (id) values ($1::text::uuid)", &[&ID]).await.unwrap();
+    sign_in(&owner).await;
     owner.execute("insert into notes (title) values ('a')", &[]).await.unwrap();
     let active = server.keys.active();
     // A session's token that claims to be an editor.
-    let session =
-        claims(json!({ "bw_op": null, "session_id": Uuid::new_v4().to_string(), "roles": ["editor"] }));
+    let session = claims(json!({ "bw_op": null, "session_id": SESSION, "roles": ["editor"] }));
     let session = mint(active, &session).unwrap();
     let update = async |token: &str| {
         let request = client.patch(server.at("/rest/v1/notes?title=eq.a")).bearer_auth(token);
@@ -449,8 +461,8 @@ async fn a_sessions_roles_are_not_asked_for_again_while_the_stream_flows() {
     let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
     let client = reqwest::Client::new();
     let owner = database.connect_owner().await;
-    owner.execute("insert into auth.users (id) values ($1::text::uuid)", &[&ID]).await.unwrap();
-    let session = claims(json!({ "bw_op": null, "session_id": Uuid::new_v4().to_string() }));
+    sign_in(&owner).await;
+    let session = claims(json!({ "bw_op": null, "session_id": SESSION }));
     let session = mint(server.keys.active(), &session).unwrap();
     let read = async || {
         let request = client.get(server.at("/rest/v1/notes?limit=1")).bearer_auth(&session);

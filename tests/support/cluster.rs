@@ -19,6 +19,7 @@ const PREFIX: &str = "basewright-test-";
 pub fn cluster() -> &'static Embedded {
     static CLUSTER: OnceLock<Embedded> = OnceLock::new();
     CLUSTER.get_or_init(|| {
+        super::server::encrypt();
         let data = folder("cluster");
         remove_after_us(&data);
         let started = Embedded::start(&data, Some(Path::new(env!("CARGO_BIN_EXE_basewright")))).unwrap();

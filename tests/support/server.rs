@@ -16,8 +16,14 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Longer than a cold start of everything on a machine that has much else to do.
 const START_WITHIN: Duration = Duration::from_secs(90);
 
+/// Says by which library this process encrypts, as the program does for its own: clients cannot be made without.
+pub fn encrypt() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// The command line of the program under test, with nothing of this process's settings.
 pub fn basewright() -> Command {
+    encrypt();
     let mut command = Command::new(env!("CARGO_BIN_EXE_basewright"));
     for (name, _) in std::env::vars() {
         // Which Postgres to test with is the machine's business, not the program's settings.

@@ -287,13 +287,14 @@ async fn who_entered_a_room_sees_all_that_was_written_there_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_counts_from_its_grant_to_its_loss_between_two_commits() {
     let mut world = World::new().await;
-    let id = Uuid::new_v4();
+    let (id, session) = (Uuid::new_v4(), Uuid::new_v4());
     world.sql(&format!("insert into auth.users (id) values ('{id}')")).await;
+    world.sql(&format!("insert into auth.sessions (id, user_id) values ('{session}', '{id}')")).await;
     // A session's roles are those that the database grants.
     let issued = now();
     let claims = json!({
         "iss": "basewright", "aud": "authenticated", "sub": id.to_string(), "role": "authenticated",
-        "session_id": Uuid::new_v4().to_string(), "iat": issued, "exp": issued + 3_600,
+        "session_id": session.to_string(), "iat": issued, "exp": issued + 3_600,
     });
     let token = mint(world.place.server().keys.active(), claims.as_object().unwrap()).unwrap();
     let user = Caller::anonymous(world.place.server()).with_token(&token);
