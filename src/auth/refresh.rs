@@ -150,8 +150,7 @@ pub fn judge(shown: &RefreshToken, stored: &Stored, now: i64, reuse: i64) -> Res
         let nonce: [u8; 16] = random()?;
         let next = shown.next(&nonce, &stored.tag_key);
         // Nobody asks for what was used before the interval, except for the one that is used now.
-        let mut chain: Vec<Link> =
-            stored.chain.iter().filter(|link| now - link.2 < reuse).cloned().collect();
+        let mut chain: Vec<Link> = stored.chain.iter().filter(|link| now - link.2 < reuse).cloned().collect();
         chain.push(Link(next.counter, URL_SAFE_NO_PAD.encode(nonce), now));
         if chain.len() > CHAIN {
             chain.remove(0);
