@@ -437,9 +437,9 @@ fn span(text: &str) -> Option<u64> {
 fn in_words(seconds: u64) -> String {
     match seconds {
         0 => "0s".to_owned(),
-        _ if seconds % DAY == 0 => format!("{}d", seconds / DAY),
-        _ if seconds % HOUR == 0 => format!("{}h", seconds / HOUR),
-        _ if seconds % MINUTE == 0 => format!("{}m", seconds / MINUTE),
+        _ if seconds.is_multiple_of(DAY) => format!("{}d", seconds / DAY),
+        _ if seconds.is_multiple_of(HOUR) => format!("{}h", seconds / HOUR),
+        _ if seconds.is_multiple_of(MINUTE) => format!("{}m", seconds / MINUTE),
         _ => format!("{seconds}s"),
     }
 }
