@@ -1,7 +1,7 @@
 // What the server under test talks to: an SMTP server that keeps what it gets. Says its ports in one line of JSON.
 import { createServer } from 'node:http'
 import { SMTPServer } from 'smtp-server'
-import { simpleParser } from 'mailparser'
+import PostalMime from 'postal-mime'
 
 const mails = []
 const smtp = new SMTPServer({
@@ -9,19 +9,23 @@ const smtp = new SMTPServer({
   disabledCommands: ['AUTH', 'STARTTLS'],
   logger: false,
   onData(stream, session, done) {
-    simpleParser(stream).then((mail) => {
-      const text = mail.text ?? ''
-      mails.push({
-        to: session.envelope.rcptTo.map((to) => to.address),
-        from: mail.from?.text,
-        subject: mail.subject,
-        text,
-        html: mail.html || '',
-        link: text.match(/https?:\/\/\S+\/auth\/v1\/verify\S*/)?.[0],
-        code: text.match(/^\s*(\d{6,10})\s*$/m)?.[1] ?? text.match(/\b\d{6}\b/)?.[0],
-      })
-      done()
-    }, done)
+    const parts = []
+    stream.on('data', (part) => parts.push(part))
+    stream.on('end', () => {
+      PostalMime.parse(Buffer.concat(parts)).then((mail) => {
+        const text = mail.text ?? ''
+        mails.push({
+          to: session.envelope.rcptTo.map((to) => to.address),
+          from: `${mail.from?.name} <${mail.from?.address}>`,
+          subject: mail.subject,
+          text,
+          html: mail.html ?? '',
+          link: text.match(/https?:\/\/\S+\/auth\/v1\/verify\S*/)?.[0],
+          code: text.match(/\b\d{6}\b/)?.[0],
+        })
+        done()
+      }, done)
+    })
   },
 })
 // What came to an address, oldest first.
