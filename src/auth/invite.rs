@@ -151,7 +151,11 @@ impl Visit<'_> {
         let (purpose, payload) = match (purpose, user.is_confirmed()) {
             (Purpose::SignUp, true) => return Err(AuthCode::EmailExists.into()),
             (_, true) => (Purpose::MagicLink, json!({})),
-            (_, false) => (Purpose::SignUp, json!({ "data": data })),
+            (_, false) => {
+                // Not what strangers asked for in his name.
+                one_time::forget(tx, user.id, &[]).await?;
+                (Purpose::SignUp, json!({ "data": data }))
+            }
         };
         if let Some(hash) = hash {
             // The operator vouches for it: it need not wait.
