@@ -364,6 +364,8 @@ pub(super) async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result
     let mut sql = Sql::new();
     sql.raw("with codes as (delete from auth.flows where user_id = ")
         .bind(Kind::UUID, Some(user.to_string()))
+        .raw(" or link_to = ")
+        .bind(Kind::UUID, Some(user.to_string()))
         .raw(") delete from auth.sessions where user_id = ")
         .bind(Kind::UUID, Some(user.to_string()))
         .raw(" and id is distinct from ")
