@@ -10,6 +10,7 @@ pub mod audit;
 pub mod cache;
 pub mod desk;
 pub mod email;
+pub mod factor;
 pub mod keyfile;
 pub mod keys;
 pub mod limit;

@@ -17,3 +17,8 @@ pub(super) fn granted(grant: &Grant) -> HttpResponse {
         .insert_header((SESSION, grant.session.to_string()))
         .json(shape::grant(grant))
 }
+
+/// Something that is told this once, for nobody else and for no cache.
+pub(super) fn secret(shape: &serde_json::Value) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shape)
+}
