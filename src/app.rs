@@ -7,6 +7,7 @@ pub mod monitor;
 
 use std::cell::{RefCell, RefMut};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -64,13 +65,13 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
-    /// A server that has no project yet. `own` are connections for signing in alone.
-    pub fn new(keys: Keyring, pool: Pool, own: Pool, hashing: Hashing) -> App {
+    /// A server that has no project yet. `own` are connections for signing in alone, `key_file` is where the keys are kept.
+    pub fn new(keys: Keyring, key_file: Option<PathBuf>, pool: Pool, own: Pool, hashing: Hashing) -> App {
         let feed = Feed::new();
         let keys = Arc::new(ArcSwap::from_pointee(keys));
         App {
             catalog: ArcSwapOption::empty(),
-            desk: Desk::new(own, feed.clone(), Arc::clone(&keys), hashing),
+            desk: Desk::new(own, feed.clone(), Arc::clone(&keys), key_file, hashing),
             keys,
             caches: Caches::new(feed.clone()),
             pool,

@@ -2,6 +2,7 @@
 //! the file of its subject.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Desk {
     pool: Pool,
     feed: Feed,
     keys: Arc<ArcSwap<Keyring>>,
+    /// Where the keys are kept, unless in the environment.
+    key_file: Option<PathBuf>,
     /// None before a project is in force.
     settings: ArcSwapOption<Settings>,
     limits: ArcSwapOption<Limits>,
@@ -38,11 +41,18 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(pool: Pool, feed: Feed, keys: Arc<ArcSwap<Keyring>>, hashing: Hashing) -> Desk {
+    pub fn new(
+        pool: Pool,
+        feed: Feed,
+        keys: Arc<ArcSwap<Keyring>>,
+        key_file: Option<PathBuf>,
+        hashing: Hashing,
+    ) -> Desk {
         Desk {
             pool,
             feed,
             keys,
+            key_file,
             settings: ArcSwapOption::empty(),
             limits: ArcSwapOption::empty(),
             mailer: Mailer::default(),
@@ -77,6 +87,16 @@ impl Desk {
             // Nothing is in force yet, and nothing answers.
             None => Ok(()),
         }
+    }
+
+    /// Where the keys are kept, unless in the environment.
+    pub fn key_file(&self) -> Option<&Path> {
+        self.key_file.as_deref()
+    }
+
+    /// Puts another keyring in force at once; what the old one vouched for is verified anew.
+    pub(super) fn replace_keys(&self, ring: Keyring) {
+        self.keys.store(Arc::new(ring));
     }
 
     pub fn mailer(&self) -> &Mailer {

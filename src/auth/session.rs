@@ -445,10 +445,13 @@ pub(super) async fn end_raised(tx: &Tx, user: Uuid) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends all sessions of a user, or all but one. To be committed by [`Visit::commit_known`].
+/// Ends all sessions of a user, or all but one, and the codes that could still become one. To be committed by
+/// [`Visit::commit_known`].
 pub(super) async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<(), Error> {
     let mut sql = Sql::new();
-    sql.raw("delete from auth.sessions where user_id = ")
+    sql.raw("with codes as (delete from auth.flows where user_id = ")
+        .bind(Kind::UUID, Some(user.to_string()))
+        .raw(") delete from auth.sessions where user_id = ")
         .bind(Kind::UUID, Some(user.to_string()))
         .raw(" and id is distinct from ")
         .bind(Kind::UUID, except.map(|id| id.to_string()));

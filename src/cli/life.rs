@@ -178,7 +178,13 @@ async fn live(
     let target = Target::parse(&urls.runtime, &limits).map_err(Failure::fault)?;
     let pool = |size| Pool::open(&target, size).map_err(Failure::fault);
     let hashing = Hashing::start(available_parallelism().map_or(1, usize::from)).map_err(Failure::fault)?;
-    let app = Arc::new(App::new(ring, pool(SHARED)?, pool(SIGN_IN)?, hashing));
+    let app = Arc::new(App::new(
+        ring,
+        origin.file().map(ToOwned::to_owned),
+        pool(SHARED)?,
+        pool(SIGN_IN)?,
+        hashing,
+    ));
     let files = server::allow_connections();
     app.hub().allow(files.saturating_sub(limits::RESERVED_FILES).min(limits::SOCKETS));
     let watch = Watch::new(Arc::clone(&app), pool(1)?, origin.file().map(ToOwned::to_owned));

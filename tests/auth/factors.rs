@@ -86,17 +86,35 @@ async fn count(site: &Site, sql: &str) -> i64 {
     site.sql().await.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_code_raises_the_session_and_what_asks_for_it_opens() {
-    let site = Site::start(
-        "
+/// A project of its own: letters that need a second factor, at REST and on a channel.
+const LETTERS: &str = "
+collections:
+  letters:
+    fields:
+      title: { type: text, required: true }
+policies:
   letters:
     read: [{ role: authenticated, when: auth.aal == 'aal2' }]
     create: [{ role: authenticated, when: auth.aal == 'aal2' }]
-",
-    )
-    .await;
-    let _ = site;
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_keeps_for_the_second_level_opens_with_a_code() {
+    let site = Site::start_with("", &[("letters.yaml", LETTERS)], &[]).await;
+    let session = signed_in(&site).await;
+    let low = text(&session, "access_token");
+    let write = |token| {
+        site.send(Method::POST, "/rest/v1/letters", Some(token), Some(json!({ "title": "Dear Bob" })))
+    };
+    let phone = Authenticator::enrol(&site, low, "phone").await;
+    assert_eq!(write(low).await.refused(403), "42501");
+    let raised = phone.show(&site, low, 0).await.is(200);
+    let high = text(&raised, "access_token");
+    assert_eq!(write(high).await.status, 201);
+    let read = |token| site.get("/rest/v1/letters?select=title", Some(token));
+    assert_eq!(read(high).await.is(200), json!([{ "title": "Dear Bob" }]));
+    // The token from before lives as long as it says, and says the first level.
+    assert_eq!(read(low).await.is(200), json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

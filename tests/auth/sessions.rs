@@ -28,9 +28,8 @@ async fn whoever_signs_in_is_known_at_every_door_until_he_leaves() {
     assert_eq!(session["user"]["id"], id.as_str());
     let token = text(&session, "access_token");
     assert_eq!(accepted(&site, token).await, (200, 200));
-    let written = site
-        .send(Method::POST, "/rest/v1/notes", Some(token), Some(json!({ "title": "mine" })))
-        .await;
+    let written =
+        site.send(Method::POST, "/rest/v1/notes", Some(token), Some(json!({ "title": "mine" }))).await;
     assert_eq!(written.status, 201, "{}", written.body);
     let user = site.get("/auth/v1/user", Some(token)).await.is(200);
     assert_eq!(user["email"], ADA);
@@ -77,7 +76,9 @@ async fn a_wrong_password_and_a_stranger_get_the_same_answer_in_both_dialects() 
     let site = Site::start("").await;
     site.user(ADA, PASSWORD).await;
     let mut answers = Vec::new();
-    for (email, password) in [(ADA, "wrong password"), ("nobody@example.test", PASSWORD), ("no address", PASSWORD)] {
+    for (email, password) in
+        [(ADA, "wrong password"), ("nobody@example.test", PASSWORD), ("no address", PASSWORD)]
+    {
         let body = json!({ "email": email, "password": password });
         let answer = site.post("/auth/v1/token?grant_type=password", None, body.clone()).await;
         assert_eq!(answer.header("x-supabase-api-version"), "2024-01-01");
@@ -97,6 +98,7 @@ async fn a_wrong_password_and_a_stranger_get_the_same_answer_in_both_dialects() 
         plain.as_object_mut().unwrap().remove("error_id").unwrap();
         answers.push(plain);
     }
-    let expected = json!({ "code": 400, "error_code": "invalid_credentials", "msg": "Invalid login credentials" });
+    let expected =
+        json!({ "code": 400, "error_code": "invalid_credentials", "msg": "Invalid login credentials" });
     assert_eq!(answers, vec![expected; 3]);
 }

@@ -4,6 +4,7 @@ mod admin;
 mod door;
 mod factors;
 mod identities;
+mod keys;
 mod mailed;
 mod oauth;
 mod session;
@@ -28,6 +29,7 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
     oauth::configure(cfg);
     identities::configure(cfg);
     factors::configure(cfg);
+    keys::configure(cfg);
     admin::configure(cfg);
     for prefix in [
         "/sso",

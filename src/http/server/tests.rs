@@ -38,6 +38,7 @@ impl Running {
                 let target = Target::parse(url, &Session::default()).unwrap();
                 let app = Arc::new(App::new(
                     ring,
+                    None,
                     Pool::open(&target, 1).unwrap(),
                     Pool::open(&target, 1).unwrap(),
                     crate::auth::password::Hashing::start(1).unwrap(),

@@ -169,7 +169,8 @@ async fn a_publication_that_was_dropped_is_made_anew_and_told_to_everybody() {
     after("dropped publication", async |admin| {
         admin.batch_execute("drop publication basewright").await.unwrap();
         admin.batch_execute("insert into notes (id, n) values (60, 60)").await.unwrap();
-        let tables = "public.notes, public.others, auth.users, auth.user_roles, auth.sessions, auth.revoked_keys";
+        let tables =
+            "public.notes, public.others, auth.users, auth.user_roles, auth.sessions, auth.revoked_keys";
         admin.batch_execute(&format!("create publication basewright for table {tables}")).await.unwrap();
     })
     .await;
