@@ -254,7 +254,7 @@ impl Visit<'_> {
         };
         let native = at.provider.audiences.iter().map(String::as_str);
         let audiences: Vec<&str> = [at.client_id].into_iter().chain(native).collect();
-        let judged = self.judge(&remote, brought.id_token, &audiences, brought.access_token).await;
+        let judged = self.judge_id_token(&remote, brought.id_token, &audiences, brought.access_token).await;
         let claims = judged.map_err(|fault| match fault {
             ProviderFault::Token(ClaimFault::Audience) => Error::new(AuthCode::UnexpectedAudience),
             ProviderFault::Token(fault) => {
@@ -359,7 +359,8 @@ impl Visit<'_> {
         let id_token = tokens.id.as_deref();
         let id_token =
             id_token.ok_or_else(|| ProviderFault::Answer("the token endpoint", "no ID token".to_owned()))?;
-        let mut claims = self.judge(&remote, id_token, &[at.client_id], Some(&tokens.access)).await?;
+        let mut claims =
+            self.judge_id_token(&remote, id_token, &[at.client_id], Some(&tokens.access)).await?;
         if claims.get("nonce").and_then(Value::as_str) != Some(&under_way.nonce) {
             return Err(ClaimFault::Nonce.into());
         }
@@ -378,7 +379,7 @@ impl Visit<'_> {
     }
 
     /// The claims of an ID token that holds.
-    async fn judge(
+    async fn judge_id_token(
         &self,
         remote: &Arc<Remote>,
         id_token: &str,

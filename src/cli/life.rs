@@ -60,7 +60,13 @@ pub(super) struct Listening {
     #[arg(long, env = "BASEWRIGHT_TRUSTED_PROXIES", default_value = "", hide_default_value = true, value_parser = Proxies::parse, value_name = "NETWORKS")]
     trusted_proxies: Proxies,
     /// Count requests of nobody in particular as the project says, or leave that to what stands before this server
-    #[arg(long, env = "BASEWRIGHT_ANONYMOUS_LIMIT", value_enum, default_value = "project", value_name = "project|off")]
+    #[arg(
+        long,
+        env = "BASEWRIGHT_ANONYMOUS_LIMIT",
+        value_enum,
+        default_value = "project",
+        value_name = "project|off"
+    )]
     anonymous_limit: AnonymousLimit,
     /// This server's name among those that share its database: letters, digits and _
     #[arg(long, env = "BASEWRIGHT_NODE", default_value = "main", value_parser = Node::parse, value_name = "NAME")]
