@@ -137,6 +137,16 @@ pub fn first(session: Uuid) -> Result<(RefreshToken, Stored), NoRandom> {
     Ok((token, Stored { counter: 0, tag_key, token_hash, chain: Vec::new() }))
 }
 
+/// A token that does not follow from the one in force, which nobody can be given any more: whoever holds that one alone is
+/// not to have what the session was raised to. To show it again is reuse.
+pub fn anew(session: Uuid, stored: &Stored) -> Result<(RefreshToken, Stored), NoRandom> {
+    // Two further, so that the one in force is not its parent.
+    let counter = stored.counter.wrapping_add(2);
+    let token = RefreshToken::of(session, counter, random()?, &stored.tag_key);
+    let token_hash = sha256(&token.body());
+    Ok((token, Stored { counter, tag_key: stored.tag_key, token_hash, chain: Vec::new() }))
+}
+
 /// Judges a token against what is stored of its session. Times are seconds since the epoch; `reuse` is how long after its
 /// use a token may be shown again.
 pub fn judge(shown: &RefreshToken, stored: &Stored, now: i64, reuse: i64) -> Result<Verdict, NoRandom> {
@@ -150,8 +160,7 @@ pub fn judge(shown: &RefreshToken, stored: &Stored, now: i64, reuse: i64) -> Res
         let nonce: [u8; 16] = random()?;
         let next = shown.next(&nonce, &stored.tag_key);
         // Nobody asks for what was used before the interval, except for the one that is used now.
-        let mut chain: Vec<Link> =
-            stored.chain.iter().filter(|link| now - link.2 <= reuse).cloned().collect();
+        let mut chain: Vec<Link> = stored.chain.iter().filter(|link| now - link.2 < reuse).cloned().collect();
         chain.push(Link(next.counter, URL_SAFE_NO_PAD.encode(nonce), now));
         if chain.len() > CHAIN {
             chain.remove(0);
@@ -166,7 +175,7 @@ pub fn judge(shown: &RefreshToken, stored: &Stored, now: i64, reuse: i64) -> Res
     // From the one that was shown to the one in force, by the nonces in between.
     let since: Vec<&Link> = stored.chain.iter().filter(|link| link.0 > shown.counter).collect();
     let is_parent = shown.counter + 1 == stored.counter;
-    let is_recent = since.first().is_some_and(|link| link.0 == shown.counter + 1 && now - link.2 <= reuse);
+    let is_recent = since.first().is_some_and(|link| link.0 == shown.counter + 1 && now - link.2 < reuse);
     if !is_parent && !is_recent {
         return Ok(Verdict::Reused);
     }
@@ -235,11 +244,11 @@ mod tests {
         let (first, mut stored) = session();
         let second = next(&first, &mut stored, NOW);
         let third = next(&second, &mut stored, NOW + 3);
-        match judge(&first, &stored, NOW + REUSE, REUSE).unwrap() {
+        match judge(&first, &stored, NOW + REUSE - 1, REUSE).unwrap() {
             Verdict::Again(token) => assert!(token == third),
             _ => panic!("within the interval"),
         }
-        assert_eq!(word(&first, &stored, NOW + REUSE + 1), "reused");
+        assert_eq!(word(&first, &stored, NOW + REUSE), "reused");
         assert_eq!(word(&second, &stored, NOW + 1_000), "again");
         assert_eq!(word(&third, &stored, NOW + 1_000), "next");
     }
@@ -257,6 +266,20 @@ mod tests {
         assert_eq!(stored.chain.len(), 1);
         assert_eq!(word(&first, &stored, NOW + REUSE + 1), "reused");
         assert_eq!(word(&token, &stored, NOW + REUSE + 1), "next");
+    }
+
+    #[test]
+    fn nothing_leads_from_the_tokens_before_to_one_made_anew() {
+        let (first, mut stored) = session();
+        let second = next(&first, &mut stored, NOW);
+        let (raised, mut stored) = anew(Uuid::from_u128(7), &stored).unwrap();
+        for before in [&first, &second] {
+            assert_eq!(word(before, &stored, NOW), "reused");
+        }
+        let after = next(&raised, &mut stored, NOW);
+        assert_eq!(word(&raised, &stored, NOW), "again");
+        assert_eq!(word(&second, &stored, NOW), "reused");
+        assert_eq!(word(&after, &stored, NOW), "next");
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub struct Settings {
     pub secrets: HashMap<String, String>,
     /// For somebody who writes a project: mails are kept for a look at them, private addresses are asked too.
     pub is_dev: bool,
+    /// Hosts that are asked though they are not on the public network.
+    pub private_hosts: Vec<String>,
+    /// Where GitHub is, without a slash at the end.
+    pub github_url: String,
 }
 
 impl Settings {
@@ -37,7 +41,7 @@ impl Settings {
 
     /// The `iss` of access tokens, and the address below which discovery is found.
     pub fn issuer(&self) -> String {
-        format!("{}/auth/v1", self.public_url)
+        format!("{}{}", self.public_url, super::token::ISSUER_PATH)
     }
 }
 

@@ -22,18 +22,19 @@ impl Visit<'_> {
         if !self.settings.project.email.enabled {
             return Err(AuthCode::EmailProviderDisabled.into());
         }
-        self.limits.from(Counted::SignIn, self.visitor.address)?;
         let address = email::normal(address);
-        if let Some(address) = &address {
-            self.limits.of(Counted::SignIn, address)?;
-        }
+        let attempt = self.limits.attempt(Counted::SignIn, address.as_deref(), self.visitor.address)?;
         if password.len() > super::password::MAX_BYTES {
+            attempt.failed();
             return Err(AuthCode::InvalidCredentials.into());
         }
         // A text that no address can be finds nobody, and takes as long.
         let found = self.by_email(address.as_deref().unwrap_or_default()).await?;
         let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
         let compared = self.hashing().compare(password, stored).await?;
+        if !compared.matches && self.waits(address.as_deref().unwrap_or_default(), password).await? {
+            return Err(AuthCode::EmailNotConfirmed.into());
+        }
         let tx = self.begin().await?;
         let (user, stored) = match found {
             Some((user, stored)) if compared.matches => (user, stored),
@@ -42,9 +43,11 @@ impl Visit<'_> {
                 self.note(&tx, self.entry(Event::SignInFailed, subject, json!({ "method": "password" })))
                     .await?;
                 tx.commit().await.map_err(DbError::into_error)?;
+                attempt.failed();
                 return Err(AuthCode::InvalidCredentials.into());
             }
         };
+        attempt.succeeded();
         if !user.is_confirmed() && self.settings.project.signup.confirm_email {
             tx.rollback().await.map_err(DbError::into_error)?;
             return Err(AuthCode::EmailNotConfirmed.into());
@@ -65,6 +68,23 @@ impl Visit<'_> {
         let opened = self.open(&tx, &user, Method::Password).await?;
         tx.commit().await.map_err(DbError::into_error)?;
         self.grant(opened, user)
+    }
+
+    /// Whether this is the password that somebody signed up with last, and that waits for the address to be proven. That
+    /// somebody has the address already makes no difference here: it would tell a stranger, who signs up first and then
+    /// tries.
+    async fn waits(&self, address: &str, password: &str) -> Result<bool, Error> {
+        let mut sql = Sql::new();
+        sql.raw(
+            "select payload ->> 'hash' from auth.one_time_tokens \
+             where purpose = 'signup' and payload ? 'hash' and address = ",
+        )
+        .bind_text(address)
+        .raw(" order by id desc limit 1");
+        match self.read(&sql).await?.first().and_then(|row| row.text(0)) {
+            Some(hash) => Ok(self.hashing().compare(password, Some(hash)).await?.matches),
+            None => Ok(false),
+        }
     }
 
     /// A user and the hash of his password.

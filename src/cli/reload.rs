@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
+use super::life::AnonymousLimit;
 use super::project::{self, Stamp};
 use super::settings;
 use super::tables::{self, Manner, Trouble};
@@ -29,6 +30,7 @@ pub(super) struct Follower {
     pub(super) public_url: String,
     /// What was said already of variables that are missing.
     pub(super) told: Vec<String>,
+    pub(super) anonymous_limit: AnonymousLimit,
 }
 
 impl Follower {
@@ -89,7 +91,8 @@ impl Follower {
             tracing::warn!("{warning}");
         }
         self.told.clone_from(&looked_up.warnings);
-        self.app.desk().settle(settings::of(&project, looked_up, &self.public_url, true));
+        let settings = settings::of(&project, looked_up, &self.public_url, true);
+        self.app.desk().settle(self.anonymous_limit.apply(settings));
         self.app.publish(catalog);
         Ok(())
     }

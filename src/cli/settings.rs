@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Failure;
 use crate::auth::mail::Relay;
+use crate::auth::provider::github;
 use crate::auth::settings::Settings;
-use crate::auth::token::is_grantable;
+use crate::auth::token::{ISSUER_PATH, is_grantable};
 use crate::model::sign_in::Setting;
+use crate::model::{ANON, AUTHENTICATED};
 use crate::project::Project;
 
 /// Where users find the server: what the operator says, or else where it listens.
@@ -24,7 +26,7 @@ pub(super) fn public_url(said: Option<&str>, address: SocketAddr) -> String {
 
 /// The `iss` of access tokens.
 pub(super) fn issuer(public_url: &str) -> String {
-    format!("{public_url}/auth/v1")
+    format!("{public_url}{ISSUER_PATH}")
 }
 
 /// What the variables hold that a project names.
@@ -116,7 +118,11 @@ pub(super) fn look_up(
 
 /// The settings of a project. A provider that lacks a variable is none.
 pub(super) fn of(project: &Project, looked_up: LookedUp, public_url: &str, is_dev: bool) -> Settings {
-    let roles = project.roles.iter().map(|role| role.name.as_str()).filter(|role| is_grantable(role));
+    let roles = project
+        .roles
+        .iter()
+        .map(|role| role.name.as_str())
+        .filter(|role| is_grantable(role) && ![ANON, AUTHENTICATED].contains(role));
     let mut sign_in = project.sign_in.clone();
     sign_in.oauth.retain(|name, _| !looked_up.without.contains(name));
     Settings {
@@ -128,7 +134,21 @@ pub(super) fn of(project: &Project, looked_up: LookedUp, public_url: &str, is_de
         roles: roles.map(str::to_owned).collect(),
         secrets: looked_up.secrets,
         is_dev,
+        private_hosts: private_hosts(),
+        github_url: github_url(),
     }
+}
+
+/// Hosts that sign-in may ask though they are not on the public network (BASEWRIGHT_ALLOW_PRIVATE_HOSTS, between commas).
+fn private_hosts() -> Vec<String> {
+    let said = std::env::var("BASEWRIGHT_ALLOW_PRIVATE_HOSTS").unwrap_or_default();
+    said.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+}
+
+/// The GitHub that signs users in: an installation of one's own (BASEWRIGHT_GITHUB_URL), or the one everybody knows.
+fn github_url() -> String {
+    let said = std::env::var("BASEWRIGHT_GITHUB_URL").ok().filter(|said| !said.is_empty());
+    said.map_or_else(|| github::PUBLIC.to_owned(), |said| said.trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]

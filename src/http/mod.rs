@@ -11,7 +11,7 @@ mod frame;
 mod health;
 pub mod mailbox;
 mod metrics;
-mod peer;
+pub mod peer;
 pub mod principal;
 mod realtime;
 pub mod reply;

@@ -1,5 +1,7 @@
 //! Credentials at the door, and how users come by theirs.
 
+mod factors;
+mod revocation;
 mod sessions;
 mod site;
 mod tokens;

@@ -37,6 +37,12 @@ struct ByRefresh {
     refresh_token: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct ByCode {
+    auth_code: Option<String>,
+    code_verifier: Option<String>,
+}
+
 async fn token(request: HttpRequest, payload: Payload, app: web::Data<App>) -> Result<HttpResponse, Failure> {
     let visit = door::visit(&request, &app).await?;
     let Granting { grant_type } = door::query(&request)?;
@@ -57,6 +63,14 @@ async fn token(request: HttpRequest, payload: Payload, app: web::Data<App>) -> R
                 .refresh_token
                 .ok_or_else(|| Error::with(AuthCode::ValidationFailed, "refresh_token is required"))?;
             visit.refresh(&shown).await?
+        }
+        Some("pkce") => {
+            let body: ByCode = door::json(&request, payload).await?;
+            let (Some(code), Some(verifier)) = (body.auth_code, body.code_verifier) else {
+                let sentence = "auth_code and code_verifier are required";
+                return Err(Error::with(AuthCode::ValidationFailed, sentence).into());
+            };
+            visit.exchange(&code, &verifier).await?
         }
         _ => return Err(Error::with(AuthCode::ValidationFailed, "unsupported_grant_type").into()),
     };
