@@ -42,10 +42,11 @@ impl Ground {
 }
 
 impl Visit<'_> {
-    /// A link and a code to sign in with. Makes a user where nobody has the address, unless that is not wanted.
+    /// A link and a code to sign in with. Makes a user where nobody has the address. Whoever asks that none be made is told
+    /// that there is none, as clients of this wire rely on; how often he may ask is counted before.
     ///
     /// # Errors
-    /// `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429.
+    /// `otp_disabled`, `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429.
     pub async fn mail_sign_in(
         &self,
         asked: Asked<'_>,
@@ -54,10 +55,13 @@ impl Visit<'_> {
     ) -> Result<(), Error> {
         let data = user::metadata(data)?;
         let address = self.may_mail(asked.email)?;
-        let create = create && self.settings.project.signup.enabled;
         let tx = self.begin().await?;
         let mut found = user::lock_by_email(&tx, &address).await?;
-        if found.is_none() && create {
+        if found.is_none() && !create {
+            tx.rollback().await.map_err(DbError::into_error)?;
+            return Err(AuthCode::OtpDisabled.into());
+        }
+        if found.is_none() && self.settings.project.signup.enabled {
             user::add(&tx, New { email: Some(&address), ..New::default() }).await?;
             found = user::lock_by_email(&tx, &address).await?;
         }
@@ -66,11 +70,9 @@ impl Visit<'_> {
             Some(user) if user.is_confirmed() => {
                 Ground { user: Some(user.id), purpose: Purpose::MagicLink, payload: json!({}) }
             }
-            Some(user) => Ground {
-                user: Some(user.id),
-                purpose: Purpose::SignUp,
-                payload: json!({ "data": data }),
-            },
+            Some(user) => {
+                Ground { user: Some(user.id), purpose: Purpose::SignUp, payload: json!({ "data": data }) }
+            }
             None => Ground::nobody(Purpose::MagicLink),
         };
         self.mail(tx, &address, ground, &asked).await
@@ -137,7 +139,8 @@ impl Visit<'_> {
                 continue;
             };
             let payload: Value = serde_json::from_str(payload).map_err(Error::internal)?;
-            let is_somebodys = purpose == Purpose::EmailChangeNew && payload.get("taken") == Some(&Value::Bool(true));
+            let is_somebodys =
+                purpose == Purpose::EmailChangeNew && payload.get("taken") == Some(&Value::Bool(true));
             let wanted = Wanted {
                 user: id,
                 purpose,
@@ -221,7 +224,8 @@ impl Visit<'_> {
         };
         let issued = self.issue(&tx, wanted).await?;
         self.sent(&tx, user, purpose).await?;
-        self.note(&tx, self.entry(Event::RecoveryRequested, user, json!({ "method": purpose.as_str() }))).await?;
+        self.note(&tx, self.entry(Event::RecoveryRequested, user, json!({ "method": purpose.as_str() })))
+            .await?;
         tx.commit().await.map_err(DbError::into_error)?;
         if user.is_some() {
             self.notify(self.letter(&issued));

@@ -1,6 +1,8 @@
 //! Credentials at the door, and how users come by theirs.
 
+mod links;
 mod revocation;
 mod sessions;
+mod signup;
 mod site;
 mod tokens;
