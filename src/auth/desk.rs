@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -12,9 +12,11 @@ use uuid::Uuid;
 
 use super::audit::{Actor, Entry, Event};
 use super::keys::Keyring;
-use super::limit::Limits;
+use super::limit::{Counted, Limits};
 use super::mail::{Letter, Mailer};
+use super::outbound::Outbound;
 use super::password::Hashing;
+use super::provider::remote::Remotes;
 use super::settings::Settings;
 use super::token::Verified;
 use crate::db::{DbError, Pool, Row, Tx};
@@ -38,6 +40,9 @@ pub struct Desk {
     limits: ArcSwapOption<Limits>,
     mailer: Mailer,
     hashing: Hashing,
+    /// Made when somebody is first asked.
+    outbound: OnceLock<Outbound>,
+    remotes: Remotes,
 }
 
 impl Desk {
@@ -57,6 +62,8 @@ impl Desk {
             limits: ArcSwapOption::empty(),
             mailer: Mailer::default(),
             hashing,
+            outbound: OnceLock::new(),
+            remotes: Remotes::default(),
         }
     }
 
@@ -77,6 +84,18 @@ impl Desk {
         self.settings.load_full().ok_or_else(|| Error::new(Code::Unavailable).retry_after(1))
     }
 
+    /// Counts a request for records by nobody in particular.
+    ///
+    /// # Errors
+    /// 429.
+    pub fn admit(&self, address: IpAddr) -> Result<(), Error> {
+        match &*self.limits.load() {
+            Some(limits) => limits.from(Counted::RestAnonymous, address),
+            // Nothing is in force yet, and nothing answers.
+            None => Ok(()),
+        }
+    }
+
     /// Where the keys are kept, unless in the environment.
     pub fn key_file(&self) -> Option<&Path> {
         self.key_file.as_deref()
@@ -85,6 +104,24 @@ impl Desk {
     /// Puts another keyring in force at once; what the old one vouched for is verified anew.
     pub(super) fn replace_keys(&self, ring: Keyring) {
         self.keys.store(Arc::new(ring));
+    }
+
+    /// By what others are asked over the network.
+    ///
+    /// # Errors
+    /// 503 while the server is starting; a TLS that cannot be set up.
+    pub(super) fn outbound(&self) -> Result<&Outbound, Error> {
+        if let Some(outbound) = self.outbound.get() {
+            return Ok(outbound);
+        }
+        let settings = self.settings()?;
+        let made = Outbound::new(settings.is_dev, &settings.private_hosts).map_err(Error::internal)?;
+        Ok(self.outbound.get_or_init(|| made))
+    }
+
+    /// The issuers that the project names.
+    pub(super) fn remotes(&self) -> &Remotes {
+        &self.remotes
     }
 
     pub fn mailer(&self) -> &Mailer {

@@ -146,6 +146,8 @@ mod tests {
             roles: Vec::new(),
             secrets: Default::default(),
             is_dev: false,
+            private_hosts: Vec::new(),
+            github_url: String::new(),
         }
     }
 

@@ -18,6 +18,10 @@ pub struct Settings {
     pub secrets: HashMap<String, String>,
     /// For somebody who writes a project: mails are kept for a look at them, private addresses are asked too.
     pub is_dev: bool,
+    /// Hosts that are asked though they are not on the public network.
+    pub private_hosts: Vec<String>,
+    /// Where GitHub is, without a slash at the end.
+    pub github_url: String,
 }
 
 impl Settings {
