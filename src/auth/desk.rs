@@ -153,12 +153,20 @@ pub struct Visitor {
     pub token: Option<Arc<Verified>>,
     /// Whether he holds the secret key.
     pub is_admin: bool,
+    /// Whether he is the operator at the command line, who comes from no address.
+    pub at_console: bool,
 }
 
 impl Visitor {
     /// The operator at the command line.
     pub fn operator() -> Visitor {
-        Visitor { address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None, token: None, is_admin: true }
+        Visitor {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            user_agent: None,
+            token: None,
+            is_admin: true,
+            at_console: true,
+        }
     }
 }
 
@@ -242,6 +250,7 @@ impl Visit<'_> {
     /// Who acts, for the audit log.
     pub(super) fn actor(&self, user: Option<Uuid>) -> Actor {
         let role = match (self.visitor.is_admin, user) {
+            (true, _) if self.visitor.at_console => "operator",
             (true, _) => "service_role",
             (false, Some(_)) => "authenticated",
             (false, None) => "anon",
@@ -256,7 +265,7 @@ impl Visit<'_> {
             actor: self.actor(subject.filter(|_| !self.visitor.is_admin)),
             subject,
             session: None,
-            address: Some(self.visitor.address),
+            address: Some(self.visitor.address).filter(|_| !self.visitor.at_console),
             user_agent: self.visitor.user_agent.clone(),
             details,
         }
