@@ -270,6 +270,7 @@ create trigger audit_log_append_only before update or delete or truncate on auth
 create function basewright.rfc3339(at timestamptz) returns text
 language sql stable parallel safe
 return case
+    when at is null then null
     when pg_catalog.isfinite(at) then pg_catalog.to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
     when at > pg_catalog.now() then '9999-12-31T23:59:59.000000Z'
     else '0001-01-01T00:00:00.000000Z'

@@ -8,6 +8,7 @@
 mod bare;
 mod capture;
 mod crowd;
+#[path = "../site.rs"]
 mod site;
 
 use std::time::Duration;
@@ -36,7 +37,7 @@ fn main() {
     let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|word| word == name);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let site = Site::new().await;
+        let site = Site::new(include_str!("basewright.yaml")).await;
         // It makes the tables.
         drop(site.serve());
         let writer = site.admin().await;

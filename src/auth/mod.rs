@@ -6,17 +6,21 @@
 //! A user signs in at the `desk`: each subject (`session`, `password`, …) adds its use cases to `desk::Visit`. Nothing
 //! here knows HTTP.
 
+pub mod admin;
 pub mod audit;
 pub mod cache;
 pub mod desk;
 pub mod email;
 pub mod flow;
 pub mod identity;
+pub mod invite;
 pub mod keyfile;
 pub mod keys;
 pub mod limit;
 pub mod mail;
+pub mod mailed;
 pub mod oauth;
+pub mod one_time;
 pub mod outbound;
 pub mod password;
 pub mod provider;
@@ -24,10 +28,14 @@ pub mod redirect;
 pub mod refresh;
 pub mod resolve;
 pub mod revocation;
+pub mod rights;
 mod rotation;
 pub mod session;
 pub mod settings;
 mod sign_in;
+pub mod sign_up;
 pub mod standing;
 pub mod token;
+pub mod update;
 pub mod user;
+pub mod verify;

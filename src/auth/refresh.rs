@@ -150,8 +150,7 @@ pub fn judge(shown: &RefreshToken, stored: &Stored, now: i64, reuse: i64) -> Res
         let nonce: [u8; 16] = random()?;
         let next = shown.next(&nonce, &stored.tag_key);
         // Nobody asks for what was used before the interval, except for the one that is used now.
-        let mut chain: Vec<Link> =
-            stored.chain.iter().filter(|link| now - link.2 <= reuse).cloned().collect();
+        let mut chain: Vec<Link> = stored.chain.iter().filter(|link| now - link.2 < reuse).cloned().collect();
         chain.push(Link(next.counter, URL_SAFE_NO_PAD.encode(nonce), now));
         if chain.len() > CHAIN {
             chain.remove(0);
@@ -166,7 +165,7 @@ pub fn judge(shown: &RefreshToken, stored: &Stored, now: i64, reuse: i64) -> Res
     // From the one that was shown to the one in force, by the nonces in between.
     let since: Vec<&Link> = stored.chain.iter().filter(|link| link.0 > shown.counter).collect();
     let is_parent = shown.counter + 1 == stored.counter;
-    let is_recent = since.first().is_some_and(|link| link.0 == shown.counter + 1 && now - link.2 <= reuse);
+    let is_recent = since.first().is_some_and(|link| link.0 == shown.counter + 1 && now - link.2 < reuse);
     if !is_parent && !is_recent {
         return Ok(Verdict::Reused);
     }
@@ -235,11 +234,11 @@ mod tests {
         let (first, mut stored) = session();
         let second = next(&first, &mut stored, NOW);
         let third = next(&second, &mut stored, NOW + 3);
-        match judge(&first, &stored, NOW + REUSE, REUSE).unwrap() {
+        match judge(&first, &stored, NOW + REUSE - 1, REUSE).unwrap() {
             Verdict::Again(token) => assert!(token == third),
             _ => panic!("within the interval"),
         }
-        assert_eq!(word(&first, &stored, NOW + REUSE + 1), "reused");
+        assert_eq!(word(&first, &stored, NOW + REUSE), "reused");
         assert_eq!(word(&second, &stored, NOW + 1_000), "again");
         assert_eq!(word(&third, &stored, NOW + 1_000), "next");
     }

@@ -35,7 +35,7 @@ impl Settings {
 
     /// The `iss` of access tokens, and the address below which discovery is found.
     pub fn issuer(&self) -> String {
-        format!("{}/auth/v1", self.public_url)
+        format!("{}{}", self.public_url, super::token::ISSUER_PATH)
     }
 }
 

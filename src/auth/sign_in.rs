@@ -34,6 +34,9 @@ impl Visit<'_> {
         let found = self.by_email(address.as_deref().unwrap_or_default()).await?;
         let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
         let compared = self.hashing().compare(password, stored).await?;
+        if !compared.matches && self.waits(address.as_deref().unwrap_or_default(), password).await? {
+            return Err(AuthCode::EmailNotConfirmed.into());
+        }
         let tx = self.begin().await?;
         let (user, stored) = match found {
             Some((user, stored)) if compared.matches => (user, stored),
@@ -65,6 +68,23 @@ impl Visit<'_> {
         let opened = self.open(&tx, &user, Method::Password).await?;
         tx.commit().await.map_err(DbError::into_error)?;
         self.grant(opened, user)
+    }
+
+    /// Whether this is the password that somebody signed up with last, and that waits for the address to be proven. That
+    /// somebody has the address already makes no difference here: it would tell a stranger, who signs up first and then
+    /// tries.
+    async fn waits(&self, address: &str, password: &str) -> Result<bool, Error> {
+        let mut sql = Sql::new();
+        sql.raw(
+            "select payload ->> 'hash' from auth.one_time_tokens \
+             where purpose = 'signup' and payload ? 'hash' and address = ",
+        )
+        .bind_text(address)
+        .raw(" order by id desc limit 1");
+        match self.read(&sql).await?.first().and_then(|row| row.text(0)) {
+            Some(hash) => Ok(self.hashing().compare(password, Some(hash)).await?.matches),
+            None => Ok(false),
+        }
     }
 
     /// A user and the hash of his password.

@@ -16,8 +16,10 @@ use super::keys::{KeyFault, Keyring, SigningKey};
 use crate::error::{Code, Error};
 use crate::model::{ANON, AUTHENTICATED, Name, Principal, SERVICE_ROLE};
 
-/// The `iss` of everything that our keys sign.
+/// The `iss` of keys and of operators' tokens.
 pub const ISSUER: &str = "basewright";
+/// How the `iss` of access tokens ends: it is the address below which their issuer is described.
+pub const ISSUER_PATH: &str = "/auth/v1";
 /// The `aud` of tokens that stand for somebody.
 pub const AUDIENCE: &str = "authenticated";
 /// Seconds by which two clocks may differ.
@@ -190,7 +192,7 @@ pub fn verify(token: &str, ring: &Keyring, now: i64) -> Result<Verified, TokenFa
     }
     let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenFault::Payload)?;
     let claims: Map<String, Value> = serde_json::from_slice(&payload).map_err(|_| TokenFault::Payload)?;
-    let verified = judge(claims, header.kid, ring.issuer(), now)?;
+    let verified = judge(claims, header.kid, now)?;
     if verified.jti.as_ref().is_some_and(|jti| ring.revoked().contains(jti)) {
         return Err(TokenFault::Revoked);
     }
@@ -198,7 +200,7 @@ pub fn verify(token: &str, ring: &Keyring, now: i64) -> Result<Verified, TokenFa
 }
 
 /// Judges the claims of a token whose signature holds.
-fn judge(claims: Map<String, Value>, key: String, issuer: &str, now: i64) -> Result<Verified, TokenFault> {
+fn judge(claims: Map<String, Value>, key: String, now: i64) -> Result<Verified, TokenFault> {
     let expires = match claims.get("exp") {
         Some(Value::Number(exp)) => seconds(exp).ok_or(TokenFault::Expiry)?,
         Some(_) | None => return Err(TokenFault::Expiry),
@@ -212,7 +214,8 @@ fn judge(claims: Map<String, Value>, key: String, issuer: &str, now: i64) -> Res
     if time(&claims, "iat")?.is_some_and(|iat| iat > now.saturating_add(SKEW)) {
         return Err(TokenFault::IssuedInFuture);
     }
-    if text(&claims, "iss")?.is_none_or(|iss| iss != ISSUER && iss != issuer) {
+    // Whatever address the node that signed it is found at: the nodes of an installation may have several.
+    if text(&claims, "iss")?.is_none_or(|iss| iss != ISSUER && !iss.ends_with(ISSUER_PATH)) {
         return Err(TokenFault::Issuer);
     }
     let jti = text(&claims, "jti")?.map(str::to_owned);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::db::{DbError, Row, Tx};
-use crate::error::Error;
+use crate::error::{AuthCode, Error};
 use crate::model::Kind;
 use crate::sql::Sql;
 
@@ -172,4 +172,149 @@ pub async fn lock(tx: &Tx, id: Uuid) -> Result<Option<User>, Error> {
     // Only after the lock: what another transaction did meanwhile is then seen.
     let rows = tx.query(&select_by_id(id)).await.map_err(DbError::into_error)?;
     first(&rows)
+}
+
+/// The user who has an address, locked as by [`lock`]. Takes as long where nobody has it. It must be a
+/// [normal](super::email::normal) one.
+pub(super) async fn lock_by_email(tx: &Tx, email: &str) -> Result<Option<User>, Error> {
+    let mut sql = Sql::new();
+    sql.raw("select id::text from auth.users where deleted_at is null and lower(email) = ").bind_text(email);
+    let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
+    let id = rows.first().and_then(|row| row.text(0)?.parse().ok());
+    // Whoever locked it before may have given the address to somebody else, or away.
+    let user = lock(tx, id.unwrap_or_default()).await?;
+    Ok(user.filter(|user| user.email.as_deref() == Some(email)))
+}
+
+/// A user who is to be made.
+#[derive(Default)]
+pub(super) struct New<'a> {
+    /// Else one is made.
+    pub id: Option<Uuid>,
+    pub email: Option<&'a str>,
+    pub is_confirmed: bool,
+    pub is_anonymous: bool,
+    pub user_metadata: Map<String, Value>,
+    pub app_metadata: Map<String, Value>,
+}
+
+/// Makes a user: his id. `None` if somebody has the address or the id already.
+pub(super) async fn add(tx: &Tx, new: New<'_>) -> Result<Option<Uuid>, Error> {
+    let mut sql = Sql::new();
+    sql.raw(
+        "insert into auth.users (id, email, email_confirmed_at, is_anonymous, user_metadata, app_metadata) \
+         values (coalesce(",
+    )
+    .bind(Kind::UUID, new.id.map(|id| id.to_string()))
+    .raw(", basewright.uuid_v7()), ")
+    .bind(Kind::TEXT, new.email.map(str::to_owned))
+    .raw(if new.is_confirmed { ", now(), " } else { ", null, " })
+    .raw(if new.is_anonymous { "true, " } else { "false, " })
+    .bind(Kind::JSON, Some(Value::Object(new.user_metadata).to_string()))
+    .raw(", ")
+    .bind(Kind::JSON, Some(Value::Object(new.app_metadata).to_string()))
+    .raw(") on conflict do nothing returning id::text");
+    let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
+    let id = rows.first().and_then(|row| row.text(0)?.parse().ok());
+    if let (Some(id), Some(email), true) = (id, new.email, new.is_confirmed) {
+        prove(tx, id, email).await?;
+    }
+    Ok(id)
+}
+
+/// Makes a proven address what its user can be recognised by.
+pub(super) async fn prove(tx: &Tx, id: Uuid, email: &str) -> Result<(), Error> {
+    let mut sql = Sql::new();
+    sql.raw("insert into auth.identities (user_id, provider, provider_id, identity_data) select u.id, ")
+        .bind_text(EMAIL)
+        .raw(", u.id::text, jsonb_build_object('sub', u.id, 'email', ")
+        .bind_text(email)
+        .raw(", 'email_verified', true, 'phone_verified', false) from auth.users u where u.id = ")
+        .bind(Kind::UUID, Some(id.to_string()))
+        .raw(
+            " on conflict (provider, provider_id) do update \
+             set identity_data = auth.identities.identity_data || excluded.identity_data",
+        );
+    tx.query(&sql).await.map_err(DbError::into_error)?;
+    Ok(())
+}
+
+/// The longest metadata of a user, as JSON.
+const METADATA_BYTES: usize = 16 << 10;
+
+/// Metadata that somebody sends.
+///
+/// # Errors
+/// `validation_failed` for what is no object, and for more than 16 KiB.
+pub(super) fn metadata(sent: Option<Value>) -> Result<Map<String, Value>, Error> {
+    match sent {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(members)) => {
+            bounded(&members)?;
+            Ok(members)
+        }
+        Some(_) => Err(Error::with(AuthCode::ValidationFailed, "The metadata of a user is an object")),
+    }
+}
+
+/// Metadata with changes: what is null in them is gone (the members of members are not merged).
+///
+/// # Errors
+/// `validation_failed` for more than 16 KiB.
+pub(super) fn merged(
+    before: &Map<String, Value>,
+    changes: Map<String, Value>,
+) -> Result<Map<String, Value>, Error> {
+    let mut after = before.clone();
+    for (name, value) in changes {
+        if value.is_null() {
+            after.remove(&name);
+        } else {
+            after.insert(name, value);
+        }
+    }
+    bounded(&after)?;
+    Ok(after)
+}
+
+fn bounded(members: &Map<String, Value>) -> Result<(), Error> {
+    let text = serde_json::to_string(members).map_err(Error::internal)?;
+    let problem = if text.len() > METADATA_BYTES {
+        "The metadata of a user has at most 16 KiB"
+    } else if text.contains("\\u0000") {
+        "The metadata of a user cannot hold the character NUL"
+    } else {
+        return Ok(());
+    };
+    Err(Error::with(AuthCode::ValidationFailed, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn metadata_is_merged_by_member_and_null_takes_one_away() {
+        let before = object(json!({ "name": "Ada", "deep": { "a": 1 }, "old": true }));
+        let changes = object(json!({ "name": "Ada L.", "deep": { "b": 2 }, "old": null, "never": null }));
+        let after = merged(&before, changes).unwrap();
+        assert_eq!(Value::Object(after), json!({ "name": "Ada L.", "deep": { "b": 2 } }));
+    }
+
+    #[test]
+    fn metadata_is_an_object_of_bounded_size() {
+        assert!(metadata(None).unwrap().is_empty());
+        assert!(metadata(Some(Value::Null)).unwrap().is_empty());
+        for bad in [json!([]), json!("x"), json!(1), json!({ "x": "y".repeat(17 << 10) }), json!({ "x": "\0" })] {
+            assert!(metadata(Some(bad)).is_err());
+        }
+        let half = object(json!({ "a": "x".repeat(9 << 10) }));
+        let other = object(json!({ "b": "x".repeat(9 << 10) }));
+        assert!(merged(&half, other).is_err());
+    }
 }

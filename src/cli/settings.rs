@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::Failure;
 use crate::auth::provider::github;
 use crate::auth::settings::Settings;
-use crate::auth::token::is_grantable;
+use crate::auth::token::{ISSUER_PATH, is_grantable};
 use crate::project::Project;
 
 /// Where users find the server: what the operator says, or else where it listens.
@@ -23,7 +23,7 @@ pub(super) fn public_url(said: Option<&str>, address: SocketAddr) -> String {
 
 /// The `iss` of access tokens.
 pub(super) fn issuer(public_url: &str) -> String {
-    format!("{public_url}/auth/v1")
+    format!("{public_url}{ISSUER_PATH}")
 }
 
 /// The settings of a project.

@@ -32,6 +32,8 @@ codes! {
     /// Of a token whose user is gone.
     TokenUserNotFound = "user_not_found", 403, "User from sub claim in JWT does not exist";
     SessionNotFound = "session_not_found", 403, "Session from session_id claim in JWT does not exist";
+    /// Of a session that is named, and not the one that asks.
+    NoSuchSession = "session_not_found", 404, "Session not found";
     SessionExpired = "session_expired", 400, "The session has expired: sign in again";
     UserBanned = "user_banned", 403, "User is banned";
     RefreshTokenNotFound = "refresh_token_not_found", 400, "Invalid Refresh Token: Refresh Token Not Found";

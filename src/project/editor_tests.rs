@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::editor::{schema, value};
 use super::later::{self, Place};
-use super::{Sources, cases, channels, draft, gather, index, limits, load, policies};
+use super::{Sources, cases, channels, draft, gather, index, limits, load, policies, providers, sign_in};
 use crate::model::Action;
 
 fn validator() -> jsonschema::Validator {
@@ -37,6 +37,16 @@ fn tables() -> Vec<(Place, Vec<&'static str>)> {
         (Place::ChannelRule, channels::RULE_KEYS.to_vec()),
         (Place::Realtime, channels::REALTIME_KEYS.to_vec()),
         (Place::Limits, limits::KEYS.to_vec()),
+        (Place::Auth, sign_in::keys(Place::Auth)),
+        (Place::AuthPassword, sign_in::keys(Place::AuthPassword)),
+        (Place::AuthSignUp, sign_in::keys(Place::AuthSignUp)),
+        (Place::AuthEmail, sign_in::keys(Place::AuthEmail)),
+        (Place::AuthSessions, sign_in::keys(Place::AuthSessions)),
+        (Place::AuthMfa, sign_in::keys(Place::AuthMfa)),
+        (Place::AuthRates, sign_in::keys(Place::AuthRates)),
+        (Place::AuthProvider, providers::PROVIDER_KEYS.to_vec()),
+        (Place::AuthIssuer, providers::ISSUER_KEYS.to_vec()),
+        (Place::Mail, sign_in::MAIL_KEYS.to_vec()),
         (Place::Tests, cases::TESTS_KEYS.to_vec()),
         (Place::Case, cases::CASE_KEYS.to_vec()),
     ]
@@ -52,7 +62,7 @@ fn every_key_of_the_loader_has_its_schema() {
         }
         assert!(value(place, "surely_not").is_none() || place == Place::Action, "{place:?}");
     }
-    assert!(keys >= 60, "{keys}");
+    assert!(keys >= 110, "{keys}");
 }
 
 /// A project in which every key of every table stands somewhere.
@@ -98,6 +108,22 @@ channels:
   lobby:
 realtime: { public_channels: false }
 limits: { rows: 10, body: 1MB, embed_depth: 0, statement_timeout: 8s, filter_terms: 9, in_values: 9, bulk_rows: 9, json_depth: 9 }
+auth:
+  site_url: https://app.acme.test
+  redirect_urls: ['http://localhost:5173/**']
+  manual_linking: true
+  password: { min_length: 12 }
+  signup: { enabled: true, confirm_email: true, anonymous: true }
+  email: { enabled: true, code_length: 8, expiry: 10m, invite_expiry: 7d, confirm_both: false, reauthenticate: true }
+  sessions: { access_token: 5m, reuse_interval: 0s, inactivity: 1d, time_box: 7d, single: true }
+  mfa: { totp: true, max_factors: 3, issuer: Acme }
+  oauth:
+    github: { client_id: env(GITHUB_ID), client_secret: env(GITHUB_SECRET), scopes: [gist] }
+    acme: { issuer: 'https://id.acme.test', client_id: web, audiences: [ios] }
+  issuers:
+    partner: { issuer: 'https://id.partner.test', audience: acme, roles_claim: groups, roles: [editor] }
+  rate_limits: { sign_in: 10/1m, sign_up: 'off', anonymous: false, mail: 9/1h, mail_to: 1/30s, verify: 9/1d, refresh: 9/5m }
+mail: { smtp: env(SMTP_URL), from: 'Acme <hello@acme.test>' }
 tests:
   given:
     users: [ada]
@@ -240,6 +266,12 @@ fn the_schema_and_the_loader_refuse_the_same_shapes() {
         "roles: { r: }\n".to_owned(),
         "limits: { body: 4096, statement_timeout: 250ms }\n".to_owned(),
         subscribe("when_deleted: a1, sees: nothing"),
+        "auth:\n".to_owned(),
+        "auth: { signup:, oauth:, issuers:, rate_limits: { mail: 'off' } }\n".to_owned(),
+        "auth: { oauth: { github: { client_id: x, client_secret: env(X) } } }\n".to_owned(),
+        "auth: { oauth: { acme: { issuer: 'http://localhost:9/a', client_id: x } } }\n".to_owned(),
+        "mail:\n".to_owned(),
+        "mail: { from: a@b.test }\n".to_owned(),
     ];
     let bad = [
         field("string"),
@@ -283,6 +315,29 @@ fn the_schema_and_the_loader_refuse_the_same_shapes() {
         "limits: { body: much }\n".to_owned(),
         "limits: { statement_timeout: 8 }\n".to_owned(),
         "tests: { given: {} }\n".to_owned(),
+        "auth: []\n".to_owned(),
+        "auth: { signups: {} }\n".to_owned(),
+        "auth: { signup: { enabled: 1 } }\n".to_owned(),
+        "auth: { manual_linking: maybe }\n".to_owned(),
+        "auth: { site_url: 3 }\n".to_owned(),
+        "auth: { password: { min_length: 5 } }\n".to_owned(),
+        "auth: { email: { code_length: 11 } }\n".to_owned(),
+        "auth: { email: { expiry: 900 } }\n".to_owned(),
+        "auth: { sessions: { reuse_interval: 1ms } }\n".to_owned(),
+        "auth: { rate_limits: { mail: true } }\n".to_owned(),
+        "auth: { rate_limits: { mail: 0/1m } }\n".to_owned(),
+        "auth: { rate_limits: { mail: 10/m } }\n".to_owned(),
+        "auth: { mfa: { issuer: 'a:b' } }\n".to_owned(),
+        "auth: { oauth: { github: { client_id: x } } }\n".to_owned(),
+        "auth: { oauth: { github: { client_id: x, client_secret: y } } }\n".to_owned(),
+        "auth: { oauth: { acme: { client_id: x } } }\n".to_owned(),
+        "auth: { oauth: { acme: { issuer: 'https://a.test' } } }\n".to_owned(),
+        "auth: { oauth: { email: { issuer: 'https://a.test', client_id: x } } }\n".to_owned(),
+        "auth: { oauth: { acme: { issuer: 'ldap://a.test', client_id: x } } }\n".to_owned(),
+        "auth: { oauth: { acme: { issuer: 'https://a.test', client_id: x, scopes: ['a b'] } } }\n".to_owned(),
+        "auth: { issuers: { acme: { issuer: 'https://a.test' } } }\n".to_owned(),
+        "mail: { smtp: 'smtp://localhost', from: a@b.test }\n".to_owned(),
+        "mail: { from: '' }\n".to_owned(),
         subscribe("sees: insert"),
         subscribe("when_deleted: a1"),
         subscribe("when_deleted: a1, sees: [a1]"),

@@ -26,6 +26,8 @@ struct File<'s> {
 pub(super) struct Faults<'s> {
     files: Vec<File<'s>>,
     list: Vec<Fault>,
+    /// What no fault may show.
+    hidden: Vec<At>,
 }
 
 impl<'s> Faults<'s> {
@@ -39,7 +41,7 @@ impl<'s> Faults<'s> {
                 File { path, text, lines: std::iter::once(0).chain(starts).collect() }
             })
             .collect();
-        Faults { files, list: Vec::new() }
+        Faults { files, list: Vec::new(), hidden: Vec::new() }
     }
 
     /// The files in the order of their [`At::file`]: path and text.
@@ -63,6 +65,11 @@ impl<'s> Faults<'s> {
 
     pub(super) fn hint(&mut self, at: At, message: impl Into<String>, hint: impl Into<String>) {
         self.put(at, message.into(), Some(hint.into()));
+    }
+
+    /// Keeps what stands at a place out of every fault that shows the line.
+    pub(super) fn hide(&mut self, at: At) {
+        self.hidden.push(at);
     }
 
     /// Says that `word` is not known where `allowed` are, with the nearest of them.
@@ -128,6 +135,16 @@ impl<'s> Faults<'s> {
 
     /// The faults in the order of files, lines and columns.
     pub(super) fn finish(mut self) -> Vec<Fault> {
+        for at in std::mem::take(&mut self.hidden) {
+            let hidden = self.at(at);
+            let covered = hidden.column - 1..hidden.column - 1 + hidden.width;
+            for fault in &mut self.list {
+                if fault.file == hidden.file && fault.line == hidden.line {
+                    let shown = fault.text.chars().enumerate();
+                    fault.text = shown.map(|(at, c)| if covered.contains(&at) { '*' } else { c }).collect();
+                }
+            }
+        }
         self.list.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
         self.list
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn sources(files: &[(&str, &str)]) -> Sources {
+pub(super) fn sources(files: &[(&str, &str)]) -> Sources {
     Sources(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
 }
 
@@ -32,7 +32,7 @@ fn fields(lines: &[&str]) -> String {
 }
 
 #[track_caller]
-fn told(text: &str, expected: &[&str]) {
+pub(super) fn told(text: &str, expected: &[&str]) {
     let found = faults(text);
     let matches = found.len() == expected.len()
         && found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected));
@@ -125,7 +125,7 @@ fn a_key_that_is_not_known_is_never_passed_over() {
 
 #[test]
 fn what_a_later_version_brings_is_said_to_be_not_there() {
-    for (section, column) in [("buckets: {}", 1), ("auth: {}", 1), ("mail: {}", 1), ("webhooks: []", 1)] {
+    for (section, column) in [("buckets: {}", 1), ("function: {}", 1), ("webhooks: []", 1)] {
         let word = section.split(':').next().unwrap();
         told(section, &[&format!("1:{column} `{word}` is not supported by this version")]);
     }

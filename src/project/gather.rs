@@ -6,8 +6,18 @@ use super::fault::{At, Faults};
 use super::later::Place;
 use super::yaml::{Key, Node};
 
-pub(super) const SECTIONS: [&str; 8] =
-    ["channels", "collections", "conditions", "limits", "policies", "realtime", "roles", "tests"];
+pub(super) const SECTIONS: [&str; 10] = [
+    "auth",
+    "channels",
+    "collections",
+    "conditions",
+    "limits",
+    "mail",
+    "policies",
+    "realtime",
+    "roles",
+    "tests",
+];
 
 /// A definition: its key and what it says.
 pub(super) type Definition<'n> = (&'n Key, &'n Node);
@@ -21,6 +31,8 @@ pub(super) struct Gathered<'n> {
     pub(super) channels: Vec<Definition<'n>>,
     pub(super) realtime: Vec<Definition<'n>>,
     pub(super) limits: Vec<Definition<'n>>,
+    pub(super) auth: Vec<Definition<'n>>,
+    pub(super) mail: Vec<Definition<'n>>,
     /// A file's tests are one set: their `given` is not mixed with another file's.
     pub(super) tests: Vec<Definition<'n>>,
 }
@@ -39,6 +51,8 @@ pub(super) fn gather<'n>(files: &'n [Node], faults: &mut Faults<'_>) -> Gathered
                 "channels" => &mut gathered.channels,
                 "realtime" => &mut gathered.realtime,
                 "limits" => &mut gathered.limits,
+                "auth" => &mut gathered.auth,
+                "mail" => &mut gathered.mail,
                 "tests" => {
                     gathered.tests.push((section, node));
                     continue;
@@ -58,6 +72,8 @@ pub(super) fn gather<'n>(files: &'n [Node], faults: &mut Faults<'_>) -> Gathered
         &mut gathered.channels,
         &mut gathered.realtime,
         &mut gathered.limits,
+        &mut gathered.auth,
+        &mut gathered.mail,
     ] {
         once(list, faults);
     }

@@ -18,6 +18,16 @@ pub(super) enum Place {
     ChannelRule,
     Realtime,
     Limits,
+    Auth,
+    AuthPassword,
+    AuthSignUp,
+    AuthEmail,
+    AuthSessions,
+    AuthMfa,
+    AuthRates,
+    AuthProvider,
+    AuthIssuer,
+    Mail,
     Tests,
     Case,
 }
@@ -38,6 +48,16 @@ impl Place {
             Place::ChannelRule => "key of a channel's rule",
             Place::Realtime => "key of `realtime`",
             Place::Limits => "limit",
+            Place::Auth => "key of `auth`",
+            Place::AuthPassword => "key of `password`",
+            Place::AuthSignUp => "key of `signup`",
+            Place::AuthEmail => "key of `email`",
+            Place::AuthSessions => "key of `sessions`",
+            Place::AuthMfa => "key of `mfa`",
+            Place::AuthRates => "key of `rate_limits`",
+            Place::AuthProvider => "key of a provider",
+            Place::AuthIssuer => "key of an issuer",
+            Place::Mail => "key of `mail`",
             Place::Tests => "key of `tests`",
             Place::Case => "key of a case",
         }
@@ -45,7 +65,7 @@ impl Place {
 }
 
 const LATER: &[(Place, &[&str])] = &[
-    (Place::Top, &["auth", "buckets", "function", "functions", "mail", "webhooks"]),
+    (Place::Top, &["buckets", "function", "functions", "webhooks"]),
     (Place::Collection, &["adopt", "function", "functions", "view"]),
     (Place::Field, &["accept", "bucket", "max_size"]),
 ];

@@ -380,7 +380,7 @@ proptest! {
     fn no_text_at_all_makes_the_loader_panic(text in prop_oneof![
         "\\PC{0,200}",
         "[\\[\\]{}:,&*!|>'\"%@`#\\-? \t\na-c0-9]{0,120}",
-        "(collections|policies|tests|roles|limits|conditions):[ \n]{1,3}[\\[\\]{}:,'\" \na-c0-9]{0,60}",
+        "(collections|policies|tests|roles|limits|conditions|auth|mail):[ \n]{1,3}[\\[\\]{}:,'\" \na-c0-9]{0,60}",
     ]) {
         if let Err(faults) = load(&sources(&[("a.yaml", &text)])) {
             prop_assert!(!render(&faults).is_empty());

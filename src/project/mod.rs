@@ -2,6 +2,7 @@
 //!
 //! Pure: the caller reads the files. Nobody else knows YAML.
 
+mod address;
 mod advice;
 mod cases;
 mod channels;
@@ -18,9 +19,11 @@ mod later;
 mod limits;
 mod literal;
 mod policies;
+mod providers;
 mod read;
 mod resolve;
 mod schema;
+mod sign_in;
 pub mod tests;
 mod yaml;
 
@@ -128,6 +131,8 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     let (channels, channel_places) =
         channels::read(&gathered.channels, &gathered.realtime, &roles, &typing, &mut faults);
     let limits = limits::read(&gathered.limits, &mut faults);
+    let sign_in = sign_in::read(&gathered.auth, &roles, &broken, &mut faults);
+    let mail = sign_in::mail(&gathered.mail, &mut faults);
     let names: Vec<String> = gathered.conditions.iter().map(|(key, _)| key.text.clone()).collect();
     let words = cases::Words {
         collections: &collections,
@@ -150,8 +155,8 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         channels,
         channel_places,
         limits,
-        sign_in: SignIn::default(),
-        mail: MailSettings::default(),
+        sign_in,
+        mail,
         tests,
     })
 }
@@ -162,3 +167,5 @@ mod editor_tests;
 mod faults_tests;
 #[cfg(test)]
 mod load_tests;
+#[cfg(test)]
+mod sign_in_tests;

@@ -70,7 +70,7 @@ pub(super) fn roles(
     roles
 }
 
-fn role(word: Word<'_>, roles: &[Role], broken: &Broken, faults: &mut Faults<'_>) -> Option<Name> {
+pub(super) fn role(word: Word<'_>, roles: &[Role], broken: &Broken, faults: &mut Faults<'_>) -> Option<Name> {
     let found = roles.iter().find(|role| role.name == *word.text).map(|role| role.name.clone());
     if found.is_none() && !broken.contains(word.text) {
         faults.unknown(word.at, "role", word.text, roles.iter().map(|role| role.name.as_str()));

@@ -1,5 +1,6 @@
 //! Credentials at the door, and how users come by theirs.
 
+mod revocation;
 mod sessions;
 mod site;
 mod tokens;

@@ -1,6 +1,7 @@
 //! A server whose users sign in, and those who do.
 
 use basewright::auth::password::Hashing;
+use basewright::db::Urls;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -30,7 +31,7 @@ pub struct Site {
     pub database: Database,
     pub client: reqwest::Client,
     hashing: Hashing,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Site {
@@ -66,7 +67,19 @@ impl Site {
             .timeout(std::time::Duration::from_secs(60))
             .build()
             .unwrap();
-        Site { server, database, client, hashing: Hashing::start(2).unwrap(), _folder: folder }
+        Site { server, database, client, hashing: Hashing::start(2).unwrap(), folder }
+    }
+
+    /// Another server of the same project and database, whose keys are the same if `env` says so.
+    pub async fn node(&self, name: &str, urls: &Urls, env: &[(&str, &str)]) -> Server {
+        let data = self.folder.join(&format!(".basewright-{name}"));
+        std::fs::create_dir_all(&data).unwrap();
+        let mut all = vec![("BASEWRIGHT_NODE", name)];
+        all.extend_from_slice(env);
+        tokio::task::block_in_place(|| {
+            let project = &self.folder.0;
+            Start { command: "dev", project, data: &data, database: Some(urls), args: &[], env: &all }.run()
+        })
     }
 
     /// A connection to the database as its owner.

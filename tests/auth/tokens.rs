@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::support::database;
 use crate::support::server::{Folder, NOTES, Server, Start, eventually};
+use crate::support::socket::{ANSWERED_WITHIN, Socket, Version};
 
 const ID: &str = "00000000-0000-7000-8000-000000000001";
 
@@ -289,6 +290,36 @@ async fn no_hostile_token_passes_any_door_and_none_costs_a_5xx() {
             let body: Value = answer.json().await.unwrap();
             assert!(["PGRST301", "PGRST303"].contains(&body["code"].as_str().unwrap()), "{what}: {body}");
         }
+        for (method, path) in [
+            (reqwest::Method::GET, "/auth/v1/user"),
+            (reqwest::Method::POST, "/auth/v1/logout"),
+            (reqwest::Method::GET, "/auth/v1/admin/keys"),
+        ] {
+            let request = client.request(method, server.at(path)).header("apikey", ring.publishable());
+            let answer =
+                request.header("authorization", format!("Bearer {token}")).body("{}").send().await.unwrap();
+            assert_eq!(answer.status(), 403, "{what} at {path}");
+            let body: Value = answer.json().await.unwrap();
+            assert_eq!(body["error_code"], "bad_jwt", "{what} at {path}: {body}");
+        }
+    }
+    // Sockets: in a join, and in the place of a token that was good.
+    let good = mint(ring.active(), &claims(json!({}))).unwrap();
+    for hostile in hostile.chunks(40) {
+        let mut socket = Socket::connect(&server, ring.publishable(), Version::V2).await;
+        for (at, (what, token)) in hostile.iter().enumerate() {
+            let topic = format!("realtime:open-{at}");
+            let refused = socket.try_join(&topic, json!({}), Some(token)).await;
+            assert!(refused.is_err(), "{what} in a join");
+            let channel = socket.join(&topic, json!({}), Some(&good)).await;
+            socket
+                .push(Some(&channel.join_ref), &topic, "access_token", json!({ "access_token": token }))
+                .await;
+            let left = socket
+                .wait(ANSWERED_WITHIN, |message| message.topic == topic && message.event == "phx_close")
+                .await;
+            assert!(left.is_ok(), "{what} as a renewed token: {left:?}");
+        }
     }
     // The same claims with nothing wrong pass under each key: the corpus fails for what it says.
     for key in ring.signing() {
@@ -333,6 +364,59 @@ async fn only_headers_carry_credentials_and_each_only_once() {
     let token = token.unwrap();
     assert_eq!(status(client.get(&notes).header("apikey", &token).bearer_auth(&token)).await, 401);
     assert_eq!(status(client.get(&notes).header("apikey", anon).bearer_auth(&token)).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_its_own_users_and_no_claim_makes_it_more() {
+    let database = database().await;
+    let folder = Folder::with(NOTES);
+    let server = Server::dev(&folder.0, &folder.join("data"), &database.urls);
+    let client = reqwest::Client::new();
+    let owner = database.connect_owner().await;
+    sign_in(&owner).await;
+    let other = "00000000-0000-7000-8000-000000000009";
+    owner.batch_execute(&format!("insert into auth.users (id) values ('{other}')")).await.unwrap();
+    let session = |changes: Value| {
+        let mut all = claims(json!({ "bw_op": null, "roles": null, "session_id": SESSION, "aal": "aal1" }));
+        for (name, value) in changes.as_object().unwrap() {
+            all.insert(name.clone(), value.clone());
+        }
+        mint(server.keys.active(), &all).unwrap()
+    };
+    for (what, changes, rest, auth, word) in [
+        ("its own", json!({}), 200, 200, None),
+        ("of a node elsewhere", json!({ "iss": "https://b.example.test/auth/v1" }), 200, 200, None),
+        ("somebody else's", json!({ "sub": other }), 401, 403, Some("session_not_found")),
+        ("of nobody", json!({ "sub": Uuid::nil().to_string() }), 401, 403, Some("user_not_found")),
+        (
+            "that never was",
+            json!({ "session_id": Uuid::nil().to_string() }),
+            401,
+            403,
+            Some("session_not_found"),
+        ),
+        ("that is an operator's", json!({ "bw_op": true }), 401, 403, Some("bad_jwt")),
+        ("of a role", json!({ "role": "editor" }), 401, 403, Some("bad_jwt")),
+        ("of the secret key's role", json!({ "role": "service_role" }), 401, 403, Some("bad_jwt")),
+        ("of a level that is a number", json!({ "aal": 2 }), 401, 403, Some("bad_jwt")),
+        ("of another issuer", json!({ "iss": "https://evil.example.test" }), 401, 403, Some("bad_jwt")),
+        (
+            "of an issuer that only begins so",
+            json!({ "iss": "https://a.example.test/auth/v1/x" }),
+            401,
+            403,
+            Some("bad_jwt"),
+        ),
+    ] {
+        let token = session(changes);
+        let answer = client.get(server.at("/rest/v1/notes")).bearer_auth(&token).send().await.unwrap();
+        assert_eq!(answer.status(), rest, "{what}");
+        let request = client.get(server.at("/auth/v1/user")).header("apikey", server.keys.publishable());
+        let answer = request.bearer_auth(&token).send().await.unwrap();
+        assert_eq!(answer.status(), auth, "{what}");
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!(body["error_code"].as_str(), word, "{what}: {body}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,14 @@
 //! The client libraries as npm has them, unmodified, against the real server.
 
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::support::database;
-use crate::support::server::{Folder, Server, basewright, eventually};
+use crate::support::server::{Folder, Server, Start, basewright, eventually};
 
 const ADA: &str = "00000000-0000-4000-8000-000000000ada";
 const BOB: &str = "00000000-0000-4000-8000-000000000b0b";
@@ -129,4 +130,65 @@ async fn the_published_clients_listen_and_are_back_after_a_restart() {
     assert_eq!(tests, passed, "{said}");
     assert!(tests >= 27 && subscriptions >= 40 && restarts == 2, "some of the tests did not run:\n{said}");
     println!("PASS listening {passed} of {tests} tests, {subscriptions} subscriptions, {restarts} restarts");
+}
+
+/// A program of node that tests talk to. It ends with the value.
+pub struct Services {
+    _child: Child,
+    /// What it said in its first line.
+    pub said: serde_json::Value,
+}
+
+impl Services {
+    /// Starts a script of this folder and waits for its first line, which is JSON.
+    pub fn start(script: &str, env: &[(&str, &str)]) -> Services {
+        let mut command = Command::new("node");
+        command.arg(script).current_dir(libraries()).envs(env.iter().copied());
+        // It ends when nobody is left at the other end of its input.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let said = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{script} did not start: {line}"));
+        Services { _child: child, said }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_client_signs_in_in_every_way_it_knows() {
+    let home = libraries();
+    let services = Services::start("services.mjs", &[]);
+    let mails = format!("http://127.0.0.1:{}", services.said["http"]);
+    let smtp = format!("smtp://127.0.0.1:{}", services.said["smtp"]);
+    let database = database().await;
+    let folder = Folder::new();
+    let (project, data) = (home.join("auth"), folder.join("data"));
+    let env = [("TEST_SMTP_URL", smtp.as_str())];
+    let start = Start {
+        command: "dev",
+        project: &project,
+        data: &data,
+        database: Some(&database.urls),
+        args: &[],
+        env: &env,
+    };
+    let server = tokio::task::block_in_place(|| start.run());
+    let output = Command::new("node")
+        .args(["--test", "--test-reporter=tap", "auth.test.mjs"])
+        .current_dir(&home)
+        .env("BW_URL", &server.url)
+        .env("BW_PUBLISHABLE", server.keys.publishable())
+        .env("BW_SECRET", server.keys.secret())
+        .env("BW_MAILS", &mails)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let problems = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{problems}\n{}", server.log());
+    let (tests, passed) = (counted(&said, "tests"), counted(&said, "pass"));
+    let calls = counted(&said, "auth calls:");
+    assert_eq!(tests, passed, "{said}");
+    assert!(tests >= 19 && calls >= 150, "some of the tests did not run: {tests} tests, {calls} calls");
+    println!("PASS sign-in {passed} of {tests} tests, {calls} calls of the unmodified client");
 }

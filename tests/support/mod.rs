@@ -2,6 +2,7 @@
 
 pub mod caller;
 mod cluster;
+pub mod cut;
 pub mod server;
 pub mod socket;
 

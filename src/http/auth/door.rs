@@ -3,7 +3,9 @@
 use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{FromRequest as _, HttpRequest};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use crate::app::{App, now};
 use crate::auth::desk::{Visit, Visitor};
@@ -63,6 +65,31 @@ pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Pa
             Error::with(Code::Body, format!("Could not parse request body as JSON: {fault}"))
         }
     })
+}
+
+#[derive(Deserialize)]
+struct Wished {
+    redirect_to: Option<String>,
+}
+
+/// Where a link leads in the end: where the body or the query wishes, or to the page that asked, if the project allows it.
+///
+/// # Errors
+/// `validation_failed`.
+pub(super) fn destination(request: &HttpRequest, visit: &Visit<'_>, said: Option<&str>) -> Result<String, Error> {
+    let Wished { redirect_to } = query(request)?;
+    let wished = said.filter(|said| !said.is_empty()).or(redirect_to.as_deref());
+    let referer = request.headers().get(header::REFERER).and_then(|referer| referer.to_str().ok());
+    Ok(visit.settings().redirect(wished, referer))
+}
+
+/// An id in the path.
+///
+/// # Errors
+/// `validation_failed`.
+pub(super) fn id(request: &HttpRequest, name: &str) -> Result<Uuid, Error> {
+    let text = request.match_info().get(name).unwrap_or_default();
+    text.parse().map_err(|_| Error::with(AuthCode::ValidationFailed, format!("{name} must be an UUID")))
 }
 
 /// The query.

@@ -1,7 +1,10 @@
 //! Users, identities, factors and sessions as JSON of this dialect. Times that are not are left out.
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
+use crate::auth::invite::Link;
+use crate::auth::rights::Standing;
 use crate::auth::session::Grant;
 use crate::auth::user::{Factor, Identity, User};
 use crate::model::AUTHENTICATED;
@@ -59,6 +62,35 @@ pub(super) fn factor(factor: &Factor) -> Value {
     let members = members(&mut shape);
     optional(members, "friendly_name", factor.friendly_name.as_deref());
     optional(members, "last_challenged_at", factor.last_challenged_at.as_deref());
+    shape
+}
+
+/// A session as its user and the operator see it.
+pub(super) fn session(session: &Standing, current: Option<Uuid>) -> Value {
+    let mut shape = json!({ "id": session.id, "created_at": session.created_at, "aal": format!("aal{}", session.aal) });
+    let members = members(&mut shape);
+    optional(members, "refreshed_at", session.refreshed_at.as_deref());
+    optional(members, "ip", session.ip.as_deref());
+    optional(members, "user_agent", session.user_agent.as_deref());
+    if let Some(current) = current {
+        members.insert("is_current".to_owned(), (session.id == current).into());
+    }
+    shape
+}
+
+/// A link for the operator to deliver, beside the members of its user.
+pub(super) fn link(link: &Link) -> Value {
+    let mut shape = user(&link.user);
+    let members = members(&mut shape);
+    for (name, value) in [
+        ("action_link", link.url.as_str()),
+        ("email_otp", &link.code),
+        ("hashed_token", &link.token),
+        ("verification_type", link.purpose.as_str()),
+        ("redirect_to", &link.redirect_to),
+    ] {
+        members.insert(name.to_owned(), value.into());
+    }
     shape
 }
 

@@ -11,7 +11,6 @@ use basewright::db::{Embedded, Session, Target, Urls};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::Client;
 
-const PROJECT: &str = include_str!("basewright.yaml");
 const PROGRAM: &str = env!("CARGO_BIN_EXE_basewright");
 const DATABASE: &str = "measured";
 
@@ -24,13 +23,14 @@ pub struct Site {
 }
 
 impl Site {
-    pub async fn new() -> Site {
+    /// A site of this project.
+    pub async fn new(project: &str) -> Site {
         // In memory where there is some: a commit then costs its processor time and not the disk's.
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let folder = parent.join(format!("basewright-realtime-{}", std::process::id()));
+        let folder = parent.join(format!("basewright-bench-{}", std::process::id()));
         fs::create_dir_all(folder.join("project")).unwrap();
-        fs::write(folder.join("project/basewright.yaml"), PROJECT).unwrap();
+        fs::write(folder.join("project/basewright.yaml"), project).unwrap();
         let cluster = Embedded::start(&folder.join("cluster"), Some(Path::new(PROGRAM))).unwrap();
         let urls = cluster.urls_of(DATABASE);
         let admin_url = cluster.admin_url(DATABASE);

@@ -4,6 +4,8 @@
 //! loader reads, so an editor allows what the loader allows. What takes more than one file to know (that a
 //! collection exists, that a condition types) is the loader's alone.
 
+mod sign_in;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::later::{self, Place};
@@ -141,6 +143,8 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             nullable(&mut limits);
             described(limits, "What bounds a request.")
         }
+        (Place::Top, "auth") => sign_in::section(Place::Auth, "How users sign in."),
+        (Place::Top, "mail") => sign_in::mail(),
         (Place::Top, "policies") => {
             named("actions", "Who may do what. Nothing is allowed unless a rule allows it.")
         }
@@ -290,6 +294,19 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             }
             None => return None,
         },
+        (
+            Place::Auth
+            | Place::AuthPassword
+            | Place::AuthSignUp
+            | Place::AuthEmail
+            | Place::AuthSessions
+            | Place::AuthMfa
+            | Place::AuthRates
+            | Place::AuthProvider
+            | Place::AuthIssuer
+            | Place::Mail,
+            key,
+        ) => return sign_in::value(place, key),
         (Place::Tests, "given") => json!({
             "type": "object",
             "additionalProperties": { "type": "array", "items": { "type": ["object", "string"] } },
