@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::audit::{Actor, Entry, Event};
 use super::keys::Keyring;
-use super::limit::Limits;
+use super::limit::{Counted, Limits};
 use super::mail::{Letter, Mailer};
 use super::outbound::Outbound;
 use super::password::Hashing;
@@ -82,6 +82,18 @@ impl Desk {
     /// 503 while the server is starting.
     pub fn settings(&self) -> Result<Arc<Settings>, Error> {
         self.settings.load_full().ok_or_else(|| Error::new(Code::Unavailable).retry_after(1))
+    }
+
+    /// Counts a request for records by nobody in particular.
+    ///
+    /// # Errors
+    /// 429.
+    pub fn admit(&self, address: IpAddr) -> Result<(), Error> {
+        match &*self.limits.load() {
+            Some(limits) => limits.from(Counted::RestAnonymous, address),
+            // Nothing is in force yet, and nothing answers.
+            None => Ok(()),
+        }
     }
 
     /// Where the keys are kept, unless in the environment.

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod cache;
 pub mod desk;
 pub mod email;
+pub mod factor;
 pub mod flow;
 pub mod identity;
 pub mod invite;

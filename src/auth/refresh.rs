@@ -137,6 +137,16 @@ pub fn first(session: Uuid) -> Result<(RefreshToken, Stored), NoRandom> {
     Ok((token, Stored { counter: 0, tag_key, token_hash, chain: Vec::new() }))
 }
 
+/// A token that does not follow from the one in force, which nobody can be given any more: whoever holds that one alone is
+/// not to have what the session was raised to. To show it again is reuse.
+pub fn anew(session: Uuid, stored: &Stored) -> Result<(RefreshToken, Stored), NoRandom> {
+    // Two further, so that the one in force is not its parent.
+    let counter = stored.counter.wrapping_add(2);
+    let token = RefreshToken::of(session, counter, random()?, &stored.tag_key);
+    let token_hash = sha256(&token.body());
+    Ok((token, Stored { counter, tag_key: stored.tag_key, token_hash, chain: Vec::new() }))
+}
+
 /// Judges a token against what is stored of its session. Times are seconds since the epoch; `reuse` is how long after its
 /// use a token may be shown again.
 pub fn judge(shown: &RefreshToken, stored: &Stored, now: i64, reuse: i64) -> Result<Verdict, NoRandom> {
@@ -256,6 +266,20 @@ mod tests {
         assert_eq!(stored.chain.len(), 1);
         assert_eq!(word(&first, &stored, NOW + REUSE + 1), "reused");
         assert_eq!(word(&token, &stored, NOW + REUSE + 1), "next");
+    }
+
+    #[test]
+    fn nothing_leads_from_the_tokens_before_to_one_made_anew() {
+        let (first, mut stored) = session();
+        let second = next(&first, &mut stored, NOW);
+        let (raised, mut stored) = anew(Uuid::from_u128(7), &stored).unwrap();
+        for before in [&first, &second] {
+            assert_eq!(word(before, &stored, NOW), "reused");
+        }
+        let after = next(&raised, &mut stored, NOW);
+        assert_eq!(word(&raised, &stored, NOW), "again");
+        assert_eq!(word(&second, &stored, NOW), "reused");
+        assert_eq!(word(&after, &stored, NOW), "next");
     }
 
     #[test]

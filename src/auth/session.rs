@@ -65,6 +65,11 @@ impl Method {
     pub fn parse(word: &str) -> Option<Method> {
         Method::ALL.into_iter().find(|method| method.as_str() == word)
     }
+
+    /// Whether it is a second factor.
+    pub fn is_second(self) -> bool {
+        matches!(self, Method::Totp | Method::RecoveryCode)
+    }
 }
 
 /// Which sessions of a user end.
@@ -250,6 +255,43 @@ impl Visit<'_> {
         self.grant(Opened { id: shown.session, aal, amr, created, refresh_token: token.text() }, user)
     }
 
+    /// Raises a session to the second level of assurance: its tokens so far can be refreshed no more, and the user's
+    /// sessions of the first level end. To be committed by [`Visit::commit_known`], and the caller holds the user's lock.
+    ///
+    /// # Errors
+    /// `user_banned`; `session_not_found` if it ended meanwhile.
+    pub(super) async fn raise(
+        &self,
+        tx: &Tx,
+        user: &User,
+        session: Uuid,
+        method: Method,
+    ) -> Result<Opened, Error> {
+        if user.is_banned {
+            return Err(AuthCode::UserBanned.into());
+        }
+        let (kept, stored) = find(tx, session).await?.ok_or(AuthCode::SessionNotFound)?;
+        let (token, stored) = refresh::anew(session, &stored).map_err(Error::internal)?;
+        let mut amr = vec![json!({ "method": method.as_str(), "timestamp": self.now })];
+        amr.extend(proofs(&kept.amr).filter(|(known, _)| *known != Some(method)).map(|(_, proof)| proof.clone()));
+        let amr = Value::Array(amr);
+        let mut sql = Sql::new();
+        sql.raw("with raised as (update auth.sessions set aal = 2, amr = ")
+            .bind(Kind::JSON, Some(amr.to_string()))
+            .raw(" where id = ")
+            .bind(Kind::UUID, Some(session.to_string()))
+            .raw("), below as (delete from auth.sessions where aal < 2 and user_id = ")
+            .bind(Kind::UUID, Some(user.id.to_string()))
+            .raw(" and id <> ")
+            .bind(Kind::UUID, Some(session.to_string()))
+            .raw(") update auth.refresh_tokens set (counter, tag_key, token_hash, chain) = (");
+        bind_stored(&mut sql, &stored)
+            .raw("), refreshed_at = now() where session_id = ")
+            .bind(Kind::UUID, Some(session.to_string()));
+        tx.query(&sql).await.map_err(DbError::into_error)?;
+        Ok(Opened { id: session, aal: 2, amr, created: kept.created, refresh_token: token.text() })
+    }
+
     /// Ends sessions of whoever shows this session's token.
     pub async fn sign_out(&self, scope: Scope) -> Result<(), Error> {
         let (id, session) = self.session_shown()?;
@@ -316,6 +358,42 @@ fn bind_stored<'s>(sql: &'s mut Sql, stored: &Stored) -> &'s mut Sql {
         .bind(Kind::JSON, Some(chain))
 }
 
+/// The proofs of `amr`, with their methods.
+fn proofs(amr: &Value) -> impl Iterator<Item = (Option<Method>, &Value)> {
+    let method = |proof: &Value| proof.get("method").and_then(Value::as_str).and_then(Method::parse);
+    amr.as_array().into_iter().flatten().map(move |proof| (method(proof), proof))
+}
+
+/// The level of assurance of a session, as the database has it: a token may say what was so when it was made. The caller
+/// holds the user's lock, under which alone it changes.
+pub(super) async fn level(tx: &Tx, session: Uuid) -> Result<u8, Error> {
+    let mut sql = Sql::new();
+    sql.raw("select aal::integer from auth.sessions where id = ")
+        .bind(Kind::UUID, Some(session.to_string()));
+    let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
+    let level = rows.first().and_then(|row| row.integer(0)).ok_or(AuthCode::SessionNotFound)?;
+    u8::try_from(level).map_err(Error::internal)
+}
+
+/// Takes the second level from a session whose user has no second factor any more. The access token in use says what it
+/// says until it expires.
+pub(super) async fn lower(tx: &Tx, session: Uuid) -> Result<(), Error> {
+    let mut sql = Sql::new();
+    sql.raw("select amr::text from auth.sessions where id = ").bind(Kind::UUID, Some(session.to_string()));
+    let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
+    let Some(amr) = rows.first().and_then(|row| row.text(0)) else { return Ok(()) };
+    let amr: Value = serde_json::from_str(amr).map_err(Error::internal)?;
+    let first = |(method, _): &(Option<Method>, &Value)| !method.is_some_and(Method::is_second);
+    let amr: Vec<&Value> = proofs(&amr).filter(first).map(|(_, proof)| proof).collect();
+    let mut sql = Sql::new();
+    sql.raw("update auth.sessions set aal = 1, amr = ")
+        .bind(Kind::JSON, Some(json!(amr).to_string()))
+        .raw(" where id = ")
+        .bind(Kind::UUID, Some(session.to_string()));
+    tx.query(&sql).await.map_err(DbError::into_error)?;
+    Ok(())
+}
+
 /// A session and its tokens, locked.
 async fn find(tx: &Tx, session: Uuid) -> Result<Option<(Kept, Stored)>, Error> {
     let mut sql = Sql::new();
@@ -354,6 +432,15 @@ fn read(row: &Row) -> Option<(Kept, Stored)> {
 pub(super) async fn end_one(tx: &Tx, session: Uuid) -> Result<(), Error> {
     let mut sql = Sql::new();
     sql.raw("delete from auth.sessions where id = ").bind(Kind::UUID, Some(session.to_string()));
+    tx.query(&sql).await.map_err(DbError::into_error)?;
+    Ok(())
+}
+
+/// Ends a user's sessions of the second level of assurance. To be committed by [`Visit::commit_known`].
+pub(super) async fn end_raised(tx: &Tx, user: Uuid) -> Result<(), Error> {
+    let mut sql = Sql::new();
+    sql.raw("delete from auth.sessions where aal > 1 and user_id = ")
+        .bind(Kind::UUID, Some(user.to_string()));
     tx.query(&sql).await.map_err(DbError::into_error)?;
     Ok(())
 }

@@ -22,12 +22,10 @@ impl Visit<'_> {
         if !self.settings.project.email.enabled {
             return Err(AuthCode::EmailProviderDisabled.into());
         }
-        self.limits.from(Counted::SignIn, self.visitor.address)?;
         let address = email::normal(address);
-        if let Some(address) = &address {
-            self.limits.of(Counted::SignIn, address)?;
-        }
+        let attempt = self.limits.attempt(Counted::SignIn, address.as_deref(), self.visitor.address)?;
         if password.len() > super::password::MAX_BYTES {
+            attempt.failed();
             return Err(AuthCode::InvalidCredentials.into());
         }
         // A text that no address can be finds nobody, and takes as long.
@@ -45,9 +43,11 @@ impl Visit<'_> {
                 self.note(&tx, self.entry(Event::SignInFailed, subject, json!({ "method": "password" })))
                     .await?;
                 tx.commit().await.map_err(DbError::into_error)?;
+                attempt.failed();
                 return Err(AuthCode::InvalidCredentials.into());
             }
         };
+        attempt.succeeded();
         if !user.is_confirmed() && self.settings.project.signup.confirm_email {
             tx.rollback().await.map_err(DbError::into_error)?;
             return Err(AuthCode::EmailNotConfirmed.into());

@@ -24,8 +24,10 @@ use crate::app::{App, Readiness, Worker};
 use crate::auth::keyfile::Origin;
 use crate::auth::keys::Keyring;
 use crate::auth::password::Hashing;
+use crate::auth::settings::Settings;
 use crate::db::{Embedded, Lanes, LanesOptions, Pool, Session, Target, Urls};
 use crate::http::cors::Origins;
+use crate::http::peer::Proxies;
 use crate::http::server::{self, Options, ServerHandle, runtime};
 use crate::model::{ANON, Action};
 use crate::project::Project;
@@ -54,6 +56,12 @@ pub(super) struct Listening {
         num_args = 0..=1, require_equals = true, default_value = "refuse", default_missing_value = "anon"
     )]
     keyless: Keyless,
+    /// Proxies before this server, which say from where requests come: addresses and networks between commas
+    #[arg(long, env = "BASEWRIGHT_TRUSTED_PROXIES", default_value = "", hide_default_value = true, value_parser = Proxies::parse, value_name = "NETWORKS")]
+    trusted_proxies: Proxies,
+    /// Count requests of nobody in particular as the project says, or leave that to what stands before this server
+    #[arg(long, env = "BASEWRIGHT_ANONYMOUS_LIMIT", value_enum, default_value = "project", value_name = "project|off")]
+    anonymous_limit: AnonymousLimit,
     /// This server's name among those that share its database: letters, digits and _
     #[arg(long, env = "BASEWRIGHT_NODE", default_value = "main", value_parser = Node::parse, value_name = "NAME")]
     node: Node,
@@ -67,6 +75,23 @@ pub(super) struct Listening {
 enum Keyless {
     Refuse,
     Anon,
+}
+
+/// Whether the project's limit of anonymous requests for records holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AnonymousLimit {
+    Project,
+    Off,
+}
+
+impl AnonymousLimit {
+    /// The settings as they are to be put in force.
+    pub(super) fn apply(self, mut settings: Settings) -> Settings {
+        if self == AnonymousLimit::Off {
+            settings.project.rate_limits.rest_anonymous = None;
+        }
+        settings
+    }
 }
 
 /// What a server is started with.
@@ -170,6 +195,7 @@ async fn live(
     let options = Options {
         origins: life.listening.cors_origins.clone(),
         keyless: life.listening.keyless == Keyless::Anon,
+        proxies: life.listening.trusted_proxies.clone(),
         workers: life
             .listening
             .workers
@@ -206,7 +232,8 @@ async fn live(
     project::advise(&project, &catalog);
     let public_url = settings::public_url(life.listening.public_url.as_deref(), address);
     app.replace_keys(Keyring::clone(&app.keys()).issuing_as(&settings::issuer(&public_url)));
-    app.desk().settle(settings::of(&project, &public_url, life.follow_changes)?);
+    let settings = settings::of(&project, &public_url, life.follow_changes)?;
+    app.desk().settle(life.listening.anonymous_limit.apply(settings));
     app.publish(catalog);
     stream_changes(life, &urls, &target, &app)?;
     app.set_readiness(Readiness::Ready);
@@ -221,6 +248,7 @@ async fn live(
             manner: life.manner.clone(),
             allow_superuser: life.allow_superuser,
             public_url,
+            anonymous_limit: life.listening.anonymous_limit,
         };
         runtime::spawn(follower.follow(seen));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Failure;
+use super::life::AnonymousLimit;
 use super::project::{self, Stamp};
 use super::settings;
 use super::tables::{self, Manner, Trouble};
@@ -27,6 +28,7 @@ pub(super) struct Follower {
     pub(super) manner: Manner,
     pub(super) allow_superuser: bool,
     pub(super) public_url: String,
+    pub(super) anonymous_limit: AnonymousLimit,
 }
 
 impl Follower {
@@ -83,7 +85,7 @@ impl Follower {
         tables::prepare(&self.urls, &project, &self.manner, self.allow_superuser).await?;
         project::advise(&project, &catalog);
         self.target.limit_statements(project.limits.statement_timeout);
-        self.app.desk().settle(settings);
+        self.app.desk().settle(self.anonymous_limit.apply(settings));
         self.app.publish(catalog);
         Ok(())
     }

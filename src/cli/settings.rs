@@ -7,6 +7,7 @@ use super::Failure;
 use crate::auth::provider::github;
 use crate::auth::settings::Settings;
 use crate::auth::token::{ISSUER_PATH, is_grantable};
+use crate::model::{ANON, AUTHENTICATED};
 use crate::project::Project;
 
 /// Where users find the server: what the operator says, or else where it listens.
@@ -28,7 +29,11 @@ pub(super) fn issuer(public_url: &str) -> String {
 
 /// The settings of a project.
 pub(super) fn of(project: &Project, public_url: &str, is_dev: bool) -> Result<Settings, Failure> {
-    let roles = project.roles.iter().map(|role| role.name.as_str()).filter(|role| is_grantable(role));
+    let roles = project
+        .roles
+        .iter()
+        .map(|role| role.name.as_str())
+        .filter(|role| is_grantable(role) && ![ANON, AUTHENTICATED].contains(role));
     Ok(Settings {
         project: project.sign_in.clone(),
         mail: project.mail.clone(),

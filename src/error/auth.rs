@@ -26,6 +26,8 @@ codes! {
     /// A body or a parameter that says nothing usable; the message names it.
     ValidationFailed = "validation_failed", 400, "The request is not valid";
     NoAuthorization = "no_authorization", 401, "This endpoint requires a Bearer token";
+    /// What only somebody with an identity may do.
+    AnonymousUser = "no_authorization", 403, "Anonymous user not allowed to perform these actions";
     BadJwt = "bad_jwt", 403, "The token does not hold";
     NotAdmin = "not_admin", 403, "This endpoint is for the secret key";
     UserNotFound = "user_not_found", 404, "User not found";
@@ -74,6 +76,8 @@ codes! {
     EmailConflictIdentityNotDeletable = "email_conflict_identity_not_deletable", 422, "Unable to unlink identity because the user's email address would belong to somebody else";
     ManualLinkingDisabled = "manual_linking_disabled", 404, "Manual linking is disabled";
     FactorNotFound = "mfa_factor_not_found", 404, "Factor not found";
+    /// Of a challenge, where the wire has another status.
+    ChallengeNotFound = "mfa_factor_not_found", 422, "MFA factor with the provided challenge ID not found";
     FactorNameConflict = "mfa_factor_name_conflict", 422, "A factor with this friendly name exists already";
     VerifiedFactorExists = "mfa_verified_factor_exists", 422, "A verified factor exists";
     ChallengeExpired = "mfa_challenge_expired", 422, "MFA challenge has expired, ask for another one";

@@ -10,7 +10,7 @@ mod editor;
 mod frame;
 mod health;
 mod metrics;
-mod peer;
+pub mod peer;
 pub mod principal;
 mod realtime;
 pub mod reply;

@@ -12,6 +12,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
+use super::peer;
 use super::reply::Failure;
 use super::server::Options;
 use crate::app::{App, Worker, now};
@@ -40,7 +41,20 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { Ok(caller(&request).await?) })
+        Box::pin(async move {
+            let caller = caller(&request).await?;
+            admit(&request, &caller)?;
+            Ok(caller)
+        })
+    }
+}
+
+/// Counts a request of nobody in particular, by where it comes from. Whoever shows a token of a user or the secret key is
+/// not counted.
+fn admit(request: &HttpRequest, caller: &Principal) -> Result<(), Error> {
+    match request.app_data::<web::Data<App>>() {
+        Some(app) if caller.id.is_none() && !caller.is_service() => app.desk().admit(peer::address(request)),
+        Some(_) | None => Ok(()),
     }
 }
 

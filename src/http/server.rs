@@ -19,6 +19,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web;
 
 use super::cors::Origins;
+use super::peer::Proxies;
 use super::realtime::{Sockets, Upgrade};
 use super::{frame, routes};
 use crate::app::{App, Worker};
@@ -30,6 +31,8 @@ pub struct Options {
     pub origins: Origins,
     /// Whether a caller without any credential is `anon`, not refused.
     pub keyless: bool,
+    /// Who is believed about where requests come from.
+    pub proxies: Proxies,
     /// Threads that serve.
     pub workers: usize,
 }

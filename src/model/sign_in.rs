@@ -141,6 +141,8 @@ pub struct RateLimits {
     /// Codes and links that are shown, second factors too.
     pub verify: Option<Rate>,
     pub refresh: Option<Rate>,
+    /// Requests for records, by whoever shows no token of a user and no secret key: of an address of the network.
+    pub rest_anonymous: Option<Rate>,
 }
 
 /// `mail:`.
@@ -190,6 +192,7 @@ impl Default for SignIn {
                 mail_to: Some(Rate::new(1, MINUTE)),
                 verify: Some(Rate::new(30, 5 * MINUTE)),
                 refresh: Some(Rate::new(150, 5 * MINUTE)),
+                rest_anonymous: Some(Rate::new(300, Duration::from_secs(10))),
             },
         }
     }

@@ -219,6 +219,12 @@ pub(super) const SETTINGS: &[Known] = &[
         Form::Rate(|auth| &mut auth.rate_limits.refresh),
         "Refreshes of an address of the network; 150/5m unless said.",
     ),
+    known(
+        Place::AuthRates,
+        "rest_anonymous",
+        Form::Rate(|auth| &mut auth.rate_limits.rest_anonymous),
+        "Requests for records by callers without a user's token and the secret key, from an address of the network; 300/10s unless said.",
+    ),
 ];
 
 /// The keys that a place takes.

@@ -20,6 +20,11 @@ pub(super) fn granted(grant: &Grant) -> HttpResponse {
         .json(shape::grant(grant))
 }
 
+/// Something that is told this once, for nobody else and for no cache.
+pub(super) fn secret(shape: &serde_json::Value) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shape)
+}
+
 /// Sends a browser on. What the address carries is for nobody else: not for caches, and not for the next page's `Referer`.
 pub(super) fn sent_to(location: &str) -> HttpResponse {
     HttpResponse::SeeOther()

@@ -11,6 +11,7 @@ use super::upgrade::TakeOver;
 use super::{Sockets, refusal, refused};
 use crate::auth::resolve::{self, Credentials};
 use crate::error::Error;
+use crate::http::peer;
 use crate::http::principal::{one, verify};
 use crate::http::server::Options;
 use crate::realtime::protocol::Version;
@@ -52,7 +53,7 @@ pub(super) async fn open(
         Ok(key) => key,
         Err(error) => return refused(&error),
     };
-    let Some(seat) = sockets.hub.admit(request.peer_addr().map(|address| address.ip())) else {
+    let Some(seat) = sockets.hub.admit(request.peer_addr().map(|_| peer::address(&request))) else {
         return refusal(
             StatusCode::TOO_MANY_REQUESTS,
             "ConnectionRateLimitReached: Too many connected users",

@@ -11,6 +11,7 @@ use super::*;
 use crate::auth::keys::{Algorithm, Keyring};
 use crate::db::{Lanes, LanesOptions, Pool, Session, Target};
 use crate::http::body;
+use crate::http::peer::Proxies;
 use crate::http::principal::Caller;
 use crate::http::reply::Failure;
 
@@ -43,7 +44,7 @@ impl Running {
                     crate::auth::password::Hashing::start(1).unwrap(),
                 ));
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-                let options = Options { origins, keyless: false, workers: 1 };
+                let options = Options { origins, keyless: false, proxies: Proxies::default(), workers: 1 };
                 let worker = move || Worker::new(Lanes::open(&target, LanesOptions::default()));
                 let (server, address) =
                     serve_routes(listener, Arc::clone(&app), options, worker, misbehave).unwrap();
