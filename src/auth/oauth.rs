@@ -194,9 +194,15 @@ impl Visit<'_> {
             let error = Error::with(AuthCode::BadOauthCallback, sentence);
             return Landing { to, outcome: Outcome::Refused { word: Some(word), error } };
         }
+        let provider = under_way.provider.clone();
         match self.come_in(under_way, &answer).await {
             Ok(outcome) => Landing { to, outcome },
-            Err(error) => refused_at(to, error),
+            Err(error) => {
+                if let Some(source) = &error.source {
+                    tracing::error!(provider, source = %source, "a sign-in at a provider failed");
+                }
+                refused_at(to, error)
+            }
         }
     }
 
@@ -254,7 +260,7 @@ impl Visit<'_> {
         };
         let native = at.provider.audiences.iter().map(String::as_str);
         let audiences: Vec<&str> = [at.client_id].into_iter().chain(native).collect();
-        let judged = self.judge(&remote, brought.id_token, &audiences, brought.access_token).await;
+        let judged = self.judge_id_token(&remote, brought.id_token, &audiences, brought.access_token).await;
         let claims = judged.map_err(|fault| match fault {
             ProviderFault::Token(ClaimFault::Audience) => Error::new(AuthCode::UnexpectedAudience),
             ProviderFault::Token(fault) => {
@@ -359,7 +365,8 @@ impl Visit<'_> {
         let id_token = tokens.id.as_deref();
         let id_token =
             id_token.ok_or_else(|| ProviderFault::Answer("the token endpoint", "no ID token".to_owned()))?;
-        let mut claims = self.judge(&remote, id_token, &[at.client_id], Some(&tokens.access)).await?;
+        let mut claims =
+            self.judge_id_token(&remote, id_token, &[at.client_id], Some(&tokens.access)).await?;
         if claims.get("nonce").and_then(Value::as_str) != Some(&under_way.nonce) {
             return Err(ClaimFault::Nonce.into());
         }
@@ -378,7 +385,7 @@ impl Visit<'_> {
     }
 
     /// The claims of an ID token that holds.
-    async fn judge(
+    async fn judge_id_token(
         &self,
         remote: &Arc<Remote>,
         id_token: &str,
