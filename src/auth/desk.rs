@@ -11,6 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::audit::{Actor, Entry, Event};
+use super::foreign::Foreigners;
 use super::keys::Keyring;
 use super::limit::{Counted, Limits};
 use super::mail::{Letter, Mailer};
@@ -43,6 +44,7 @@ pub struct Desk {
     /// Made when somebody is first asked.
     outbound: OnceLock<Outbound>,
     remotes: Remotes,
+    foreigners: Foreigners,
 }
 
 impl Desk {
@@ -64,6 +66,7 @@ impl Desk {
             hashing,
             outbound: OnceLock::new(),
             remotes: Remotes::default(),
+            foreigners: Foreigners::default(),
         }
     }
 
@@ -123,6 +126,10 @@ impl Desk {
     /// The issuers that the project names.
     pub(super) fn remotes(&self) -> &Remotes {
         &self.remotes
+    }
+
+    pub(super) fn foreigners(&self) -> &Foreigners {
+        &self.foreigners
     }
 
     pub fn mailer(&self) -> &Mailer {

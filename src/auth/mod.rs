@@ -13,6 +13,7 @@ pub mod desk;
 pub mod email;
 pub mod factor;
 pub mod flow;
+pub mod foreign;
 pub mod identity;
 pub mod invite;
 pub mod keyfile;
