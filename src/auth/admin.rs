@@ -264,9 +264,7 @@ impl Visit<'_> {
         user::lock(&tx, id).await?.ok_or(AuthCode::UserNotFound)?;
         let mut sql = Sql::new();
         if softly {
-            sql.raw(SCRUB)
-                .bind(Kind::UUID, Some(id.to_string()))
-                .raw(SCRUBBED);
+            sql.raw(SCRUB).bind(Kind::UUID, Some(id.to_string())).raw(SCRUBBED);
         } else {
             sql.raw("delete from auth.users where id = ").bind(Kind::UUID, Some(id.to_string()));
         }
@@ -308,9 +306,11 @@ impl Visit<'_> {
                 "`{role}` is no role of this kind: users are `{AUTHENTICATED}`, and the project's roles are granted at /admin/users/ID/roles"
             )));
         }
-        let email = given(&kept.email).map(|email| email::normal(&email).ok_or(AuthCode::EmailAddressInvalid));
+        let email =
+            given(&kept.email).map(|email| email::normal(&email).ok_or(AuthCode::EmailAddressInvalid));
         let ban = given(&kept.ban_duration).map(|text| {
-            Ban::parse(&text).ok_or_else(|| invalid("invalid format for ban duration: write 24h, 1h30m or none"))
+            Ban::parse(&text)
+                .ok_or_else(|| invalid("invalid format for ban duration: write 24h, 1h30m or none"))
         });
         let (email, ban) = (email.transpose()?, ban.transpose()?);
         let hash = match (given(&kept.password), given(&kept.password_hash)) {

@@ -114,12 +114,15 @@ impl Visit<'_> {
             }
             Purpose::EmailChangeCurrent | Purpose::EmailChangeNew => {
                 let user = user::lock_by_email(&tx, &address).await?.ok_or_else(unknown)?;
-                let wanted = wanted
-                    .ok_or_else(|| Error::with(AuthCode::ValidationFailed, "new_email is required"))?;
+                let wanted =
+                    wanted.ok_or_else(|| Error::with(AuthCode::ValidationFailed, "new_email is required"))?;
                 self.moving(&tx, user, wish.purpose, &wanted, &wish.redirect_to).await?
             }
             Purpose::Reauthentication => {
-                return Err(Error::with(AuthCode::ValidationFailed, "Invalid email action link type requested"));
+                return Err(Error::with(
+                    AuthCode::ValidationFailed,
+                    "Invalid email action link type requested",
+                ));
             }
         };
         let details = json!({ "type": issued.purpose.as_str() });

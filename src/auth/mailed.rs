@@ -66,11 +66,9 @@ impl Visit<'_> {
             Some(user) if user.is_confirmed() => {
                 Ground { user: Some(user.id), purpose: Purpose::MagicLink, payload: json!({}) }
             }
-            Some(user) => Ground {
-                user: Some(user.id),
-                purpose: Purpose::SignUp,
-                payload: json!({ "data": data }),
-            },
+            Some(user) => {
+                Ground { user: Some(user.id), purpose: Purpose::SignUp, payload: json!({ "data": data }) }
+            }
             None => Ground::nobody(Purpose::MagicLink),
         };
         self.mail(tx, &address, ground, &asked).await
@@ -137,7 +135,8 @@ impl Visit<'_> {
                 continue;
             };
             let payload: Value = serde_json::from_str(payload).map_err(Error::internal)?;
-            let is_somebodys = purpose == Purpose::EmailChangeNew && payload.get("taken") == Some(&Value::Bool(true));
+            let is_somebodys =
+                purpose == Purpose::EmailChangeNew && payload.get("taken") == Some(&Value::Bool(true));
             let wanted = Wanted {
                 user: id,
                 purpose,
@@ -221,7 +220,8 @@ impl Visit<'_> {
         };
         let issued = self.issue(&tx, wanted).await?;
         self.sent(&tx, user, purpose).await?;
-        self.note(&tx, self.entry(Event::RecoveryRequested, user, json!({ "method": purpose.as_str() }))).await?;
+        self.note(&tx, self.entry(Event::RecoveryRequested, user, json!({ "method": purpose.as_str() })))
+            .await?;
         tx.commit().await.map_err(DbError::into_error)?;
         if user.is_some() {
             self.notify(self.letter(&issued));

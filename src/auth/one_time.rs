@@ -258,13 +258,7 @@ impl Visit<'_> {
         .bind_text(purpose.as_str())
         .raw("), 0)");
         tx.query(&sql).await.map_err(DbError::into_error)?;
-        Ok(Issued {
-            purpose,
-            address: address.to_owned(),
-            token,
-            code,
-            redirect_to: redirect_to.to_owned(),
-        })
+        Ok(Issued { purpose, address: address.to_owned(), token, code, redirect_to: redirect_to.to_owned() })
     }
 
     /// The pending one that a link carries.
@@ -278,9 +272,9 @@ impl Visit<'_> {
         .raw(" and");
         among(&mut sql, purposes);
         let rows = self.read(&sql).await?;
-        let found = rows.first().and_then(|row| {
-            Some(Found { id: row.text(0)?.parse().ok()?, user: row.text(1)?.parse().ok()? })
-        });
+        let found = rows
+            .first()
+            .and_then(|row| Some(Found { id: row.text(0)?.parse().ok()?, user: row.text(1)?.parse().ok()? }));
         Ok(found)
     }
 
@@ -308,17 +302,16 @@ impl Visit<'_> {
         );
         let mut found = None;
         for row in self.run(&sql).await? {
-            let (Some(id), Some(purpose), Some(kept)) = (row.text(0), row.text(2), row.text(3)) else { continue };
+            let (Some(id), Some(purpose), Some(kept)) = (row.text(0), row.text(2), row.text(3)) else {
+                continue;
+            };
             let Some(purpose) = Purpose::parse(purpose) else { continue };
             let kept = format!("\\x{kept}");
-            let fits = self
-                .keys
-                .seals(&label(purpose, address), code.as_bytes())
-                .iter()
-                .any(|seal| {
-                    constant_time::verify_slices_are_equal(hex(seal).as_bytes(), kept.as_bytes()).is_ok()
-                });
-            if let (true, Ok(id), Some(user)) = (fits, id.parse(), row.text(1).and_then(|id| id.parse().ok())) {
+            let fits = self.keys.seals(&label(purpose, address), code.as_bytes()).iter().any(|seal| {
+                constant_time::verify_slices_are_equal(hex(seal).as_bytes(), kept.as_bytes()).is_ok()
+            });
+            if let (true, Ok(id), Some(user)) = (fits, id.parse(), row.text(1).and_then(|id| id.parse().ok()))
+            {
                 found = Some(Found { id, user });
             }
         }

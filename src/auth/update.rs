@@ -58,7 +58,8 @@ impl Visit<'_> {
         let user = self.user_shown().await?;
         let password = change.password.as_deref().filter(|password| !password.is_empty());
         let wished = change.email.as_deref().filter(|email| !email.trim().is_empty());
-        let wished = wished.map(|email| email::normal(email).ok_or(AuthCode::EmailAddressInvalid)).transpose()?;
+        let wished =
+            wished.map(|email| email::normal(email).ok_or(AuthCode::EmailAddressInvalid)).transpose()?;
         let wished = wished.filter(|email| user.email.as_deref() != Some(email));
         if (password.is_some() || wished.is_some()) && user.has_verified_factor() && self.aal_shown() < 2 {
             return Err(AuthCode::InsufficientAalToUpdate.into());
@@ -176,7 +177,8 @@ impl Visit<'_> {
             return Err(AuthCode::Conflict.into());
         }
         set_password(tx, user, &hash).await?;
-        one_time::forget(tx, user.id, &[Purpose::Recovery, Purpose::MagicLink, Purpose::Reauthentication]).await?;
+        one_time::forget(tx, user.id, &[Purpose::Recovery, Purpose::MagicLink, Purpose::Reauthentication])
+            .await?;
         end_all(tx, user.id, Some(session)).await?;
         self.note(tx, self.entry(Event::PasswordChanged, Some(user.id), json!({}))).await
     }

@@ -310,7 +310,9 @@ mod tests {
     fn metadata_is_an_object_of_bounded_size() {
         assert!(metadata(None).unwrap().is_empty());
         assert!(metadata(Some(Value::Null)).unwrap().is_empty());
-        for bad in [json!([]), json!("x"), json!(1), json!({ "x": "y".repeat(17 << 10) }), json!({ "x": "\0" })] {
+        for bad in
+            [json!([]), json!("x"), json!(1), json!({ "x": "y".repeat(17 << 10) }), json!({ "x": "\0" })]
+        {
             assert!(metadata(Some(bad)).is_err());
         }
         let half = object(json!({ "a": "x".repeat(9 << 10) }));

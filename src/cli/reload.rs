@@ -14,6 +14,7 @@ use super::settings;
 use super::tables::{self, Manner, Trouble};
 use crate::app::App;
 use crate::db::{Target, Urls};
+use crate::project::Project;
 
 /// How often the folder is looked at. A save is taken once two looks agree, so that half of one is not.
 const EVERY: Duration = Duration::from_millis(300);
@@ -29,6 +30,13 @@ pub(super) struct Follower {
     pub(super) allow_superuser: bool,
     pub(super) public_url: String,
     pub(super) anonymous_limit: AnonymousLimit,
+}
+
+/// Notes in the audit log which policies are in force.
+pub(super) async fn note_policies(app: &App, project: &Project) {
+    if let Err(error) = app.desk().note_policies(&project.policy_text()).await {
+        tracing::error!(%error, "a change of the policies could not be noted");
+    }
 }
 
 impl Follower {
@@ -87,6 +95,7 @@ impl Follower {
         self.target.limit_statements(project.limits.statement_timeout);
         self.app.desk().settle(self.anonymous_limit.apply(settings));
         self.app.publish(catalog);
+        note_policies(&self.app, &project).await;
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! Credentials at the door, and how users come by theirs.
 
-mod revocation;
+mod audit;
 mod factors;
+mod limits;
+mod revocation;
 mod sessions;
 mod site;
+mod sweep;
 mod tokens;

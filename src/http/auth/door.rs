@@ -76,7 +76,11 @@ struct Wished {
 ///
 /// # Errors
 /// `validation_failed`.
-pub(super) fn destination(request: &HttpRequest, visit: &Visit<'_>, said: Option<&str>) -> Result<String, Error> {
+pub(super) fn destination(
+    request: &HttpRequest,
+    visit: &Visit<'_>,
+    said: Option<&str>,
+) -> Result<String, Error> {
     let Wished { redirect_to } = query(request)?;
     let wished = said.filter(|said| !said.is_empty()).or(redirect_to.as_deref());
     let referer = request.headers().get(header::REFERER).and_then(|referer| referer.to_str().ok());

@@ -64,7 +64,8 @@ impl Asking {
         }
         let email = self.email.as_deref().filter(|email| !email.is_empty());
         Ok(Asked {
-            email: email.ok_or_else(|| Error::with(AuthCode::ValidationFailed, "An email address is required"))?,
+            email: email
+                .ok_or_else(|| Error::with(AuthCode::ValidationFailed, "An email address is required"))?,
             challenge: Challenge::parse(
                 self.code_challenge.as_deref(),
                 self.code_challenge_method.as_deref(),

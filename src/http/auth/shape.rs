@@ -67,7 +67,8 @@ pub(super) fn factor(factor: &Factor) -> Value {
 
 /// A session as its user and the operator see it.
 pub(super) fn session(session: &Standing, current: Option<Uuid>) -> Value {
-    let mut shape = json!({ "id": session.id, "created_at": session.created_at, "aal": format!("aal{}", session.aal) });
+    let mut shape =
+        json!({ "id": session.id, "created_at": session.created_at, "aal": format!("aal{}", session.aal) });
     let members = members(&mut shape);
     optional(members, "refreshed_at", session.refreshed_at.as_deref());
     optional(members, "ip", session.ip.as_deref());
