@@ -1,9 +1,13 @@
 //! Credentials at the door, and how users come by theirs.
 
-mod links;
+mod audit;
 mod factors;
+mod factors;
+mod limits;
+mod links;
 mod revocation;
 mod sessions;
 mod signup;
 mod site;
+mod sweep;
 mod tokens;
