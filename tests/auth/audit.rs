@@ -62,9 +62,8 @@ async fn the_operator_reads_the_log_from_the_newest_line_on() {
     assert_eq!((text(line, "ip"), &line["details"]), ("127.0.0.1", &json!({ "method": "password" })));
     assert_eq!(line["session_id"], session_of(token));
     assert!(text(line, "at").ends_with('Z'));
-    let page = async |query: &str| {
-        site.admin(Method::GET, &format!("/auth/v1/admin/audit?{query}"), None).await
-    };
+    let page =
+        async |query: &str| site.admin(Method::GET, &format!("/auth/v1/admin/audit?{query}"), None).await;
     let one = page(&format!("subject={user}&per_page=1&page=2")).await.is(200);
     assert_eq!(one, json!([line]));
     let before = page(&format!("subject={user}&before={}", text(&lines[0], "id"))).await.is(200);
@@ -153,8 +152,7 @@ async fn policies_and_keys_that_changed_are_noted_once_however_many_servers_ther
     noted(&client, "policies_changed", 1).await;
     noted(&client, "keys_changed", 1).await;
     let (urls, env) = (site.database.urls.clone(), [secret]);
-    let (two, three) =
-        tokio::join!(site.node("two", &urls, &env), site.node("three", &urls, &env));
+    let (two, three) = tokio::join!(site.node("two", &urls, &env), site.node("three", &urls, &env));
     assert_eq!(count(&client, "policies_changed").await, 1);
     // All three follow the folder, and each puts the new policies in force.
     site.write("more.yaml", "roles:\n  auditor: { inherits: [authenticated] }\n");
