@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -11,10 +11,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::audit::{Actor, Entry, Event};
+use super::foreign::Foreigners;
 use super::keys::Keyring;
 use super::limit::{Counted, Limits};
 use super::mail::{Letter, Mailer};
+use super::outbound::Outbound;
 use super::password::Hashing;
+use super::provider::remote::Remotes;
 use super::settings::Settings;
 use super::token::Verified;
 use crate::db::{DbError, Pool, Row, Tx};
@@ -38,6 +41,10 @@ pub struct Desk {
     limits: ArcSwapOption<Limits>,
     mailer: Mailer,
     hashing: Hashing,
+    /// Made when somebody is first asked.
+    outbound: OnceLock<Outbound>,
+    remotes: Remotes,
+    foreigners: Foreigners,
 }
 
 impl Desk {
@@ -57,6 +64,9 @@ impl Desk {
             limits: ArcSwapOption::empty(),
             mailer: Mailer::default(),
             hashing,
+            outbound: OnceLock::new(),
+            remotes: Remotes::default(),
+            foreigners: Foreigners::default(),
         }
     }
 
@@ -66,6 +76,7 @@ impl Desk {
         if before.is_none_or(|before| before.project.rate_limits != settings.project.rate_limits) {
             self.limits.store(Some(Arc::new(Limits::new(&settings.project.rate_limits))));
         }
+        self.mailer.settle(&settings);
         self.settings.store(Some(Arc::new(settings)));
     }
 
@@ -99,6 +110,28 @@ impl Desk {
         self.keys.store(Arc::new(ring));
     }
 
+    /// By what others are asked over the network.
+    ///
+    /// # Errors
+    /// 503 while the server is starting; a TLS that cannot be set up.
+    pub(super) fn outbound(&self) -> Result<&Outbound, Error> {
+        if let Some(outbound) = self.outbound.get() {
+            return Ok(outbound);
+        }
+        let settings = self.settings()?;
+        let made = Outbound::new(settings.is_dev, &settings.private_hosts).map_err(Error::internal)?;
+        Ok(self.outbound.get_or_init(|| made))
+    }
+
+    /// The issuers that the project names.
+    pub(super) fn remotes(&self) -> &Remotes {
+        &self.remotes
+    }
+
+    pub(super) fn foreigners(&self) -> &Foreigners {
+        &self.foreigners
+    }
+
     pub fn mailer(&self) -> &Mailer {
         &self.mailer
     }
@@ -127,12 +160,20 @@ pub struct Visitor {
     pub token: Option<Arc<Verified>>,
     /// Whether he holds the secret key.
     pub is_admin: bool,
+    /// Whether he is the operator at the command line, who comes from no address.
+    pub at_console: bool,
 }
 
 impl Visitor {
     /// The operator at the command line.
     pub fn operator() -> Visitor {
-        Visitor { address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None, token: None, is_admin: true }
+        Visitor {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            user_agent: None,
+            token: None,
+            is_admin: true,
+            at_console: true,
+        }
     }
 }
 
@@ -161,8 +202,21 @@ impl Visit<'_> {
         &self.desk.hashing
     }
 
+    /// Sends a letter in the background.
+    ///
+    /// # Errors
+    /// 503 where none can be sent. A use case whose answer must not tell whether there is somebody asks
+    /// [`Visit::can_mail`] first, in any case.
     pub(super) fn send(&self, letter: Letter) -> Result<(), Error> {
         self.desk.mailer.send(&self.settings, letter)
+    }
+
+    /// Whether a letter would be taken now.
+    ///
+    /// # Errors
+    /// 503 where none can be sent.
+    pub(super) fn can_mail(&self) -> Result<(), Error> {
+        self.desk.mailer.ready(&self.settings)
     }
 
     /// Runs a statement that changes nothing.
@@ -203,6 +257,7 @@ impl Visit<'_> {
     /// Who acts, for the audit log.
     pub(super) fn actor(&self, user: Option<Uuid>) -> Actor {
         let role = match (self.visitor.is_admin, user) {
+            (true, _) if self.visitor.at_console => "operator",
             (true, _) => "service_role",
             (false, Some(_)) => "authenticated",
             (false, None) => "anon",
@@ -217,7 +272,7 @@ impl Visit<'_> {
             actor: self.actor(subject.filter(|_| !self.visitor.is_admin)),
             subject,
             session: None,
-            address: Some(self.visitor.address),
+            address: Some(self.visitor.address).filter(|_| !self.visitor.at_console),
             user_agent: self.visitor.user_agent.clone(),
             details,
         }

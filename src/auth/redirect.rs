@@ -142,10 +142,14 @@ mod tests {
                 ..SignIn::default()
             },
             mail: Default::default(),
+            letters: crate::project::load(&crate::project::Sources::default()).unwrap().letters,
+            relay: None,
             public_url: "https://api.test".to_owned(),
             roles: Vec::new(),
             secrets: Default::default(),
             is_dev: false,
+            private_hosts: Vec::new(),
+            github_url: String::new(),
         }
     }
 

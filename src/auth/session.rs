@@ -321,7 +321,7 @@ impl Visit<'_> {
     pub fn session_shown(&self) -> Result<(Uuid, Uuid), Error> {
         match self.visitor.token.as_deref().map(|verified| &verified.holder) {
             Some(Holder::Session { id, session, .. }) => Ok((*id, *session)),
-            Some(Holder::Operator { .. } | Holder::Key { .. }) => {
+            Some(Holder::Operator { .. } | Holder::Key { .. } | Holder::Foreign { .. }) => {
                 Err(Error::with(AuthCode::BadJwt, "The token is not one of a session"))
             }
             None => Err(AuthCode::NoAuthorization.into()),
@@ -451,6 +451,8 @@ pub(super) async fn end_raised(tx: &Tx, user: Uuid) -> Result<(), Error> {
 pub(super) async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<(), Error> {
     let mut sql = Sql::new();
     sql.raw("with codes as (delete from auth.flows where user_id = ")
+        .bind(Kind::UUID, Some(user.to_string()))
+        .raw(" or link_to = ")
         .bind(Kind::UUID, Some(user.to_string()))
         .raw(") delete from auth.sessions where user_id = ")
         .bind(Kind::UUID, Some(user.to_string()))

@@ -2,9 +2,12 @@
 
 mod audit;
 mod factors;
+mod factors;
 mod limits;
+mod links;
 mod revocation;
 mod sessions;
+mod signup;
 mod site;
 mod sweep;
 mod tokens;

@@ -95,6 +95,65 @@ async fn a_session_that_was_left_is_dead_on_both_nodes_and_its_sockets_are_close
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_banned_deleted_or_gets_another_password_is_out_on_both_nodes() {
+    for (method, path, body) in [
+        (Method::PUT, "/auth/v1/admin/users/{id}", Some(json!({ "ban_duration": "1h" }))),
+        (Method::PUT, "/auth/v1/admin/users/{id}", Some(json!({ "password": "another horse battery" }))),
+        (Method::DELETE, "/auth/v1/admin/users/{id}", Some(json!({}))),
+        (Method::DELETE, "/auth/v1/admin/users/{id}", Some(json!({ "should_soft_delete": true }))),
+        (Method::POST, "/auth/v1/admin/users/{id}/logout", None),
+    ] {
+        let two = Two::new().await;
+        let answer = two.site.admin(method, &path.replace("{id}", &two.user), body).await;
+        assert!((200..300).contains(&answer.status), "{path}: {}", answer.body);
+        two.is_gone().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_counts_on_both_nodes_from_the_answer_that_grants_it_to_the_answer_that_takes_it() {
+    let two = Two::new().await;
+    let Two { site, other, user, token, ears: [mut here, mut there] } = two;
+    // Somebody else's note: only an editor sees it.
+    let owner = site.sql().await;
+    owner.batch_execute("insert into notes (title) values ('of nobody')").await.unwrap();
+    let seen = async |node: &Server| {
+        let request = site.client.get(node.at("/rest/v1/notes?select=title"));
+        let request = request.header("apikey", node.keys.publishable()).bearer_auth(&token);
+        let rows: Value = request.send().await.unwrap().json().await.unwrap();
+        rows.as_array().unwrap().len()
+    };
+    let roles = format!("/auth/v1/admin/users/{user}/roles");
+    for _ in 0..10 {
+        site.admin(Method::POST, &roles, Some(json!({ "role": "editor" }))).await.is(200);
+        let answered = Instant::now();
+        assert_eq!(seen(&site.server).await, 1, "granted, on the node that answered");
+        while seen(&other).await != 1 {
+            assert!(answered.elapsed() < ELSEWHERE, "granted, on the other node");
+        }
+        site.admin(Method::DELETE, &format!("{roles}/editor"), None).await.is(200);
+        let answered = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(seen(&site.server).await, 0, "taken, on the node that answered");
+        }
+        while seen(&other).await != 0 {
+            assert!(answered.elapsed() < ELSEWHERE, "taken, on the other node");
+        }
+    }
+    // What is written now reaches no socket of his; his own note, written after it, does.
+    owner.batch_execute("insert into notes (title) values ('of nobody either')").await.unwrap();
+    let own = format!("insert into notes (title, owner) values ('his own', '{user}')");
+    owner.batch_execute(&own).await.unwrap();
+    for socket in [&mut here, &mut there] {
+        let row = socket.row(Duration::from_secs(10)).await.unwrap();
+        assert_eq!(row.record["title"], "his own");
+    }
+    for unknown in ["nobody-declared", "service_role", "anon"] {
+        site.admin(Method::POST, &roles, Some(json!({ "role": unknown }))).await.is(400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_stream_fell_silent_asks_and_does_not_trust() {
     let env = [("BASEWRIGHT_SECRET", SECRET), ("BASEWRIGHT_NODE", "one")];
     let site = Site::start_with("", &[], &env).await;

@@ -174,7 +174,7 @@ async fn the_published_client_signs_in_in_every_way_it_knows() {
     };
     let server = tokio::task::block_in_place(|| start.run());
     let output = Command::new("node")
-        .args(["--test", "--test-reporter=tap", "auth.test.mjs"])
+        .args(["--experimental-websocket", "--test", "--test-reporter=tap", "auth.test.mjs"])
         .current_dir(&home)
         .env("BW_URL", &server.url)
         .env("BW_PUBLISHABLE", server.keys.publishable())
