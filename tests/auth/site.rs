@@ -82,6 +82,11 @@ impl Site {
         })
     }
 
+    /// Saves a file of the project.
+    pub fn write(&self, name: &str, text: &str) {
+        self.folder.write(name, text);
+    }
+
     /// A connection to the database as its owner.
     pub async fn sql(&self) -> Client {
         crate::support::admin().connect(&self.database.name).await
