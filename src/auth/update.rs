@@ -76,6 +76,7 @@ impl Visit<'_> {
         if let Some(address) = &wished
             && self.settings.project.signup.confirm_email
         {
+            self.can_mail()?;
             self.limits.from(Counted::Mail, self.visitor.address)?;
             self.limits.of(Counted::MailTo, address)?;
         }

@@ -4,6 +4,8 @@ mod audit;
 mod factors;
 mod limits;
 mod links;
+mod mail;
+mod mailbox;
 mod revocation;
 mod sessions;
 mod signup;
