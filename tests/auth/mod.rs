@@ -1,9 +1,11 @@
 //! Credentials at the door, and how users come by theirs.
 
-mod links;
+mod admin;
 mod factors;
+mod links;
 mod revocation;
 mod sessions;
 mod signup;
 mod site;
 mod tokens;
+mod user;
