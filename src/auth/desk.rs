@@ -11,6 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::audit::{Actor, Entry, Event};
+use super::foreign::Foreigners;
 use super::keys::Keyring;
 use super::limit::{Counted, Limits};
 use super::mail::{Letter, Mailer};
@@ -43,6 +44,7 @@ pub struct Desk {
     /// Made when somebody is first asked.
     outbound: OnceLock<Outbound>,
     remotes: Remotes,
+    foreigners: Foreigners,
 }
 
 impl Desk {
@@ -64,6 +66,7 @@ impl Desk {
             hashing,
             outbound: OnceLock::new(),
             remotes: Remotes::default(),
+            foreigners: Foreigners::default(),
         }
     }
 
@@ -73,6 +76,7 @@ impl Desk {
         if before.is_none_or(|before| before.project.rate_limits != settings.project.rate_limits) {
             self.limits.store(Some(Arc::new(Limits::new(&settings.project.rate_limits))));
         }
+        self.mailer.settle(&settings);
         self.settings.store(Some(Arc::new(settings)));
     }
 
@@ -122,6 +126,10 @@ impl Desk {
     /// The issuers that the project names.
     pub(super) fn remotes(&self) -> &Remotes {
         &self.remotes
+    }
+
+    pub(super) fn foreigners(&self) -> &Foreigners {
+        &self.foreigners
     }
 
     pub fn mailer(&self) -> &Mailer {
@@ -194,8 +202,21 @@ impl Visit<'_> {
         &self.desk.hashing
     }
 
+    /// Sends a letter in the background.
+    ///
+    /// # Errors
+    /// 503 where none can be sent. A use case whose answer must not tell whether there is somebody asks
+    /// [`Visit::can_mail`] first, in any case.
     pub(super) fn send(&self, letter: Letter) -> Result<(), Error> {
         self.desk.mailer.send(&self.settings, letter)
+    }
+
+    /// Whether a letter would be taken now.
+    ///
+    /// # Errors
+    /// 503 where none can be sent.
+    pub(super) fn can_mail(&self) -> Result<(), Error> {
+        self.desk.mailer.ready(&self.settings)
     }
 
     /// Runs a statement that changes nothing.

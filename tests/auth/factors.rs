@@ -14,7 +14,7 @@ const ADA: &str = "ada@example.test";
 const PASSWORD: &str = "correct horse battery";
 /// Limits that tests do not meet, in a project whose letters need a second factor.
 const NO_LIMITS: &str = "
-auth: { rate_limits: { verify: off, sign_in: off } }
+auth: { rate_limits: { verify: false, sign_in: false } }
 ";
 
 /// A factor in an authenticator.
@@ -98,7 +98,7 @@ collections:
 policies:
   letters:
     read: [{ role: authenticated, when: auth.aal == 'aal2' }]
-    create: [{ role: authenticated, when: auth.aal == 'aal2' }]
+    create: [{ role: authenticated, check: auth.aal == 'aal2' }]
 ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn a_session_that_showed_a_factor_is_the_same_one_with_other_tokens() {
     assert_eq!(secret.len(), 32);
     assert_eq!(
         text(&enrolled["totp"], "uri"),
-        format!("otpauth://totp/Acme%20Inc%2E:ada%40example%2Etest?secret={secret}&issuer=Acme%20Inc%2E")
+        format!("otpauth://totp/Acme%20Inc.:ada%40example.test?secret={secret}&issuer=Acme%20Inc.")
     );
     assert!(text(&enrolled["totp"], "qr_code").contains("<svg"));
     let totp = Builder::new().with_secret(Secret::try_from_base32(secret).unwrap()).build().unwrap();
@@ -234,7 +234,8 @@ async fn five_wrong_codes_use_a_challenge_up_however_fast_they_come() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_there_is_a_factor_only_whoever_showed_it_adds_or_removes_one() {
     let site =
-        Site::start("auth: { rate_limits: { verify: off, sign_in: off }, mfa: { max_factors: 3 } }\n").await;
+        Site::start("auth: { rate_limits: { verify: false, sign_in: false }, mfa: { max_factors: 3 } }\n")
+            .await;
     let session = signed_in(&site).await;
     let low = text(&session, "access_token");
     let phone = Authenticator::enrol(&site, low, "phone").await;
@@ -342,7 +343,7 @@ async fn a_recovery_code_stands_for_a_lost_factor_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_codes_make_the_account_wait_and_say_how_long() {
-    let site = Site::start("auth: { rate_limits: { sign_in: off } }\n").await;
+    let site = Site::start("auth: { rate_limits: { sign_in: false } }\n").await;
     let session = signed_in(&site).await;
     let token = text(&session, "access_token");
     let phone = Authenticator::enrol(&site, token, "phone").await;

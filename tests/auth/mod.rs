@@ -2,10 +2,15 @@
 
 mod admin;
 mod factors;
+mod audit;
+mod factors;
+mod factors;
+mod limits;
 mod links;
 mod revocation;
 mod sessions;
 mod signup;
 mod site;
+mod sweep;
 mod tokens;
 mod user;

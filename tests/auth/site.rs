@@ -83,6 +83,16 @@ impl Site {
         })
     }
 
+    /// The project's folder.
+    pub fn path(&self) -> &std::path::Path {
+        &self.folder.0
+    }
+
+    /// Writes a file of the project.
+    pub fn write(&self, name: &str, text: &str) {
+        self.folder.write(name, text);
+    }
+
     /// A connection to the database as its owner.
     pub async fn sql(&self) -> Client {
         crate::support::admin().connect(&self.database.name).await
