@@ -1,5 +1,7 @@
 //! Credentials at the door, and how users come by theirs.
 
+mod admin;
+mod factors;
 mod audit;
 mod factors;
 mod limits;
@@ -12,3 +14,4 @@ mod signup;
 mod site;
 mod sweep;
 mod tokens;
+mod user;
