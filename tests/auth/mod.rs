@@ -3,7 +3,6 @@
 mod admin;
 mod factors;
 mod audit;
-mod factors;
 mod limits;
 mod links;
 mod mail;
