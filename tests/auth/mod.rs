@@ -2,7 +2,6 @@
 
 mod audit;
 mod factors;
-mod factors;
 mod limits;
 mod links;
 mod revocation;
