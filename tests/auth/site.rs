@@ -88,7 +88,7 @@ impl Site {
         &self.folder.0
     }
 
-    /// Writes a file of the project.
+    /// Saves a file of the project.
     pub fn write(&self, name: &str, text: &str) {
         self.folder.write(name, text);
     }
