@@ -11,6 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::audit::{Actor, Entry, Event};
+use super::foreign::Foreigners;
 use super::keys::Keyring;
 use super::limit::{Counted, Limits};
 use super::mail::{Letter, Mailer};
@@ -43,6 +44,7 @@ pub struct Desk {
     /// Made when somebody is first asked.
     outbound: OnceLock<Outbound>,
     remotes: Remotes,
+    foreigners: Foreigners,
 }
 
 impl Desk {
@@ -64,6 +66,7 @@ impl Desk {
             hashing,
             outbound: OnceLock::new(),
             remotes: Remotes::default(),
+            foreigners: Foreigners::default(),
         }
     }
 
@@ -125,6 +128,10 @@ impl Desk {
         &self.remotes
     }
 
+    pub(super) fn foreigners(&self) -> &Foreigners {
+        &self.foreigners
+    }
+
     pub fn mailer(&self) -> &Mailer {
         &self.mailer
     }
@@ -153,12 +160,20 @@ pub struct Visitor {
     pub token: Option<Arc<Verified>>,
     /// Whether he holds the secret key.
     pub is_admin: bool,
+    /// Whether he is the operator at the command line, who comes from no address.
+    pub at_console: bool,
 }
 
 impl Visitor {
     /// The operator at the command line.
     pub fn operator() -> Visitor {
-        Visitor { address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None, token: None, is_admin: true }
+        Visitor {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            user_agent: None,
+            token: None,
+            is_admin: true,
+            at_console: true,
+        }
     }
 }
 
@@ -242,6 +257,7 @@ impl Visit<'_> {
     /// Who acts, for the audit log.
     pub(super) fn actor(&self, user: Option<Uuid>) -> Actor {
         let role = match (self.visitor.is_admin, user) {
+            (true, _) if self.visitor.at_console => "operator",
             (true, _) => "service_role",
             (false, Some(_)) => "authenticated",
             (false, None) => "anon",
@@ -256,7 +272,7 @@ impl Visit<'_> {
             actor: self.actor(subject.filter(|_| !self.visitor.is_admin)),
             subject,
             session: None,
-            address: Some(self.visitor.address),
+            address: Some(self.visitor.address).filter(|_| !self.visitor.at_console),
             user_agent: self.visitor.user_agent.clone(),
             details,
         }

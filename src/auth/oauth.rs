@@ -194,9 +194,15 @@ impl Visit<'_> {
             let error = Error::with(AuthCode::BadOauthCallback, sentence);
             return Landing { to, outcome: Outcome::Refused { word: Some(word), error } };
         }
+        let provider = under_way.provider.clone();
         match self.come_in(under_way, &answer).await {
             Ok(outcome) => Landing { to, outcome },
-            Err(error) => refused_at(to, error),
+            Err(error) => {
+                if let Some(source) = &error.source {
+                    tracing::error!(provider, source = %source, "a sign-in at a provider failed");
+                }
+                refused_at(to, error)
+            }
         }
     }
 

@@ -41,7 +41,7 @@ pub fn identify(
             let key = verify(text)?;
             match key.holder {
                 Holder::Key { .. } => Some(key),
-                Holder::Operator { .. } | Holder::Session { .. } => {
+                Holder::Operator { .. } | Holder::Session { .. } | Holder::Foreign { .. } => {
                     return Err(Error::with(Code::Token, "The apikey is not an API key"));
                 }
             }
@@ -73,6 +73,7 @@ pub async fn principal(
         Holder::Key { role: KeyRole::Anon } => standing(&Principal::anonymous),
         Holder::Key { role: KeyRole::Service } => standing(&Principal::service),
         Holder::Operator { id, role, roles } => standing(&|| person(verified, *id, role, roles.clone())),
+        Holder::Foreign { id, roles } => standing(&|| foreigner(verified, *id, roles.clone())),
         // The database may say something else the next time.
         Holder::Session { id, session, role } => {
             let roles = granted(*id, *session, lanes, known).await?;
@@ -97,6 +98,15 @@ fn person(
     }
     Principal { role: role.to_owned(), roles, id: Some(id), ..Principal::anonymous() }
         .with_claims(verified.claims.clone())
+}
+
+/// The principal that another issuer's claims make. The address counts only if the issuer vouches for it; what else our own
+/// tokens say of a session, its claims do not.
+fn foreigner(verified: &Verified, id: Uuid, roles: Vec<String>) -> Principal {
+    let principal = person(verified, id, AUTHENTICATED, roles);
+    let vouches = verified.claims.get("email_verified").and_then(|claim| claim.as_bool()) == Some(true);
+    let email = principal.email.filter(|_| vouches);
+    Principal { email, is_anonymous: false, aal: None, ..principal }
 }
 
 /// The roles that the database grants to the user who holds a session.
@@ -149,6 +159,7 @@ mod tests {
                 Holder::Key { role } => role.as_str().to_owned(),
                 Holder::Operator { .. } => "operator".to_owned(),
                 Holder::Session { .. } => "session".to_owned(),
+                Holder::Foreign { .. } => "foreign".to_owned(),
             },
             Err(error) => error.code.as_str().to_owned(),
         }
@@ -179,6 +190,34 @@ mod tests {
             (None, Some(""), true, "PGRST301"),
         ] {
             assert_eq!(outcome(&ring, bearer, key, keyless), expected, "{bearer:?} {key:?} {keyless}");
+        }
+    }
+
+    #[test]
+    fn another_issuers_word_counts_for_an_address_that_it_vouches_for() {
+        for (said, expected) in [
+            (json!({ "email_verified": true }), Some("a@b.example")),
+            (json!({ "email_verified": "true" }), None),
+            (json!({ "email_verified": false }), None),
+            (json!({}), None),
+        ] {
+            let mut claims = json!({ "email": "a@b.example", "aal": "aal2", "is_anonymous": true });
+            claims["email_verified"] = said["email_verified"].clone();
+            let roles = ["editor", "service_role"].map(str::to_owned).to_vec();
+            let verified = Verified {
+                holder: Holder::Foreign { id: Uuid::nil(), roles: roles.clone() },
+                key: String::new(),
+                jti: None,
+                expires: NOW,
+                claims: claims.as_object().unwrap().clone(),
+                standing: Default::default(),
+            };
+            let principal = foreigner(&verified, Uuid::nil(), roles);
+            assert_eq!(principal.roles, ["authenticated", "editor"]);
+            assert_eq!(
+                (principal.email.as_deref(), principal.aal, principal.is_anonymous),
+                (expected, None, false)
+            );
         }
     }
 

@@ -321,7 +321,7 @@ impl Visit<'_> {
     pub fn session_shown(&self) -> Result<(Uuid, Uuid), Error> {
         match self.visitor.token.as_deref().map(|verified| &verified.holder) {
             Some(Holder::Session { id, session, .. }) => Ok((*id, *session)),
-            Some(Holder::Operator { .. } | Holder::Key { .. }) => {
+            Some(Holder::Operator { .. } | Holder::Key { .. } | Holder::Foreign { .. }) => {
                 Err(Error::with(AuthCode::BadJwt, "The token is not one of a session"))
             }
             None => Err(AuthCode::NoAuthorization.into()),

@@ -25,7 +25,7 @@ pub const AUDIENCE: &str = "authenticated";
 /// Seconds by which two clocks may differ.
 const SKEW: i64 = 30;
 /// A token longer than this is refused before anything is decoded.
-const MAX_BYTES: usize = 8 << 10;
+pub(super) const MAX_BYTES: usize = 8 << 10;
 
 /// The role of an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub enum Holder {
     Operator { id: Uuid, role: &'static str, roles: Vec<String> },
     /// A person who signed in; the database holds the roles.
     Session { id: Uuid, session: Uuid, role: &'static str },
+    /// Somebody else's user, for whom another issuer vouches; the token says which roles he has there.
+    Foreign { id: Uuid, roles: Vec<String> },
 }
 
 /// A token whose signature and claims hold.
@@ -126,6 +128,8 @@ pub enum TokenFault {
     Banned,
     #[error("The session of the JWT is over")]
     Ended,
+    #[error("The issuer of the JWT does not say by which keys it is verified")]
+    Unreachable,
 }
 
 impl From<TokenFault> for Error {
@@ -153,6 +157,7 @@ impl From<TokenFault> for Error {
             TokenFault::Gone => Code::UserGone,
             TokenFault::Banned => Code::UserBanned,
             TokenFault::Ended => Code::SessionEnded,
+            TokenFault::Unreachable => Code::Unavailable,
         };
         Error::with(code, fault.to_string())
     }

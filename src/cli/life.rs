@@ -15,8 +15,9 @@ use clap::{Args, ValueEnum};
 use futures_util::FutureExt as _;
 use futures_util::future::{join, maybe_done};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::reload::Follower;
+use super::reload::{self, Follower};
 use super::tables::{self, Manner, Trouble};
 use super::{Failure, Place, keys, project, settings};
 use crate::app::monitor::Watch;
@@ -25,6 +26,7 @@ use crate::auth::keyfile::Origin;
 use crate::auth::keys::Keyring;
 use crate::auth::password::Hashing;
 use crate::auth::settings::Settings;
+use crate::auth::sweep::Swept;
 use crate::db::{Embedded, Lanes, LanesOptions, Pool, Session, Target, Urls};
 use crate::http::cors::Origins;
 use crate::http::mailbox;
@@ -258,9 +260,11 @@ async fn live(
     let settings = settings::of(&project, looked_up, &public_url, life.follow_changes);
     app.desk().settle(life.listening.anonymous_limit.apply(settings));
     app.publish(catalog);
+    reload::note_policies(&app, &project).await;
     stream_changes(life, &urls, &target, &app)?;
     app.set_readiness(Readiness::Ready);
     runtime::spawn(watch.run());
+    runtime::spawn(sweep(Arc::clone(&app)));
     announce(life, &project, &app, origin, address).map_err(Failure::fault)?;
     if life.follow_changes {
         let follower = Follower {
@@ -286,6 +290,23 @@ async fn live(
         ended = &mut running => {
             app.drain();
             Err(Failure::fault(format!("the listener ended: {ended:?}")))
+        }
+    }
+}
+
+/// How often what is over is cleared away.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Clears away what is over until the server shuts down.
+async fn sweep(app: Arc<App>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !app.is_draining() {
+        ticks.tick().await;
+        match app.desk().sweep().await {
+            Ok(swept) if swept == Swept::default() => {}
+            Ok(swept) => tracing::debug!(?swept, "what was over is cleared away"),
+            Err(error) => tracing::warn!(%error, "what is over was not cleared away"),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::settings;
 use super::tables::{self, Manner, Trouble};
 use crate::app::App;
 use crate::db::{Target, Urls};
+use crate::project::Project;
 
 /// How often the folder is looked at. A save is taken once two looks agree, so that half of one is not.
 const EVERY: Duration = Duration::from_millis(300);
@@ -31,6 +32,13 @@ pub(super) struct Follower {
     /// What was said already of variables that are missing.
     pub(super) told: Vec<String>,
     pub(super) anonymous_limit: AnonymousLimit,
+}
+
+/// Notes in the audit log which policies are in force.
+pub(super) async fn note_policies(app: &App, project: &Project) {
+    if let Err(error) = app.desk().note_policies(&project.policy_text()).await {
+        tracing::error!(%error, "a change of the policies could not be noted");
+    }
 }
 
 impl Follower {
@@ -94,6 +102,7 @@ impl Follower {
         let settings = settings::of(&project, looked_up, &self.public_url, true);
         self.app.desk().settle(self.anonymous_limit.apply(settings));
         self.app.publish(catalog);
+        note_policies(&self.app, &project).await;
         Ok(())
     }
 }

@@ -26,6 +26,7 @@ mod resolve;
 mod schema;
 mod sign_in;
 pub mod tests;
+mod wording;
 mod yaml;
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,9 +1,17 @@
 //! Credentials at the door, and how users come by theirs.
 
+mod admin;
 mod factors;
+mod audit;
+mod factors;
+mod limits;
+mod links;
 mod mail;
 mod mailbox;
 mod revocation;
 mod sessions;
+mod signup;
 mod site;
+mod sweep;
 mod tokens;
+mod user;

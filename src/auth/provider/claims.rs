@@ -133,7 +133,7 @@ impl Expected<'_> {
             return Err(ClaimFault::Issuer);
         }
         self.audience(claims)?;
-        let expires = time(claims, "exp")?.ok_or(ClaimFault::Claim("exp"))?;
+        let expires = expiry(claims)?;
         if expires.saturating_add(SKEW) <= now {
             return Err(ClaimFault::Expired);
         }
@@ -175,6 +175,11 @@ pub fn subject(claims: &Map<String, Value>) -> Result<&str, ClaimFault> {
     let fits =
         |text: &&str| !text.is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control);
     subject.filter(fits).ok_or(ClaimFault::Claim("sub"))
+}
+
+/// After which second it is dead.
+pub fn expiry(claims: &Map<String, Value>) -> Result<i64, ClaimFault> {
+    time(claims, "exp")?.ok_or(ClaimFault::Claim("exp"))
 }
 
 /// Judges the half hash of an access token that an ID token may carry (OpenID Connect Core 3.1.3.6).

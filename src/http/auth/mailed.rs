@@ -14,7 +14,6 @@ use crate::auth::flow::Challenge;
 use crate::auth::mailed::Asked;
 use crate::auth::one_time::PKCE;
 use crate::auth::redirect::location;
-use crate::auth::session::Grant;
 use crate::auth::verify::{HALF, Shown, Verified};
 use crate::error::{AuthCode, Error};
 use crate::http::reply::Failure;
@@ -186,7 +185,7 @@ async fn follow(request: HttpRequest, app: web::Data<App>) -> Result<HttpRespons
         Err(error) => return Ok(told::refused_at(&redirect_to, &error, is_pkce)),
     };
     let to = match outcome {
-        Verified::In(grant) => arrived(&redirect_to, &grant, &kind),
+        Verified::In(grant) => told::arrived(&redirect_to, &grant, &[("type", &kind)]),
         Verified::Code(code) => location(&redirect_to, &[("code", &code)], &[]),
         Verified::Half => {
             let message = [("message", HALF), ("sb", "")];
@@ -194,19 +193,4 @@ async fn follow(request: HttpRequest, app: web::Data<App>) -> Result<HttpRespons
         }
     };
     Ok(told::sent_to(&to))
-}
-
-/// Where a browser goes with a session in its fragment, which no server sees.
-fn arrived(redirect_to: &str, grant: &Grant, kind: &str) -> String {
-    let (expires_in, expires_at) = (grant.expires_in.to_string(), grant.expires_at.to_string());
-    let fragment = [
-        ("access_token", grant.access_token.as_str()),
-        ("expires_at", &expires_at),
-        ("expires_in", &expires_in),
-        ("refresh_token", &grant.refresh_token),
-        ("sb", ""),
-        ("token_type", "bearer"),
-        ("type", kind),
-    ];
-    location(redirect_to, &[], &fragment)
 }

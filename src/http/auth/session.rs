@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{door, told};
 use crate::app::App;
+use crate::auth::oauth::Brought;
 use crate::auth::session::Scope;
 use crate::error::{AuthCode, Error};
 use crate::http::reply::Failure;
@@ -43,6 +44,16 @@ struct ByCode {
     code_verifier: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct ByIdToken {
+    provider: Option<String>,
+    issuer: Option<String>,
+    id_token: Option<String>,
+    access_token: Option<String>,
+    nonce: Option<String>,
+    link_identity: Option<bool>,
+}
+
 async fn token(request: HttpRequest, payload: Payload, app: web::Data<App>) -> Result<HttpResponse, Failure> {
     let visit = door::visit(&request, &app).await?;
     let Granting { grant_type } = door::query(&request)?;
@@ -71,6 +82,21 @@ async fn token(request: HttpRequest, payload: Payload, app: web::Data<App>) -> R
                 return Err(Error::with(AuthCode::ValidationFailed, sentence).into());
             };
             visit.exchange(&code, &verifier).await?
+        }
+        Some("id_token") => {
+            let body: ByIdToken = door::json(&request, payload).await?;
+            let id_token = body.id_token.as_deref().filter(|token| !token.is_empty());
+            let id_token =
+                id_token.ok_or_else(|| Error::with(AuthCode::ValidationFailed, "id_token is required"))?;
+            let brought = Brought {
+                provider: body.provider.as_deref(),
+                issuer: body.issuer.as_deref(),
+                id_token,
+                access_token: body.access_token.as_deref().filter(|token| !token.is_empty()),
+                nonce: body.nonce.as_deref(),
+                link: body.link_identity.unwrap_or(false),
+            };
+            visit.by_id_token(&brought).await?
         }
         _ => return Err(Error::with(AuthCode::ValidationFailed, "unsupported_grant_type").into()),
     };

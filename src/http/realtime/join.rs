@@ -99,8 +99,11 @@ impl Sockets {
             Ok(wish) => wish,
             Err(reason) => return refuse(&format!("InvalidJoinPayload: {reason}")),
         };
+        // Another issuer's is verified where there is time to wait.
+        let foreign = wish.token.clone().filter(|token| self.app.desk().is_foreign(token));
         let verified = match &wish.token {
             None => socket.key.clone(),
+            Some(_) if foreign.is_some() => None,
             Some(token) => match verify(&self.app, &self.worker, token) {
                 Ok(verified) => Some(verified),
                 Err(fault) => return refuse(&reason_of(fault)),
@@ -145,7 +148,16 @@ impl Sockets {
         });
         let sockets = Rc::clone(self);
         let judging = async move {
-            let judged = sockets.judge(&channel, verified, &catalog).await;
+            let judged = match foreign {
+                None => sockets.judge(&channel, verified, &catalog).await,
+                Some(token) => match sockets.verify_foreign(&token).await {
+                    Ok(verified) => {
+                        *channel.verified.borrow_mut() = Some(Arc::clone(&verified));
+                        sockets.judge(&channel, Some(verified), &catalog).await
+                    }
+                    Err(unjudged) => Err(unjudged),
+                },
+            };
             if channel.phase.get() == Phase::Judged {
                 match judged {
                     Ok((caller, rights)) => {
@@ -162,6 +174,17 @@ impl Sockets {
         let mut judging = Box::pin(judging);
         if judging.as_mut().now_or_never().is_none() {
             actix_web::rt::spawn(judging);
+        }
+    }
+
+    /// A token of another issuer.
+    async fn verify_foreign(&self, token: &str) -> Result<Arc<Verified>, Unjudged> {
+        match self.app.desk().verify_foreign(token, crate::app::now()).await {
+            Some(Ok(verified)) => Ok(verified),
+            Some(Err(TokenFault::Unreachable)) => Err(Unjudged::Failed(reason_of(TokenFault::Unreachable))),
+            Some(Err(fault)) => Err(Unjudged::Refused(reason_of(fault))),
+            // The project accepts the issuer no more.
+            None => Err(Unjudged::Refused(reason_of(TokenFault::Issuer))),
         }
     }
 
@@ -386,10 +409,29 @@ impl Sockets {
         let Some(token) = payload["access_token"].as_str().filter(|token| !token.starts_with("sb_")) else {
             return;
         };
-        let verified = match verify(&self.app, &self.worker, token) {
-            Ok(verified) => verified,
-            Err(fault) => return self.expel(channel, &reason_of(fault)),
-        };
+        if self.app.desk().is_foreign(token) {
+            let (sockets, channel, token) = (Rc::clone(self), Rc::clone(channel), token.to_owned());
+            actix_web::rt::spawn(async move {
+                let judged = sockets.verify_foreign(&token).await;
+                // It may have left meanwhile.
+                if channel.is_joined() {
+                    match judged {
+                        Ok(verified) => sockets.renewed(&channel, verified),
+                        Err(Unjudged::Refused(reason) | Unjudged::Failed(reason)) => {
+                            sockets.expel(&channel, &reason)
+                        }
+                    }
+                }
+            });
+            return;
+        }
+        match verify(&self.app, &self.worker, token) {
+            Ok(verified) => self.renewed(channel, verified),
+            Err(fault) => self.expel(channel, &reason_of(fault)),
+        }
+    }
+
+    fn renewed(self: &Rc<Self>, channel: &Rc<Channel>, verified: Arc<Verified>) {
         let same = |known: &Option<Arc<Verified>>| {
             known.as_ref().is_some_and(|known| known.claims == verified.claims)
         };
@@ -398,7 +440,7 @@ impl Sockets {
         {
             return;
         }
-        *channel.verified.borrow_mut() = Some(Arc::clone(&verified));
+        *channel.verified.borrow_mut() = Some(verified);
         self.rejudge(channel);
     }
 
@@ -468,7 +510,8 @@ fn reason_of(fault: TokenFault) -> String {
         | TokenFault::Revoked
         | TokenFault::Gone
         | TokenFault::Banned
-        | TokenFault::Ended => "InvalidJWTToken",
+        | TokenFault::Ended
+        | TokenFault::Unreachable => "InvalidJWTToken",
     };
     format!("{code}: {fault}")
 }

@@ -36,7 +36,8 @@ impl Sockets {
         // A token dies with the key that signed it, too.
         let is_revoked = |verified: &Verified| {
             let refused = |jti: &String| self.app.revocations().contains(jti) || ring.revoked().contains(jti);
-            ring.find(&verified.key).is_none() || verified.jti.as_ref().is_some_and(refused)
+            let is_ours = !matches!(verified.holder, Holder::Foreign { .. });
+            (is_ours && ring.find(&verified.key).is_none()) || verified.jti.as_ref().is_some_and(refused)
         };
         let is_over = |verified: &Verified| !verified.is_alive(now) || is_revoked(verified);
         self.follow_catalog();
@@ -162,7 +163,7 @@ impl Sockets {
     pub(super) fn follow_roles(self: &Rc<Self>, user: Option<Uuid>, xid: Option<u32>) {
         let whose = |verified: &Verified| match &verified.holder {
             Holder::Session { id, .. } => user.is_none_or(|user| user == *id),
-            Holder::Key { .. } | Holder::Operator { .. } => false,
+            Holder::Key { .. } | Holder::Operator { .. } | Holder::Foreign { .. } => false,
         };
         let concerned = self.channels_of(|channel| {
             channel.is_joined()
