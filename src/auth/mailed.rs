@@ -174,6 +174,7 @@ impl Visit<'_> {
     /// `validation_failed` for a user without a proven address; 429.
     pub async fn mail_reauthentication(&self) -> Result<(), Error> {
         let (id, _) = self.session_shown()?;
+        self.can_mail()?;
         self.limits.from(Counted::Mail, self.visitor.address)?;
         let tx = self.begin().await?;
         let user = user::lock(&tx, id).await?.ok_or(AuthCode::TokenUserNotFound)?;
@@ -207,6 +208,7 @@ impl Visit<'_> {
             return Err(AuthCode::EmailProviderDisabled.into());
         }
         let address = email::normal(address).ok_or(AuthCode::EmailAddressInvalid)?;
+        self.can_mail()?;
         self.limits.from(Counted::Mail, self.visitor.address)?;
         self.limits.of(Counted::MailTo, &address)?;
         Ok(address)
