@@ -49,7 +49,7 @@ impl Visit<'_> {
         let tx = self.begin().await?;
         let (user, issued) = self.invited(&tx, &address, data, redirect_to).await?;
         tx.commit().await.map_err(DbError::into_error)?;
-        self.send(self.letter(&issued))?;
+        self.notify(self.letter(&issued));
         Ok(user)
     }
 

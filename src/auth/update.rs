@@ -74,7 +74,7 @@ impl Visit<'_> {
             None => None,
         };
         if let Some(address) = &wished
-            && self.settings.project.signup.confirm_email
+            && (self.settings.project.signup.confirm_email || !user.is_anonymous)
         {
             self.can_mail()?;
             self.limits.from(Counted::Mail, self.visitor.address)?;

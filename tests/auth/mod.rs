@@ -1,8 +1,8 @@
 //! Credentials at the door, and how users come by theirs.
 
 mod admin;
-mod factors;
 mod audit;
+mod factors;
 mod limits;
 mod links;
 mod mail;

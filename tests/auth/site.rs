@@ -164,6 +164,13 @@ impl Site {
         row.get(0)
     }
 
+    /// The letters to an address, the newest first.
+    pub async fn letters(&self, to: &str) -> Vec<Value> {
+        let answer =
+            self.client.get(self.server.at("/_/mail.json")).query(&[("to", to)]).send().await.unwrap();
+        answer.json().await.unwrap()
+    }
+
     /// What the newest link of a purpose to an address carries: put in the place of what was mailed.
     pub async fn link(&self, address: &str, purpose: &str) -> String {
         let token = uuid::Uuid::new_v4().to_string();

@@ -98,9 +98,15 @@ async fn an_old_session_needs_a_code_for_another_password_where_the_project_says
         "select count(*), max(attempts)::int from auth.one_time_tokens where purpose = 'reauthentication'";
     let row = sql.query_one(pending, &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i32>(1)), (1, 1), "the attempt counts");
+    let code = site.letters(ADA).await[0]["code"].clone();
+    change(&site, &session, json!({ "password": OTHER, "nonce": code })).await.is(200);
+    let told = site.letters(ADA).await;
+    assert_eq!(text(&told[0], "occasion"), "password_changed");
+    let used = change(&site, &session, json!({ "password": PASSWORD, "nonce": code })).await;
+    assert_eq!(used.refused(422), "reauthentication_not_valid");
     // A session of today needs none.
     sql.batch_execute("update auth.sessions set created_at = now()").await.unwrap();
-    change(&site, &session, json!({ "password": OTHER })).await.is(200);
+    change(&site, &session, json!({ "password": PASSWORD })).await.is(200);
     assert_eq!(site.get("/auth/v1/reauthenticate", None).await.refused(401), "no_authorization");
 }
 

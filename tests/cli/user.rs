@@ -96,7 +96,7 @@ async fn an_operator_keeps_users_without_the_server_and_the_server_knows() {
 
     let within = std::time::Duration::from_secs(5);
     console.says(&["role", "remove"], &[ADA, "editor"]);
-    eventually("the role is gone", within, || async { (read().await == 403).then_some(()) }).await;
+    eventually("the role is gone", within, || async { (read().await == 404).then_some(()) }).await;
     console.says(&["role", "add"], &[ADA, "editor"]);
     eventually("the role counts", within, || async { (read().await == 200).then_some(()) }).await;
     assert!(console.says(&["ban"], &[ADA]).contains("(banned)"));
