@@ -1,7 +1,11 @@
 //! Credentials at the door, and how users come by theirs.
 
-mod revocation;
 mod factors;
+mod identities;
+mod idp;
+mod oauth;
+mod revocation;
 mod sessions;
 mod site;
 mod tokens;
+mod world;
