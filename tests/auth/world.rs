@@ -98,7 +98,8 @@ impl World {
     /// A browser without anything of ours goes to an address of the site.
     pub async fn browse(&self, path: &str, query: &[(&str, &str)]) -> Answer {
         let url = Url::parse_with_params(&self.site.server.at(path), query).unwrap();
-        let response = self.site.client.get(url).send().await.unwrap();
+        let request = self.site.client.get(url).header("x-supabase-api-version", "2024-01-01");
+        let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
