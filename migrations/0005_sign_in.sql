@@ -74,6 +74,7 @@ create table auth.sessions (
     created_at timestamptz not null default now()
 );
 create index sessions_user_id_idx on auth.sessions (user_id);
+create index sessions_created_at_idx on auth.sessions (created_at);
 alter table auth.sessions replica identity full;
 comment on table auth.sessions is 'Who is signed in. Access tokens name the session, and are refused once it is gone.';
 comment on column auth.sessions.id is 'The `session_id` of its access tokens.';
@@ -187,6 +188,7 @@ create table auth.factors (
 );
 create unique index factors_friendly_name_key on auth.factors (user_id, friendly_name) where friendly_name is not null;
 create index factors_user_id_idx on auth.factors (user_id);
+create index factors_unverified_idx on auth.factors (created_at) where status = 'unverified';
 create trigger factors_updated_at before update on auth.factors
     for each row execute function basewright.touch_updated_at();
 comment on table auth.factors is 'Second factors.';

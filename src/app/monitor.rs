@@ -27,6 +27,8 @@ pub struct Watch {
     own: Pool,
     /// The file that the keyring came from, if it came from one, as it was then.
     keys: Option<(PathBuf, Stamp)>,
+    /// Whether the audit log knows the keys in force.
+    noted: bool,
 }
 
 impl Watch {
@@ -36,7 +38,7 @@ impl Watch {
             let stamp = stamp_of(&path);
             (path, stamp)
         });
-        Watch { app, own, keys }
+        Watch { app, own, keys, noted: false }
     }
 
     /// Looks at the database once: a server is not ready before it knows what is revoked.
@@ -74,6 +76,9 @@ impl Watch {
                 }
             }
             self.renew_keys();
+            if !self.noted && readiness == Readiness::Ready {
+                self.noted = self.app.desk().note_keys(&self.app.keys()).await.is_ok();
+            }
         }
     }
 
@@ -90,6 +95,7 @@ impl Watch {
                 tracing::info!(path = %path.display(), "the keys changed");
                 let issuer = self.app.keys().issuer().to_owned();
                 self.app.replace_keys(ring.issuing_as(&issuer));
+                self.noted = false;
             }
             Err(fault) => {
                 tracing::error!(fault = %fault, "the keys changed and cannot be used: the old ones stay");

@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::model::Kind;
+use super::desk::Visit;
+use crate::error::Error;
+use crate::model::{Kind, Scalar};
 use crate::sql::Sql;
 
 /// What happened. The words are stable: people search for them.
@@ -120,12 +123,66 @@ impl Entry {
             .raw(", ")
             .bind(Kind::UUID, id(self.session))
             .raw(", ")
-            .bind(Kind::one(crate::model::Scalar::Inet), self.address.map(|address| address.to_string()))
+            .bind(Kind::one(Scalar::Inet), self.address.map(|address| address.to_string()))
             .raw(", ")
             .bind(Kind::TEXT, agent)
             .raw(", ")
             .bind(Kind::JSON, Some(details.to_string()))
             .raw(")");
         sql
+    }
+}
+
+/// A line of the log, as it is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    pub id: Uuid,
+    /// RFC 3339.
+    pub at: String,
+    pub event: String,
+    pub actor: Option<Uuid>,
+    pub actor_role: String,
+    pub subject: Option<Uuid>,
+    pub session_id: Option<Uuid>,
+    pub ip: Option<String>,
+    pub user_agent: Option<String>,
+    pub details: Value,
+}
+
+/// Which lines of the log are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    pub event: Option<&'a str>,
+    pub subject: Option<Uuid>,
+    /// Those before this one.
+    pub before: Option<Uuid>,
+}
+
+impl Visit<'_> {
+    /// A page of the log, the newest lines first. `page` begins at 1.
+    pub async fn audit(&self, wanted: Wanted<'_>, page: u32, per_page: u32) -> Result<Vec<Line>, Error> {
+        let mut sql = Sql::new();
+        sql.raw(
+            "select jsonb_build_object('id', id, 'at', basewright.rfc3339(at), 'event', event, 'actor', actor, \
+             'actor_role', actor_role, 'subject', subject, 'session_id', session_id, 'ip', host(ip), \
+             'user_agent', user_agent, 'details', details)::text from auth.audit_log where true",
+        );
+        if let Some(event) = wanted.event {
+            sql.raw(" and event = ").bind_text(event);
+        }
+        if let Some(subject) = wanted.subject {
+            sql.raw(" and subject = ").bind(Kind::UUID, Some(subject.to_string()));
+        }
+        if let Some(before) = wanted.before {
+            sql.raw(" and id < ").bind(Kind::UUID, Some(before.to_string()));
+        }
+        let passed = i64::from(page.saturating_sub(1)) * i64::from(per_page);
+        sql.raw(" order by id desc limit ")
+            .bind(Kind::one(Scalar::Bigint), Some(per_page.to_string()))
+            .raw(" offset ")
+            .bind(Kind::one(Scalar::Bigint), Some(passed.to_string()));
+        let rows = self.read(&sql).await?;
+        let line = |row: &crate::db::Row| serde_json::from_slice(row.raw(0).unwrap_or_default());
+        rows.iter().map(line).collect::<Result<_, _>>().map_err(Error::internal)
     }
 }

@@ -76,6 +76,7 @@ impl Desk {
         if before.is_none_or(|before| before.project.rate_limits != settings.project.rate_limits) {
             self.limits.store(Some(Arc::new(Limits::new(&settings.project.rate_limits))));
         }
+        self.mailer.settle(&settings);
         self.settings.store(Some(Arc::new(settings)));
     }
 
@@ -159,12 +160,20 @@ pub struct Visitor {
     pub token: Option<Arc<Verified>>,
     /// Whether he holds the secret key.
     pub is_admin: bool,
+    /// Whether he is the operator at the command line, who comes from no address.
+    pub at_console: bool,
 }
 
 impl Visitor {
     /// The operator at the command line.
     pub fn operator() -> Visitor {
-        Visitor { address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None, token: None, is_admin: true }
+        Visitor {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            user_agent: None,
+            token: None,
+            is_admin: true,
+            at_console: true,
+        }
     }
 }
 
@@ -193,8 +202,21 @@ impl Visit<'_> {
         &self.desk.hashing
     }
 
+    /// Sends a letter in the background.
+    ///
+    /// # Errors
+    /// 503 where none can be sent. A use case whose answer must not tell whether there is somebody asks
+    /// [`Visit::can_mail`] first, in any case.
     pub(super) fn send(&self, letter: Letter) -> Result<(), Error> {
         self.desk.mailer.send(&self.settings, letter)
+    }
+
+    /// Whether a letter would be taken now.
+    ///
+    /// # Errors
+    /// 503 where none can be sent.
+    pub(super) fn can_mail(&self) -> Result<(), Error> {
+        self.desk.mailer.ready(&self.settings)
     }
 
     /// Runs a statement that changes nothing.
@@ -235,6 +257,7 @@ impl Visit<'_> {
     /// Who acts, for the audit log.
     pub(super) fn actor(&self, user: Option<Uuid>) -> Actor {
         let role = match (self.visitor.is_admin, user) {
+            (true, _) if self.visitor.at_console => "operator",
             (true, _) => "service_role",
             (false, Some(_)) => "authenticated",
             (false, None) => "anon",
@@ -249,7 +272,7 @@ impl Visit<'_> {
             actor: self.actor(subject.filter(|_| !self.visitor.is_admin)),
             subject,
             session: None,
-            address: Some(self.visitor.address),
+            address: Some(self.visitor.address).filter(|_| !self.visitor.at_console),
             user_agent: self.visitor.user_agent.clone(),
             details,
         }

@@ -134,7 +134,9 @@ impl Visit<'_> {
             .bind(Kind::UUID, Some(factor.to_string()))
             .raw(" and user_id = ")
             .bind(Kind::UUID, Some(id.to_string()))
-            .raw(" returning id) insert into auth.challenges (factor_id, expires_at) select id, to_timestamp(")
+            .raw(
+                " returning id) insert into auth.challenges (factor_id, expires_at) select id, to_timestamp(",
+            )
             .bind(Kind::one(Scalar::Bigint), Some(expires_at.to_string()))
             .raw(") from asked returning id::text");
         let rows = self.run(&sql).await?;
@@ -152,8 +154,7 @@ impl Visit<'_> {
         if !self.settings.project.mfa.totp {
             return Err(AuthCode::TotpVerifyDisabled.into());
         }
-        let attempt =
-            self.limits.attempt(Counted::Verify, Some(&id.to_string()), self.visitor.address)?;
+        let attempt = self.limits.attempt(Counted::Verify, Some(&id.to_string()), self.visitor.address)?;
         let secret = self.take_attempt(id, factor, challenge).await?;
         let now = u64::try_from(self.now).map_err(Error::internal)?;
         let Some(step) = totp(secret)?.check(code.trim(), now) else {
@@ -257,8 +258,7 @@ impl Visit<'_> {
     /// `mfa_verification_failed`.
     pub async fn use_recovery_code(&self, code: &str) -> Result<Grant, Error> {
         let (id, session) = self.session_shown()?;
-        let attempt =
-            self.limits.attempt(Counted::Verify, Some(&id.to_string()), self.visitor.address)?;
+        let attempt = self.limits.attempt(Counted::Verify, Some(&id.to_string()), self.visitor.address)?;
         let tx = self.begin().await?;
         let user = self.identified(&tx, id).await?;
         let mut sql = Sql::new();
@@ -433,7 +433,8 @@ impl Visit<'_> {
     /// Tells the user that something about his second factors changed. That he is not told undoes nothing.
     fn tell_of_factors(&self, user: &User) {
         let Some(to) = user.email.clone() else { return };
-        let letter = Letter { occasion: Occasion::FactorChanged, to, link: None, code: None, new_email: None };
+        let letter =
+            Letter { occasion: Occasion::FactorChanged, to, link: None, code: None, new_email: None };
         if let Err(error) = self.send(letter) {
             tracing::warn!(%error, "a user was not told of a change of his second factors");
         }

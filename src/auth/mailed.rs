@@ -42,10 +42,11 @@ impl Ground {
 }
 
 impl Visit<'_> {
-    /// A link and a code to sign in with. Makes a user where nobody has the address, unless that is not wanted.
+    /// A link and a code to sign in with. Makes a user where nobody has the address. Whoever asks that none be made is told
+    /// that there is none, as clients of this wire rely on; how often he may ask is counted before.
     ///
     /// # Errors
-    /// `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429.
+    /// `otp_disabled`, `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429.
     pub async fn mail_sign_in(
         &self,
         asked: Asked<'_>,
@@ -54,10 +55,13 @@ impl Visit<'_> {
     ) -> Result<(), Error> {
         let data = user::metadata(data)?;
         let address = self.may_mail(asked.email)?;
-        let create = create && self.settings.project.signup.enabled;
         let tx = self.begin().await?;
         let mut found = user::lock_by_email(&tx, &address).await?;
-        if found.is_none() && create {
+        if found.is_none() && !create {
+            tx.rollback().await.map_err(DbError::into_error)?;
+            return Err(AuthCode::OtpDisabled.into());
+        }
+        if found.is_none() && self.settings.project.signup.enabled {
             user::add(&tx, New { email: Some(&address), ..New::default() }).await?;
             found = user::lock_by_email(&tx, &address).await?;
         }

@@ -142,6 +142,8 @@ mod tests {
                 ..SignIn::default()
             },
             mail: Default::default(),
+            letters: crate::project::load(&crate::project::Sources::default()).unwrap().letters,
+            relay: None,
             public_url: "https://api.test".to_owned(),
             roles: Vec::new(),
             secrets: Default::default(),

@@ -214,7 +214,10 @@ mod tests {
             };
             let principal = foreigner(&verified, Uuid::nil(), roles);
             assert_eq!(principal.roles, ["authenticated", "editor"]);
-            assert_eq!((principal.email.as_deref(), principal.aal, principal.is_anonymous), (expected, None, false));
+            assert_eq!(
+                (principal.email.as_deref(), principal.aal, principal.is_anonymous),
+                (expected, None, false)
+            );
         }
     }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::audit::Event;
 use super::desk::Visit;
+use super::fingerprint;
 use super::keyfile;
 use super::keys::{Algorithm, KeyFault, Keyring};
 use crate::db::DbError;
@@ -58,7 +59,7 @@ impl Visit<'_> {
 
     async fn change_keys(
         &self,
-        what: serde_json::Value,
+        mut what: serde_json::Value,
         change: impl FnOnce(&mut Keyring) -> Result<(), KeyFault> + Send + 'static,
     ) -> Result<Keyring, Error> {
         let Some(path) = self.desk.key_file().map(ToOwned::to_owned) else {
@@ -75,6 +76,10 @@ impl Visit<'_> {
         })?;
         let ring = ring.issuing_as(self.keys.issuer());
         self.desk.replace_keys(ring.clone());
+        if let serde_json::Value::Object(members) = &mut what {
+            // This server looks at the file too, and others do: none of them notes it again.
+            members.insert("fingerprint".to_owned(), fingerprint::of_keys(&ring).into());
+        }
         self.run(&self.entry(Event::KeysChanged, None, what).insert()).await?;
         Ok(ring)
     }

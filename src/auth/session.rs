@@ -273,7 +273,9 @@ impl Visit<'_> {
         let (kept, stored) = find(tx, session).await?.ok_or(AuthCode::SessionNotFound)?;
         let (token, stored) = refresh::anew(session, &stored).map_err(Error::internal)?;
         let mut amr = vec![json!({ "method": method.as_str(), "timestamp": self.now })];
-        amr.extend(proofs(&kept.amr).filter(|(known, _)| *known != Some(method)).map(|(_, proof)| proof.clone()));
+        amr.extend(
+            proofs(&kept.amr).filter(|(known, _)| *known != Some(method)).map(|(_, proof)| proof.clone()),
+        );
         let amr = Value::Array(amr);
         let mut sql = Sql::new();
         sql.raw("with raised as (update auth.sessions set aal = 2, amr = ")
@@ -368,8 +370,7 @@ fn proofs(amr: &Value) -> impl Iterator<Item = (Option<Method>, &Value)> {
 /// holds the user's lock, under which alone it changes.
 pub(super) async fn level(tx: &Tx, session: Uuid) -> Result<u8, Error> {
     let mut sql = Sql::new();
-    sql.raw("select aal::integer from auth.sessions where id = ")
-        .bind(Kind::UUID, Some(session.to_string()));
+    sql.raw("select aal::integer from auth.sessions where id = ").bind(Kind::UUID, Some(session.to_string()));
     let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
     let level = rows.first().and_then(|row| row.integer(0)).ok_or(AuthCode::SessionNotFound)?;
     u8::try_from(level).map_err(Error::internal)

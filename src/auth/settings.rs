@@ -3,13 +3,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::mail::Relay;
 use crate::model::sign_in::{MailSettings, Setting, SignIn};
+use crate::project::Letters;
 
 /// The settings in force. One request is judged by one of these.
 #[derive(Clone)]
 pub struct Settings {
     pub project: SignIn,
     pub mail: MailSettings,
+    /// The words of mails.
+    pub letters: Letters,
+    /// The server that takes mails; none where none is named, or where `dev` lacks its address.
+    pub relay: Option<Relay>,
     /// Where this server is found, without a slash at the end. From the operator, never from a request.
     pub public_url: String,
     /// The project's roles that can be granted.

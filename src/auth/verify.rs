@@ -112,8 +112,8 @@ impl Visit<'_> {
             }
         };
         let method = match (shown, redeemed.purpose) {
-            (Shown::Code { .. }, Purpose::MagicLink) => Method::Otp,
-            (_, purpose) => purpose.method(),
+            (Shown::Code { .. }, _) => Method::Otp,
+            (Shown::Link(_), purpose) => purpose.method(),
         };
         let rows = tx.query(&user::select_by_id(user.id)).await.map_err(DbError::into_error)?;
         let user = user::first(&rows)?.ok_or_else(|| refused(shown))?;

@@ -15,8 +15,9 @@ use clap::{Args, ValueEnum};
 use futures_util::FutureExt as _;
 use futures_util::future::{join, maybe_done};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::reload::Follower;
+use super::reload::{self, Follower};
 use super::tables::{self, Manner, Trouble};
 use super::{Failure, Place, keys, project, settings};
 use crate::app::monitor::Watch;
@@ -25,8 +26,10 @@ use crate::auth::keyfile::Origin;
 use crate::auth::keys::Keyring;
 use crate::auth::password::Hashing;
 use crate::auth::settings::Settings;
+use crate::auth::sweep::Swept;
 use crate::db::{Embedded, Lanes, LanesOptions, Pool, Session, Target, Urls};
 use crate::http::cors::Origins;
+use crate::http::mailbox;
 use crate::http::peer::Proxies;
 use crate::http::server::{self, Options, ServerHandle, runtime};
 use crate::model::{ANON, Action};
@@ -60,7 +63,13 @@ pub(super) struct Listening {
     #[arg(long, env = "BASEWRIGHT_TRUSTED_PROXIES", default_value = "", hide_default_value = true, value_parser = Proxies::parse, value_name = "NETWORKS")]
     trusted_proxies: Proxies,
     /// Count requests of nobody in particular as the project says, or leave that to what stands before this server
-    #[arg(long, env = "BASEWRIGHT_ANONYMOUS_LIMIT", value_enum, default_value = "project", value_name = "project|off")]
+    #[arg(
+        long,
+        env = "BASEWRIGHT_ANONYMOUS_LIMIT",
+        value_enum,
+        default_value = "project",
+        value_name = "project|off"
+    )]
     anonymous_limit: AnonymousLimit,
     /// This server's name among those that share its database: letters, digits and _
     #[arg(long, env = "BASEWRIGHT_NODE", default_value = "main", value_parser = Node::parse, value_name = "NAME")]
@@ -108,6 +117,8 @@ pub(super) struct Life {
 const SHARED: usize = 8;
 /// Connections for signing in.
 const SIGN_IN: usize = 4;
+/// How long letters that wait have to be sent when the server stops.
+const LAST_POST: Duration = Duration::from_secs(5);
 /// Signals within this time are one order.
 const SAME_ORDER: Duration = Duration::from_secs(1);
 /// How long to wait before a database that is away is tried again.
@@ -117,13 +128,17 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub(super) fn run(life: Life) -> Result<(), Failure> {
     let seen = project::stamp(&life.place.project).ok();
     let project = project::load(&life.place.project)?;
+    let looked_up = settings::look_up(&project, life.follow_changes, settings::variable)?;
+    for warning in &looked_up.warnings {
+        tracing::warn!("{warning}");
+    }
     let (ring, origin) = keys::obtain(&life.place)?;
     let at = SocketAddr::new(life.listening.listen, life.listening.port);
     let listener =
         TcpListener::bind(at).map_err(|error| Failure::fault(format!("cannot listen on {at}: {error}")))?;
     runtime::System::new().block_on(async move {
         let database = Database::begin(life.place.data()).await?;
-        let outcome = live(&life, project, seen, ring, &origin, listener, database.urls()).await;
+        let outcome = live(&life, project, looked_up, seen, ring, &origin, listener, database.urls()).await;
         database.stop().await;
         outcome
     })
@@ -167,6 +182,7 @@ impl Database {
 async fn live(
     life: &Life,
     project: Project,
+    looked_up: settings::LookedUp,
     seen: Option<project::Stamp>,
     ring: Keyring,
     origin: &Origin,
@@ -232,13 +248,16 @@ async fn live(
     project::advise(&project, &catalog);
     let public_url = settings::public_url(life.listening.public_url.as_deref(), address);
     app.replace_keys(Keyring::clone(&app.keys()).issuing_as(&settings::issuer(&public_url)));
-    let settings = settings::of(&project, &public_url, life.follow_changes)?;
+    let told = looked_up.warnings.clone();
+    let settings = settings::of(&project, looked_up, &public_url, life.follow_changes);
     app.desk().settle(life.listening.anonymous_limit.apply(settings));
     app.publish(catalog);
+    reload::note_policies(&app, &project).await;
     stream_changes(life, &urls, &target, &app)?;
     app.set_readiness(Readiness::Ready);
     runtime::spawn(watch.run());
-    announce(life, &project, &app.keys(), origin, address).map_err(Failure::fault)?;
+    runtime::spawn(sweep(Arc::clone(&app)));
+    announce(life, &project, &app, origin, address).map_err(Failure::fault)?;
     if life.follow_changes {
         let follower = Follower {
             app: Arc::clone(&app),
@@ -248,6 +267,7 @@ async fn live(
             manner: life.manner.clone(),
             allow_superuser: life.allow_superuser,
             public_url,
+            told,
             anonymous_limit: life.listening.anonymous_limit,
         };
         runtime::spawn(follower.follow(seen));
@@ -262,6 +282,23 @@ async fn live(
         ended = &mut running => {
             app.drain();
             Err(Failure::fault(format!("the listener ended: {ended:?}")))
+        }
+    }
+}
+
+/// How often what is over is cleared away.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Clears away what is over until the server shuts down.
+async fn sweep(app: Arc<App>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !app.is_draining() {
+        ticks.tick().await;
+        match app.desk().sweep().await {
+            Ok(swept) if swept == Swept::default() => {}
+            Ok(swept) => tracing::debug!(?swept, "what was over is cleared away"),
+            Err(error) => tracing::warn!(%error, "what is over was not cleared away"),
         }
     }
 }
@@ -327,10 +364,15 @@ async fn stop(app: &App, handle: &ServerHandle, signals: &mut Signals) {
         }
     };
     tokio::select! {
-        () = handle.stop(true) => {}
+        () = async {
+            handle.stop(true).await;
+            // Nobody writes letters any more.
+            app.desk().mailer().close(LAST_POST).await;
+        } => {}
         () = again => {
             tracing::warn!("told twice: stopping at once");
             handle.stop(false).await;
+            app.desk().mailer().close(Duration::ZERO).await;
         }
     }
 }
@@ -364,14 +406,15 @@ impl Signals {
 fn announce(
     life: &Life,
     project: &Project,
-    ring: &Keyring,
+    app: &App,
     origin: &Origin,
     address: SocketAddr,
 ) -> std::io::Result<()> {
-    let url = settings::public_url(None, address);
+    let (url, ring) = (settings::public_url(None, address), app.keys());
+    let keeps_mail = app.desk().settings().is_ok_and(|settings| settings.is_dev && settings.relay.is_none());
     let mut out = std::io::stdout().lock();
     if let Origin::Minted(path) = origin {
-        let (key, collection) = first_question(project, ring);
+        let (key, collection) = first_question(project, &ring);
         writeln!(out, "url          {url}")?;
         writeln!(out, "publishable  {}", ring.publishable())?;
         writeln!(out, "secret       {}", ring.secret())?;
@@ -380,6 +423,9 @@ fn announce(
             "             kept in {}; the secret key may do everything, so keep it on servers",
             path.display()
         )?;
+        if keeps_mail {
+            writeln!(out, "mail         {url}{}", mailbox::PATH)?;
+        }
         writeln!(out, "try          curl '{url}/rest/v1/{collection}?limit=3' -H 'apikey: {key}'")?;
     } else if life.follow_changes {
         tracing::info!("the keys: basewright keys {}", life.place.project.display());

@@ -17,6 +17,7 @@ mod settings;
 mod tables;
 mod tail;
 mod token;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ enum What {
     Keys(keys::Keys),
     Token(token::Token),
     Tail(tail::Tail),
+    User(user::Users),
 }
 
 /// Where the project and its data are.
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
         What::Keys(command) => keys::run(command),
         What::Token(command) => token::run(command),
         What::Tail(command) => tail::run(&command),
+        What::User(command) => user::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

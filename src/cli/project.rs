@@ -43,7 +43,7 @@ pub(super) fn read(folder: &Path) -> Result<Sources, Failure> {
         })?;
         sources.insert(name, text);
     }
-    if sources.keys().all(|name| name.ends_with(".json")) {
+    if !sources.keys().any(|name| name.ends_with(".yaml") || name.ends_with(".yml")) {
         return Err(Failure::fault(format!(
             "{} holds no project: no .yaml file at its top, under collections/ or under policies/",
             folder.display()
@@ -81,7 +81,7 @@ pub(super) fn stamp(folder: &Path) -> Result<Stamp, Failure> {
 }
 
 /// The project's files, by name relative to its folder: YAML at the top and in the two folders for it,
-/// JSON anywhere that is not hidden.
+/// templates of mails in the folder for them, JSON anywhere that is not hidden.
 fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, Failure> {
     let mut found = BTreeMap::new();
     walk(folder, "", 0, &mut found).map_err(|error| match error.kind() {
@@ -117,6 +117,7 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut BTreeMap<String, 
         let extension = Path::new(&name).extension().and_then(|extension| extension.to_str());
         let wanted = match extension {
             Some("yaml" | "yml") => matches!(prefix, "" | "collections/" | "policies/"),
+            Some("html" | "txt") => prefix == "mail/",
             Some("json") => metadata.len() <= MAX_BYTES,
             Some(_) | None => false,
         };
@@ -161,6 +162,9 @@ mod tests {
             ("collections/posts.yaml", "b"),
             ("policies/posts.yml", "c"),
             ("schemas/meta.json", "{}"),
+            ("mail/confirm.html", "d"),
+            ("mail/readme.md", "not ours"),
+            ("notes/a.txt", "not ours"),
             ("seed/data.yaml", "not ours"),
             (".basewright/keys.json", "secret"),
             (".git/config.yaml", "x"),
@@ -171,7 +175,13 @@ mod tests {
         let names: Vec<_> = sources.0.keys().map(String::as_str).collect();
         assert_eq!(
             names,
-            ["basewright.yaml", "collections/posts.yaml", "policies/posts.yml", "schemas/meta.json"]
+            [
+                "basewright.yaml",
+                "collections/posts.yaml",
+                "mail/confirm.html",
+                "policies/posts.yml",
+                "schemas/meta.json"
+            ]
         );
     }
 

@@ -14,6 +14,7 @@ use super::settings;
 use super::tables::{self, Manner, Trouble};
 use crate::app::App;
 use crate::db::{Target, Urls};
+use crate::project::Project;
 
 /// How often the folder is looked at. A save is taken once two looks agree, so that half of one is not.
 const EVERY: Duration = Duration::from_millis(300);
@@ -28,13 +29,22 @@ pub(super) struct Follower {
     pub(super) manner: Manner,
     pub(super) allow_superuser: bool,
     pub(super) public_url: String,
+    /// What was said already of variables that are missing.
+    pub(super) told: Vec<String>,
     pub(super) anonymous_limit: AnonymousLimit,
+}
+
+/// Notes in the audit log which policies are in force.
+pub(super) async fn note_policies(app: &App, project: &Project) {
+    if let Err(error) = app.desk().note_policies(&project.policy_text()).await {
+        tracing::error!(%error, "a change of the policies could not be noted");
+    }
 }
 
 impl Follower {
     /// Follows the folder until the server shuts down. `seen` is the folder as it was when the version in
     /// force was read.
-    pub(super) async fn follow(self, mut seen: Option<Stamp>) {
+    pub(super) async fn follow(mut self, mut seen: Option<Stamp>) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut settling, mut version) = (None, 1);
@@ -71,7 +81,7 @@ impl Follower {
         }
     }
 
-    async fn reload(&self, version: u64) -> Result<(), Trouble> {
+    async fn reload(&mut self, version: u64) -> Result<(), Trouble> {
         let folder = self.folder.clone();
         let loaded = tokio::task::spawn_blocking(move || project::load(&folder))
             .await
@@ -79,14 +89,20 @@ impl Follower {
         let project = loaded.map_err(|failure| match failure {
             Failure::Fault(text) | Failure::Usage(text) => Trouble::Lasting(text),
         })?;
-        let settings = settings::of(&project, &self.public_url, true)
+        let looked_up = settings::look_up(&project, true, settings::variable)
             .map_err(|failure| Trouble::Lasting(failure.to_string()))?;
         let catalog = project.catalog(version).map_err(|fault| Trouble::Lasting(fault.to_string()))?;
         tables::prepare(&self.urls, &project, &self.manner, self.allow_superuser).await?;
         project::advise(&project, &catalog);
         self.target.limit_statements(project.limits.statement_timeout);
+        for warning in looked_up.warnings.iter().filter(|warning| !self.told.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        self.told.clone_from(&looked_up.warnings);
+        let settings = settings::of(&project, looked_up, &self.public_url, true);
         self.app.desk().settle(self.anonymous_limit.apply(settings));
         self.app.publish(catalog);
+        note_policies(&self.app, &project).await;
         Ok(())
     }
 }

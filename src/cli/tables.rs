@@ -184,7 +184,12 @@ pub(super) async fn revoke(urls: &Urls, jti: &str) -> Result<(), Failure> {
         .await
         .map_err(Failure::fault)?;
     runtime
-        .execute("insert into auth.revoked_keys (jti) values ($1) on conflict do nothing", &[&jti])
+        .execute(
+            "with revoked as (insert into auth.revoked_keys (jti) values ($1) on conflict do nothing returning jti) \
+             insert into auth.audit_log (event, actor_role, details) \
+             select 'key_revoked', 'operator', jsonb_build_object('jti', jti) from revoked",
+            &[&jti],
+        )
         .await
         .map_err(|error| Failure::fault(format!("the database refused the revocation: {error}")))?;
     Ok(())

@@ -87,6 +87,8 @@ codes! {
     TotpVerifyDisabled = "mfa_totp_verify_not_enabled", 422, "MFA verification is disabled for TOTP";
     PhoneFactorDisabled = "mfa_phone_enroll_not_enabled", 422, "MFA enroll is disabled for Phone";
     WebauthnFactorDisabled = "mfa_webauthn_enroll_not_enabled", 422, "MFA enroll is disabled for WebAuthn";
+    /// The operator gave no server for mail, or too many letters wait.
+    MailUnavailable = "unexpected_failure", 503, "This server cannot send mail";
     InsufficientAal = "insufficient_aal", 403, "AAL2 is required: show a second factor first";
     /// As above where the wire has another status: updates of a user.
     InsufficientAalToUpdate = "insufficient_aal", 401, "AAL2 session is required to update email or password when MFA is enabled";

@@ -9,6 +9,7 @@ pub mod cors;
 mod editor;
 mod frame;
 mod health;
+pub mod mailbox;
 mod metrics;
 pub mod peer;
 pub mod principal;

@@ -107,7 +107,9 @@ fn address_of(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse::<IpAddr>().ok();
-    address.or_else(|| text.parse::<SocketAddr>().ok().map(|at| at.ip())).map(|address| address.to_canonical())
+    address
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|at| at.ip()))
+        .map(|address| address.to_canonical())
 }
 
 /// The address of whoever sent the request.
@@ -180,7 +182,9 @@ mod tests {
         ] {
             assert_eq!(forwarded(said), expected, "{said}");
         }
-        let both = |xff| sender("10.0.0.0/8", "10.0.0.1", &[("forwarded", "for=198.51.100.1"), ("x-forwarded-for", xff)]);
+        let both = |xff| {
+            sender("10.0.0.0/8", "10.0.0.1", &[("forwarded", "for=198.51.100.1"), ("x-forwarded-for", xff)])
+        };
         assert_eq!(both("198.51.100.1"), "198.51.100.1");
         assert_eq!(both("198.51.100.2"), "10.0.0.1");
         assert_eq!(both("rubbish"), "10.0.0.1");

@@ -6,6 +6,7 @@ pub(crate) mod binary;
 mod collection;
 mod json;
 mod kind;
+mod letter;
 mod name;
 mod principal;
 pub mod sign_in;
@@ -19,6 +20,7 @@ pub use collection::{
     IndexColumn, IndexMethod, Inverse, Language, MAX_FIELDS, OnDelete, Relation, RelationTarget, Search,
 };
 pub use kind::{Kind, Scalar};
+pub use letter::Occasion;
 pub use name::{Name, NameFault};
 pub use principal::{ANON, AUTHENTICATED, Attribute, Principal, SERVICE_ROLE};
 pub use value::{Decimal, Interval, Record, Value};

@@ -77,6 +77,9 @@ fn target(text: &str) -> Result<(), String> {
     let path = match rest.strip_prefix("//") {
         Some(rest) => {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            if authority.contains('%') {
+                return Err("its host is encoded".to_owned());
+            }
             if authority.contains('@') {
                 return Err("a user or a password has no place in it".to_owned());
             }
@@ -102,18 +105,18 @@ fn target(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `*` and `**` stand in the last parts of a path, and `**` alone in its part.
+/// `*` and `**` are parts of a path by themselves, and the last ones.
 fn stars(path: &str) -> Result<(), String> {
-    let parts = path.trim_start_matches('/').split('/');
     let mut begun = false;
-    for part in parts {
-        if part.contains("**") && part != "**" {
-            return Err("`**` is a part of the path by itself".to_owned());
+    for part in path.trim_start_matches('/').split('/') {
+        match part {
+            "*" | "**" => begun = true,
+            _ if part.contains('*') => {
+                return Err("`*` and `**` are parts of the path by themselves".to_owned());
+            }
+            _ if begun => return Err("`*` stands in the last parts of the path only".to_owned()),
+            _ => {}
         }
-        if begun && !part.contains('*') {
-            return Err("`*` stands in the last parts of the path only".to_owned());
-        }
-        begun = begun || part.contains('*');
     }
     Ok(())
 }
@@ -172,7 +175,7 @@ mod tests {
             "https://app.acme.test/",
             "https://app.acme.test/a/b",
             "http://localhost:5173/**",
-            "https://app.acme.test/teams/*/done-*",
+            "https://app.acme.test/teams/*/*",
             "https://app.acme.test/teams/*/**",
             "http://127.0.0.1:3000/**",
             "com.acme.app://welcome",
@@ -195,6 +198,8 @@ mod tests {
             "https://app.acme.test\\@evil.test/",
             "https://app.acme.test/*/settings",
             "https://app.acme.test/a**",
+            "https://app.acme.test/done-*",
+            "https://app%2eacme.test/",
             "https://app.acme.test/a/../b",
             "https://app.acme.test/%2E%2e/b",
             "https://app.acme.test/?next=*",

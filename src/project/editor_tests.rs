@@ -122,7 +122,7 @@ auth:
     acme: { issuer: 'https://id.acme.test', client_id: web, audiences: [ios] }
   issuers:
     partner: { issuer: 'https://id.partner.test', audience: acme, roles_claim: groups, roles: [editor] }
-  rate_limits: { sign_in: 10/1m, sign_up: 'off', anonymous: false, mail: 9/1h, mail_to: 1/30s, verify: 9/1d, refresh: 9/5m }
+  rate_limits: { sign_in: 10/1m, sign_up: 'off', anonymous: false, mail: 9/1h, mail_to: 1/30s, verify: 9/1d, refresh: 9/5m, rest_anonymous: 9/10s }
 mail: { smtp: env(SMTP_URL), from: 'Acme <hello@acme.test>' }
 tests:
   given:

@@ -133,6 +133,11 @@ impl<'s> Faults<'s> {
         self.list.is_empty()
     }
 
+    /// How many there are so far.
+    pub(super) fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// The faults in the order of files, lines and columns.
     pub(super) fn finish(mut self) -> Vec<Fault> {
         for at in std::mem::take(&mut self.hidden) {

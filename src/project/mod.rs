@@ -16,6 +16,7 @@ mod generate;
 mod given;
 mod index;
 mod later;
+pub mod letters;
 mod limits;
 mod literal;
 mod policies;
@@ -25,6 +26,7 @@ mod resolve;
 mod schema;
 mod sign_in;
 pub mod tests;
+mod wording;
 mod yaml;
 
 use std::collections::{BTreeMap, HashMap};
@@ -36,10 +38,12 @@ use crate::model::{CollectionId, Collections, Name};
 use crate::policy::{Channels, Role, Rule};
 
 pub use fault::render;
+pub use letters::Letters;
 pub use tests::Tests;
 
 /// The project's files by path relative to its folder, with `/`: every `*.yaml`/`*.yml` at the top, under
-/// `collections/` and `policies/`, and every `*.json` (JSON Schemas that fields refer to).
+/// `collections/` and `policies/`, every `*.json` (JSON Schemas that fields refer to), and the templates of mails under
+/// `mail/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources(pub BTreeMap<String, String>);
 
@@ -61,6 +65,8 @@ pub struct Project {
     pub limits: Limits,
     pub sign_in: SignIn,
     pub mail: MailSettings,
+    /// The words of mails.
+    pub letters: Letters,
     /// The project's own tests, one set a file.
     pub tests: Vec<Tests>,
 }
@@ -98,7 +104,8 @@ pub struct Fault {
 /// Reads a project. Every fault of every file is reported at once; there is no project with a fault.
 pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     let mut faults = fault::Faults::new(sources);
-    let files: Vec<_> = faults.files().filter(|(_, path, _)| !path.ends_with(".json")).collect();
+    let files: Vec<_> =
+        faults.files().filter(|(_, path, _)| path.ends_with(".yaml") || path.ends_with(".yml")).collect();
     let mut roots = Vec::new();
     let mut readable = true;
     for (file, _, text) in files {
@@ -133,6 +140,7 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     let limits = limits::read(&gathered.limits, &mut faults);
     let sign_in = sign_in::read(&gathered.auth, &roles, &broken, &mut faults);
     let mail = sign_in::mail(&gathered.mail, &mut faults);
+    let letters = letters::read(&mut faults);
     let names: Vec<String> = gathered.conditions.iter().map(|(key, _)| key.text.clone()).collect();
     let words = cases::Words {
         collections: &collections,
@@ -142,9 +150,7 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         broken: &broken,
     };
     let tests = cases::read(&gathered.tests, &words, &mut faults);
-    if !faults.is_empty() {
-        return Err(faults.finish());
-    }
+    let Some(letters) = letters.filter(|_| faults.is_empty()) else { return Err(faults.finish()) };
     Ok(Project {
         collections,
         checks,
@@ -157,6 +163,7 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         limits,
         sign_in,
         mail,
+        letters,
         tests,
     })
 }

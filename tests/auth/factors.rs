@@ -14,7 +14,7 @@ const ADA: &str = "ada@example.test";
 const PASSWORD: &str = "correct horse battery";
 /// Limits that tests do not meet, in a project whose letters need a second factor.
 const NO_LIMITS: &str = "
-auth: { rate_limits: { verify: off, sign_in: off } }
+auth: { rate_limits: { verify: false, sign_in: false } }
 ";
 
 /// A factor in an authenticator.
@@ -40,7 +40,9 @@ impl Authenticator {
     }
 
     async fn challenge(&self, site: &Site, token: &str) -> Value {
-        site.post(&format!("/auth/v1/factors/{}/challenge", self.factor), Some(token), json!({})).await.is(200)
+        site.post(&format!("/auth/v1/factors/{}/challenge", self.factor), Some(token), json!({}))
+            .await
+            .is(200)
     }
 
     async fn verify(&self, site: &Site, token: &str, challenge: &str, code: &str) -> Answer {
@@ -79,7 +81,8 @@ async fn refresh(site: &Site, session: &Value) -> Answer {
 fn claims(session: &Value) -> Value {
     use base64::Engine as _;
     let payload = text(session, "access_token").split('.').nth(1).unwrap();
-    serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+    serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap())
+        .unwrap()
 }
 
 async fn count(site: &Site, sql: &str) -> i64 {
@@ -95,7 +98,7 @@ collections:
 policies:
   letters:
     read: [{ role: authenticated, when: auth.aal == 'aal2' }]
-    create: [{ role: authenticated, when: auth.aal == 'aal2' }]
+    create: [{ role: authenticated, check: auth.aal == 'aal2' }]
 ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +135,7 @@ async fn a_session_that_showed_a_factor_is_the_same_one_with_other_tokens() {
     assert_eq!(secret.len(), 32);
     assert_eq!(
         text(&enrolled["totp"], "uri"),
-        format!("otpauth://totp/Acme%20Inc%2E:ada%40example%2Etest?secret={secret}&issuer=Acme%20Inc%2E")
+        format!("otpauth://totp/Acme%20Inc.:ada%40example.test?secret={secret}&issuer=Acme%20Inc.")
     );
     assert!(text(&enrolled["totp"], "qr_code").contains("<svg"));
     let totp = Builder::new().with_secret(Secret::try_from_base32(secret).unwrap()).build().unwrap();
@@ -146,7 +149,8 @@ async fn a_session_that_showed_a_factor_is_the_same_one_with_other_tokens() {
     let (was, is) = (claims(&first), claims(&raised));
     assert_eq!((&was["aal"], &is["aal"]), (&json!("aal1"), &json!("aal2")));
     assert_eq!(was["session_id"], is["session_id"]);
-    let methods: Vec<&str> = is["amr"].as_array().unwrap().iter().map(|proof| text(proof, "method")).collect();
+    let methods: Vec<&str> =
+        is["amr"].as_array().unwrap().iter().map(|proof| text(proof, "method")).collect();
     assert_eq!(methods, ["totp", "password"]);
     assert_eq!(raised["user"]["factors"][0]["status"], "verified");
     assert!(raised["user"]["factors"][0].get("secret").is_none());
@@ -222,13 +226,16 @@ async fn five_wrong_codes_use_a_challenge_up_however_fast_they_come() {
     let answer = phone.verify(&site, token, text(&challenge, "id"), &right).await;
     assert_eq!(answer.refused(422), "mfa_challenge_expired");
     phone.show(&site, token, 0).await.is(200);
-    let failed = "select count(*) from auth.audit_log where event = 'factor_failed' and session_id is not null";
+    let failed =
+        "select count(*) from auth.audit_log where event = 'factor_failed' and session_id is not null";
     assert_eq!(count(&site, failed).await, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_there_is_a_factor_only_whoever_showed_it_adds_or_removes_one() {
-    let site = Site::start("auth: { rate_limits: { verify: off, sign_in: off }, mfa: { max_factors: 3 } }\n").await;
+    let site =
+        Site::start("auth: { rate_limits: { verify: false, sign_in: false }, mfa: { max_factors: 3 } }\n")
+            .await;
     let session = signed_in(&site).await;
     let low = text(&session, "access_token");
     let phone = Authenticator::enrol(&site, low, "phone").await;
@@ -240,14 +247,18 @@ async fn where_there_is_a_factor_only_whoever_showed_it_adds_or_removes_one() {
     let raised = phone.show(&site, low, 0).await.is(200);
     let high = text(&raised, "access_token");
     // What was enrolled and not verified before is gone: nobody's leftovers become a factor.
-    let gone = site.post(&format!("/auth/v1/factors/{}/challenge", early.factor), Some(high), json!({})).await;
+    let gone =
+        site.post(&format!("/auth/v1/factors/{}/challenge", early.factor), Some(high), json!({})).await;
     assert_eq!(gone.refused(404), "mfa_factor_not_found");
     let session = site.sign_in(ADA, PASSWORD).await;
     let low = text(&session, "access_token");
     let more = site.post("/auth/v1/factors", Some(low), body("tablet")).await;
     assert_eq!(more.refused(403), "insufficient_aal");
     assert_eq!(phone.remove(&site, low).await.refused(422), "insufficient_aal");
-    assert_eq!(site.post("/auth/v1/factors/recovery-codes", Some(low), json!({})).await.refused(403), "insufficient_aal");
+    assert_eq!(
+        site.post("/auth/v1/factors/recovery-codes", Some(low), json!({})).await.refused(403),
+        "insufficient_aal"
+    );
     // One enrolled at the second level is not verified at the first.
     let tablet = Authenticator::enrol(&site, high, "tablet").await;
     assert_eq!(tablet.show(&site, low, 0).await.refused(403), "insufficient_aal");
@@ -273,7 +284,9 @@ async fn a_removed_factor_takes_along_what_was_reached_with_it() {
     phone.forget_steps(&site).await;
     let low = site.sign_in(ADA, PASSWORD).await;
     let elsewhere = phone.show(&site, text(&low, "access_token"), 0).await.is(200);
-    site.post("/auth/v1/factors/recovery-codes", Some(text(&raised, "access_token")), json!({})).await.is(200);
+    site.post("/auth/v1/factors/recovery-codes", Some(text(&raised, "access_token")), json!({}))
+        .await
+        .is(200);
     phone.remove(&site, text(&raised, "access_token")).await.is(200);
     let over = site.get("/auth/v1/user", Some(text(&elsewhere, "access_token"))).await;
     assert_eq!(over.refused(403), "session_not_found");
@@ -284,7 +297,8 @@ async fn a_removed_factor_takes_along_what_was_reached_with_it() {
     assert_eq!(methods.len(), 1);
     assert_eq!(count(&site, "select count(*) from auth.recovery_codes").await, 0);
     // A token that still says `aal2` is no reason to make codes.
-    let answer = site.post("/auth/v1/factors/recovery-codes", Some(text(&raised, "access_token")), json!({})).await;
+    let answer =
+        site.post("/auth/v1/factors/recovery-codes", Some(text(&raised, "access_token")), json!({})).await;
     assert_eq!(answer.refused(404), "mfa_factor_not_found");
 }
 
@@ -297,18 +311,19 @@ async fn a_recovery_code_stands_for_a_lost_factor_once() {
     assert_eq!(early.refused(404), "mfa_factor_not_found");
     let phone = Authenticator::enrol(&site, token, "phone").await;
     let raised = phone.show(&site, token, 0).await.is(200);
-    let make = || site.post("/auth/v1/factors/recovery-codes", Some(text(&raised, "access_token")), json!({}));
+    let make =
+        || site.post("/auth/v1/factors/recovery-codes", Some(text(&raised, "access_token")), json!({}));
     let older = make().await.is(200);
     let made = make().await;
     assert_eq!(made.header("cache-control"), "no-store");
     let made = made.is(200);
-    let codes: Vec<&str> = made["codes"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
+    let codes: Vec<&str> =
+        made["codes"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
     assert_eq!(codes.len(), 10);
     let low = site.sign_in(ADA, PASSWORD).await;
     let low = text(&low, "access_token");
-    let show = |code: &str| {
-        site.post("/auth/v1/factors/recovery-codes/verify", Some(low), json!({ "code": code }))
-    };
+    let show =
+        |code: &str| site.post("/auth/v1/factors/recovery-codes/verify", Some(low), json!({ "code": code }));
     assert_eq!(show(older["codes"][0].as_str().unwrap()).await.refused(422), "mfa_verification_failed");
     assert_eq!(show("0000-0000-0000-0000").await.refused(422), "mfa_verification_failed");
     assert_eq!(show("").await.refused(400), "validation_failed");
@@ -328,7 +343,7 @@ async fn a_recovery_code_stands_for_a_lost_factor_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_codes_make_the_account_wait_and_say_how_long() {
-    let site = Site::start("auth: { rate_limits: { sign_in: off } }\n").await;
+    let site = Site::start("auth: { rate_limits: { sign_in: false } }\n").await;
     let session = signed_in(&site).await;
     let token = text(&session, "access_token");
     let phone = Authenticator::enrol(&site, token, "phone").await;
@@ -375,7 +390,10 @@ async fn what_is_off_or_nobodys_is_refused_by_name() {
     assert_eq!(site.post(&path, Some(eve), json!({})).await.refused(404), "mfa_factor_not_found");
     let challenge = phone.challenge(&site, token).await;
     let challenge = text(&challenge, "id");
-    assert_eq!(phone.verify(&site, eve, challenge, &phone.code(0)).await.refused(404), "mfa_factor_not_found");
+    assert_eq!(
+        phone.verify(&site, eve, challenge, &phone.code(0)).await.refused(404),
+        "mfa_factor_not_found"
+    );
     assert_eq!(phone.remove(&site, eve).await.refused(404), "mfa_factor_not_found");
     let tablet = Authenticator::enrol(&site, token, "tablet").await;
     let other = tablet.verify(&site, token, challenge, &tablet.code(0)).await;
@@ -388,7 +406,11 @@ async fn what_is_off_or_nobodys_is_refused_by_name() {
     assert_eq!(site.post("/auth/v1/factors", None, json!({})).await.refused(400), "validation_failed");
     let nobody = site.post(&path, None, json!({})).await;
     assert_eq!(nobody.refused(401), "no_authorization");
-    site.sql().await.batch_execute("update auth.users set is_anonymous = true, email = null where email like 'eve%'").await.unwrap();
+    site.sql()
+        .await
+        .batch_execute("update auth.users set is_anonymous = true, email = null where email like 'eve%'")
+        .await
+        .unwrap();
     let body = json!({ "factor_type": "totp" });
     assert_eq!(site.post("/auth/v1/factors", Some(eve), body.clone()).await.refused(403), "no_authorization");
     let site = Site::start("auth: { mfa: { totp: false } }\n").await;
@@ -427,7 +449,10 @@ async fn the_operator_sees_renames_and_removes_factors_of_users() {
     assert_eq!(site.admin(Method::DELETE, &one, None).await.refused(404), "mfa_factor_not_found");
     let nobody = format!("/auth/v1/admin/users/{}/factors", uuid::Uuid::nil());
     assert_eq!(site.admin(Method::GET, &nobody, None).await.refused(404), "user_not_found");
-    assert_eq!(site.admin(Method::GET, "/auth/v1/admin/users/x/factors", None).await.refused(400), "validation_failed");
+    assert_eq!(
+        site.admin(Method::GET, "/auth/v1/admin/users/x/factors", None).await.refused(400),
+        "validation_failed"
+    );
     let events = "select count(*) from auth.audit_log where event = 'factor_removed' and actor_role = 'service_role' and subject::text = $1";
     let noted: i64 = site.sql().await.query_one(events, &[&user]).await.unwrap().get(0);
     assert_eq!(noted, 1);

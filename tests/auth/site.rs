@@ -1,6 +1,7 @@
 //! A server whose users sign in, and those who do.
 
 use basewright::auth::password::Hashing;
+use basewright::auth::refresh::sha256;
 use basewright::db::Urls;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -82,6 +83,16 @@ impl Site {
         })
     }
 
+    /// The project's folder.
+    pub fn path(&self) -> &std::path::Path {
+        &self.folder.0
+    }
+
+    /// Writes a file of the project.
+    pub fn write(&self, name: &str, text: &str) {
+        self.folder.write(name, text);
+    }
+
     /// A connection to the database as its owner.
     pub async fn sql(&self) -> Client {
         crate::support::admin().connect(&self.database.name).await
@@ -151,6 +162,24 @@ impl Site {
             .await
             .unwrap();
         row.get(0)
+    }
+
+    /// What the newest link of a purpose to an address carries: put in the place of what was mailed.
+    pub async fn link(&self, address: &str, purpose: &str) -> String {
+        let token = uuid::Uuid::new_v4().to_string();
+        let hash = sha256(token.as_bytes()).to_vec();
+        let planted = self
+            .sql()
+            .await
+            .execute(
+                "update auth.one_time_tokens set token_hash = $1 where id = \
+                 (select id from auth.one_time_tokens where address = $2 and purpose = $3 order by id desc limit 1)",
+                &[&hash, &address, &purpose],
+            )
+            .await
+            .unwrap();
+        assert_eq!(planted, 1, "no link of {purpose} waits for {address}");
+        token
     }
 
     /// Signs in: the answer's body, with `access_token` and `refresh_token`.

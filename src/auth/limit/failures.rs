@@ -54,7 +54,9 @@ impl Failures {
     /// The nanoseconds after which it would be let through.
     pub(super) fn begin(&self, key: u64, free: u32, now: u64) -> Result<Reserved, u64> {
         self.table.change(key, worth, |known| match known {
-            Some(known) if now.saturating_sub(known.last) > nanos(MEMORY) => (None, Ok(Reserved { key, before: None })),
+            Some(known) if now.saturating_sub(known.last) > nanos(MEMORY) => {
+                (None, Ok(Reserved { key, before: None }))
+            }
             Some(known) if known.next > now => (Some(known), Err(known.next - now)),
             Some(known) if known.count >= free => {
                 let next = now + delay(known.count, free);
@@ -68,7 +70,10 @@ impl Failures {
     pub(super) fn undo(&self, reserved: Reserved) {
         let Some((before, after)) = reserved.before else { return };
         self.table.change(reserved.key, worth, |known| {
-            (known.map(|known| if known.next == after { Failed { next: before, ..known } } else { known }), ())
+            (
+                known.map(|known| if known.next == after { Failed { next: before, ..known } } else { known }),
+                (),
+            )
         });
     }
 

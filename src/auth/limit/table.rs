@@ -88,10 +88,14 @@ impl StateStore for States {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        self.0.change(*key, |tat| tat.as_u64(), |tat| match decide(tat) {
-            Ok((outcome, next)) => (Some(next), Ok(outcome)),
-            Err(refusal) => (tat, Err(refusal)),
-        })
+        self.0.change(
+            *key,
+            |tat| tat.as_u64(),
+            |tat| match decide(tat) {
+                Ok((outcome, next)) => (Some(next), Ok(outcome)),
+                Err(refusal) => (tat, Err(refusal)),
+            },
+        )
     }
 }
 

@@ -79,7 +79,7 @@ struct Listing {
 }
 
 /// A number of the query; clients send empty ones too.
-fn number(text: Option<&str>, name: &str, otherwise: u32) -> Result<u32, Error> {
+pub(super) fn number(text: Option<&str>, name: &str, otherwise: u32) -> Result<u32, Error> {
     match text {
         None | Some("") => Ok(otherwise),
         Some(text) => text.parse().ok().filter(|number| *number > 0).ok_or_else(|| {

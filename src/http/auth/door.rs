@@ -48,6 +48,7 @@ fn nobody(request: &HttpRequest) -> Visitor {
         user_agent: agent.map(str::to_owned),
         token: None,
         is_admin: false,
+        at_console: false,
     }
 }
 

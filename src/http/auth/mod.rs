@@ -1,6 +1,7 @@
 //! The GoTrue dialect under `/auth/v1`: wire ↔ domain, and nothing else. Each file has the routes of its subject.
 
 mod admin;
+mod audit;
 mod door;
 mod factors;
 mod identities;
@@ -31,6 +32,7 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
     factors::configure(cfg);
     keys::configure(cfg);
     admin::configure(cfg);
+    audit::configure(cfg);
     for prefix in [
         "/sso",
         "/oauth",
