@@ -1,6 +1,10 @@
 //! Credentials at the door, and how users come by theirs.
 
 mod admin;
+mod factors;
+mod identities;
+mod idp;
+mod oauth;
 mod audit;
 mod factors;
 mod limits;
@@ -14,3 +18,4 @@ mod site;
 mod sweep;
 mod tokens;
 mod user;
+mod world;
