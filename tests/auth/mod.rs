@@ -6,7 +6,6 @@ mod identities;
 mod idp;
 mod oauth;
 mod audit;
-mod factors;
 mod limits;
 mod links;
 mod mail;
