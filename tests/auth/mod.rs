@@ -1,15 +1,15 @@
 //! Credentials at the door, and how users come by theirs.
 
 mod admin;
+mod audit;
 mod factors;
 mod identities;
 mod idp;
-mod oauth;
-mod audit;
 mod limits;
 mod links;
 mod mail;
 mod mailbox;
+mod oauth;
 mod revocation;
 mod sessions;
 mod signup;
