@@ -10,6 +10,7 @@ mod links;
 mod mail;
 mod mailbox;
 mod oauth;
+mod races;
 mod revocation;
 mod sessions;
 mod signup;
