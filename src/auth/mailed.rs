@@ -210,7 +210,6 @@ impl Visit<'_> {
         }
         self.can_mail()?;
         let address = email::normal(address).ok_or(AuthCode::EmailAddressInvalid)?;
-        self.can_mail()?;
         self.limits.from(Counted::Mail, self.visitor.address)?;
         self.limits.of(Counted::MailTo, &address)?;
         Ok(address)
