@@ -1,7 +1,6 @@
 //! Credentials at the door, and how users come by theirs.
 
 mod admin;
-mod factors;
 mod audit;
 mod factors;
 mod limits;
