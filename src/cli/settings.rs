@@ -30,7 +30,7 @@ pub(super) fn issuer(public_url: &str) -> String {
 }
 
 /// What the variables hold that a project names.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LookedUp {
     secrets: HashMap<String, String>,
     /// The providers that lack one.

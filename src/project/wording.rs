@@ -58,7 +58,6 @@ fn fields<'c>(collection: &'c Collection, fields: &FieldSet) -> Vec<&'c str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::project::{Sources, load};
 
     fn text(parts: &[&str]) -> String {

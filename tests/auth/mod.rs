@@ -3,10 +3,10 @@
 mod admin;
 mod audit;
 mod factors;
-mod factors;
-mod factors;
 mod limits;
 mod links;
+mod mail;
+mod mailbox;
 mod revocation;
 mod sessions;
 mod signup;
