@@ -3,10 +3,13 @@
 mod admin;
 mod audit;
 mod factors;
+mod identities;
+mod idp;
 mod limits;
 mod links;
 mod mail;
 mod mailbox;
+mod oauth;
 mod revocation;
 mod sessions;
 mod signup;
@@ -14,3 +17,4 @@ mod site;
 mod sweep;
 mod tokens;
 mod user;
+mod world;

@@ -166,8 +166,8 @@ impl Site {
 
     /// The letters to an address, the newest first.
     pub async fn letters(&self, to: &str) -> Vec<Value> {
-        let path = format!("/_/mail.json?to={}", to.replace('+', "%2B"));
-        self.client.get(self.server.at(&path)).send().await.unwrap().json().await.unwrap()
+        let answer = self.client.get(self.server.at(&format!("/_/mail.json?to={to}"))).send().await.unwrap();
+        answer.json().await.unwrap()
     }
 
     /// What the newest link of a purpose to an address carries: put in the place of what was mailed.
