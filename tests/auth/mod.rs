@@ -1,14 +1,14 @@
 //! Credentials at the door, and how users come by theirs.
 
-mod factors;
-mod identities;
-mod idp;
-mod oauth;
 mod audit;
 mod factors;
-mod factors;
+mod foreign;
+mod identities;
+mod idp;
 mod limits;
 mod links;
+mod oauth;
+mod providers;
 mod revocation;
 mod sessions;
 mod signup;
