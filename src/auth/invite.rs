@@ -45,10 +45,11 @@ impl Visit<'_> {
     /// `email_address_invalid`, `email_exists`, `validation_failed`.
     pub async fn invite(&self, address: &str, data: Option<Value>, redirect_to: &str) -> Result<User, Error> {
         let address = email::normal(address).ok_or(AuthCode::EmailAddressInvalid)?;
+        self.can_mail()?;
         let tx = self.begin().await?;
         let (user, issued) = self.invited(&tx, &address, data, redirect_to).await?;
         tx.commit().await.map_err(DbError::into_error)?;
-        self.send(self.letter(&issued))?;
+        self.notify(self.letter(&issued));
         Ok(user)
     }
 

@@ -46,7 +46,8 @@ impl Visit<'_> {
     /// that there is none, as clients of this wire rely on; how often he may ask is counted before.
     ///
     /// # Errors
-    /// `otp_disabled`, `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429.
+    /// `otp_disabled`, `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429; 503 where no mail can be sent, whoever
+    /// has the address.
     pub async fn mail_sign_in(
         &self,
         asked: Asked<'_>,
@@ -174,6 +175,7 @@ impl Visit<'_> {
     /// `validation_failed` for a user without a proven address; 429.
     pub async fn mail_reauthentication(&self) -> Result<(), Error> {
         let (id, _) = self.session_shown()?;
+        self.can_mail()?;
         self.limits.from(Counted::Mail, self.visitor.address)?;
         let tx = self.begin().await?;
         let user = user::lock(&tx, id).await?.ok_or(AuthCode::TokenUserNotFound)?;
@@ -206,7 +208,9 @@ impl Visit<'_> {
         if !self.settings.project.email.enabled {
             return Err(AuthCode::EmailProviderDisabled.into());
         }
+        self.can_mail()?;
         let address = email::normal(address).ok_or(AuthCode::EmailAddressInvalid)?;
+        self.can_mail()?;
         self.limits.from(Counted::Mail, self.visitor.address)?;
         self.limits.of(Counted::MailTo, &address)?;
         Ok(address)

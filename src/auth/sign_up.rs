@@ -61,6 +61,7 @@ impl Visit<'_> {
         if !project.signup.confirm_email {
             return self.sign_up_at_once(&address, wish.password, data).await;
         }
+        self.can_mail()?;
         self.limits.from(Counted::Mail, self.visitor.address)?;
         self.limits.of(Counted::MailTo, &address)?;
         let hash = self.hashing().hash(wish.password).await?;

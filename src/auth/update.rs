@@ -74,8 +74,9 @@ impl Visit<'_> {
             None => None,
         };
         if let Some(address) = &wished
-            && self.settings.project.signup.confirm_email
+            && (self.settings.project.signup.confirm_email || !user.is_anonymous)
         {
+            self.can_mail()?;
             self.limits.from(Counted::Mail, self.visitor.address)?;
             self.limits.of(Counted::MailTo, address)?;
         }
@@ -177,6 +178,10 @@ impl Visit<'_> {
             return Err(AuthCode::Conflict.into());
         }
         set_password(tx, user, &hash).await?;
+        // Whoever came by a provider has two ways from now on, each of which he may give up.
+        if let Some(address) = user.email.as_deref().filter(|_| before.is_none() && user.is_confirmed()) {
+            user::prove(tx, user.id, address).await?;
+        }
         one_time::forget(tx, user.id, &[Purpose::Recovery, Purpose::MagicLink, Purpose::Reauthentication])
             .await?;
         end_all(tx, user.id, Some(session)).await?;

@@ -132,16 +132,25 @@ pub(super) fn run(life: Life) -> Result<(), Failure> {
     for warning in &looked_up.warnings {
         tracing::warn!("{warning}");
     }
+    let found = Found { project, looked_up, seen };
     let (ring, origin) = keys::obtain(&life.place)?;
     let at = SocketAddr::new(life.listening.listen, life.listening.port);
     let listener =
         TcpListener::bind(at).map_err(|error| Failure::fault(format!("cannot listen on {at}: {error}")))?;
     runtime::System::new().block_on(async move {
         let database = Database::begin(life.place.data()).await?;
-        let outcome = live(&life, project, looked_up, seen, ring, &origin, listener, database.urls()).await;
+        let outcome = live(&life, found, ring, &origin, listener, database.urls()).await;
         database.stop().await;
         outcome
     })
+}
+
+/// The project as it is when the server starts, and what its variables hold.
+struct Found {
+    project: Project,
+    looked_up: settings::LookedUp,
+    /// The folder as it was before it was read.
+    seen: Option<project::Stamp>,
 }
 
 /// The database of a server: somebody else's, or a private one.
@@ -181,14 +190,13 @@ impl Database {
 /// Serves with a database that may not be there yet.
 async fn live(
     life: &Life,
-    project: Project,
-    looked_up: settings::LookedUp,
-    seen: Option<project::Stamp>,
+    found: Found,
     ring: Keyring,
     origin: &Origin,
     listener: TcpListener,
     urls: Urls,
 ) -> Result<(), Failure> {
+    let Found { project, looked_up, seen } = found;
     let mut signals = Signals::new()?;
     let limits = Session { statement_timeout: Some(project.limits.statement_timeout), ..Session::default() };
     let target = Target::parse(&urls.runtime, &limits).map_err(Failure::fault)?;

@@ -288,3 +288,72 @@ async fn with_a_challenge_a_browser_gets_a_code_and_failures_twice() {
             .await;
     assert_eq!(to.unwrap().host_str(), Some("localhost"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_mailed_is_what_signs_in_and_owners_are_told_of_strangers() {
+    let site = Site::start(OFTEN).await;
+    let sign_up = async |email: &str| {
+        let body = json!({ "email": email, "password": PASSWORD });
+        site.post("/auth/v1/signup", None, body).await.is(200);
+    };
+    sign_up(ADA).await;
+    let letters = site.letters(ADA).await;
+    assert_eq!((letters.len(), text(&letters[0], "occasion")), (1, "confirm"));
+    assert!(text(&letters[0], "link").starts_with(&site.server.at("/auth/v1/verify?token=")));
+    let body = json!({ "type": "email", "email": "Ada@Example.test", "token": letters[0]["code"] });
+    let session = verify(&site, body).await.is(200);
+    assert_eq!(session["user"]["email"], ADA);
+    // Somebody tries the address again: its owner hears of it, and gets nothing that signs in.
+    sign_up(ADA).await;
+    let notice = &site.letters(ADA).await[0];
+    assert_eq!(text(notice, "occasion"), "already_registered");
+    assert_eq!((&notice["link"], &notice["code"]), (&Value::Null, &Value::Null));
+    for path in ["/auth/v1/recover", "/auth/v1/otp", "/auth/v1/resend"] {
+        let body = json!({ "email": "nobody@example.test", "create_user": true, "type": "email_change" });
+        let answer = site.post(path, None, body).await;
+        assert_eq!(answer.is(200), json!({}));
+    }
+    let stranger = site.letters("nobody@example.test").await;
+    assert_eq!(stranger.len(), 1, "only who may sign up is written to");
+    // A link leads where it was asked to lead, as far as the project allows.
+    let body = json!({ "email": ADA });
+    site.post("/auth/v1/recover?redirect_to=http://localhost:3000/reset", None, body).await.is(200);
+    let letter = &site.letters(ADA).await[0];
+    let (_, to) = follow(&site, Method::GET, text(letter, "link")).await;
+    assert_eq!(to.unwrap().path(), "/reset");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_address_is_mailed_to_both_and_again_to_those_who_have_not_agreed() {
+    const NEW: &str = "ada@new.example.test";
+    let site = Site::start(OFTEN).await;
+    site.user(ADA, PASSWORD).await;
+    site.user(BOB, PASSWORD).await;
+    let session = site.sign_in(ADA, PASSWORD).await;
+    let wish = async |email: &str| {
+        let body = Some(json!({ "email": email }));
+        site.send(Method::PUT, "/auth/v1/user", Some(text(&session, "access_token")), body).await.is(200);
+    };
+    // Somebody else's: he is told, and nothing that is mailed to him agrees to anything.
+    wish(BOB).await;
+    let told = site.letters(BOB).await;
+    assert_eq!(
+        (told.len(), text(&told[0], "occasion"), &told[0]["link"]),
+        (1, "already_registered", &Value::Null)
+    );
+    wish(NEW).await;
+    let (from, to) = (site.letters(ADA).await, site.letters(NEW).await);
+    assert_eq!((text(&from[0], "occasion"), text(&to[0], "occasion")), ("change_from", "change_to"));
+    let show = async |email: &str, code: &Value| {
+        verify(&site, json!({ "type": "email_change", "email": email, "token": code })).await
+    };
+    assert_eq!(show(NEW, &to[0]["code"]).await.is(200)["code"], "200");
+    let again = json!({ "type": "email_change", "email": ADA });
+    site.post("/auth/v1/resend", None, again).await.is(200);
+    assert_eq!(site.letters(NEW).await.len(), 1, "who has agreed is not asked again");
+    let from = site.letters(ADA).await;
+    let done = show(ADA, &from[0]["code"]).await.is(200);
+    assert_eq!(done["user"]["email"], NEW);
+    let notice = &site.letters(ADA).await[0];
+    assert_eq!(text(notice, "occasion"), "address_changed");
+}

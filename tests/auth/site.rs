@@ -88,7 +88,7 @@ impl Site {
         &self.folder.0
     }
 
-    /// Writes a file of the project.
+    /// Saves a file of the project.
     pub fn write(&self, name: &str, text: &str) {
         self.folder.write(name, text);
     }
@@ -162,6 +162,13 @@ impl Site {
             .await
             .unwrap();
         row.get(0)
+    }
+
+    /// The letters to an address, the newest first.
+    pub async fn letters(&self, to: &str) -> Vec<Value> {
+        let answer =
+            self.client.get(self.server.at("/_/mail.json")).query(&[("to", to)]).send().await.unwrap();
+        answer.json().await.unwrap()
     }
 
     /// What the newest link of a purpose to an address carries: put in the place of what was mailed.

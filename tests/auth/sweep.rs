@@ -8,10 +8,10 @@ use basewright::auth::desk::Desk;
 use basewright::auth::password::Hashing;
 use basewright::auth::settings::Settings;
 use basewright::db::Pool;
-use basewright::model::sign_in::{MailSettings, SignIn};
+use basewright::project::{Sources, load};
 use basewright::realtime::feed::Feed;
 
-use super::site::{Site, text};
+use super::site::{PROJECT, Site, text};
 use crate::support::server::eventually;
 
 const ADA: &str = "ada@example.test";
@@ -22,9 +22,14 @@ fn desk(site: &Site) -> Desk {
     let pool = Pool::open(&site.database.target(), 2).unwrap();
     let keys = Arc::new(ArcSwap::from_pointee(site.server.keys.clone()));
     let desk = Desk::new(pool, Feed::new(), keys, None, Hashing::start(1).unwrap());
+    let project = load(&Sources([("basewright.yaml".to_owned(), PROJECT.to_owned())].into())).unwrap();
     desk.settle(Settings {
-        project: SignIn::default(),
-        mail: MailSettings::default(),
+        project: project.sign_in,
+        mail: project.mail,
+        letters: project.letters,
+        relay: None,
+        private_hosts: Vec::new(),
+        github_url: String::new(),
         public_url: "http://localhost".to_owned(),
         roles: Vec::new(),
         secrets: Default::default(),
@@ -67,9 +72,9 @@ async fn what_is_over_goes_and_what_is_not_stays() {
     );
     client.batch_execute(&script).await.unwrap();
     // Rows that are over, rows that are not: what the sweep of the server itself may have had a share in.
-    let left = "select (select count(*) from auth.one_time_tokens where expires_at < now()) \
-        + (select count(*) from auth.flows where expires_at < now()) \
-        + (select count(*) from auth.challenges where expires_at < now()) \
+    let left = "select (select count(*) from auth.one_time_tokens where expires_at < now() - interval '1 h') \
+        + (select count(*) from auth.flows where expires_at < now() - interval '1 h') \
+        + (select count(*) from auth.challenges where expires_at < now() - interval '1 h') \
         + (select count(*) from auth.factors where friendly_name = 'old') \
         + (select count(*) from auth.sessions where created_at < now() - interval '90 d')";
     let desk = desk(&site);

@@ -6,3 +6,4 @@ mod following;
 mod policy_test;
 mod seed;
 mod tail;
+mod user;

@@ -4,6 +4,7 @@ pub mod caller;
 mod cluster;
 pub mod cut;
 pub mod server;
+pub mod smtp;
 pub mod socket;
 
 pub use cluster::{Database, admin, cluster, database, folder};

@@ -13,8 +13,11 @@ const PLACES: usize = 16;
 /// Values by key, in a memory whose size does not depend on how many keys come: where a key finds no place in its set, it
 /// takes that of the one which is worth least.
 pub(super) struct Table<V> {
-    sets: Box<[Mutex<Vec<(u64, V)>>]>,
+    sets: Box<[Mutex<Places<V>>]>,
 }
+
+/// Keys and what is kept of them.
+type Places<V> = Vec<(u64, V)>;
 
 impl<V: Copy> Table<V> {
     pub(super) fn new() -> Table<V> {
