@@ -252,12 +252,8 @@ async fn perform(act: Act, password: Option<String>, project: &Project, urls: &U
     // Nothing here is signed or sealed: the installation's keys are not needed, and not made if there are none.
     let keys = Keyring::generate(Algorithm::EdDsa, now()).map_err(Failure::fault)?;
     let desk = Desk::new(pool, Feed::new(), Arc::new(ArcSwap::from_pointee(keys)), None, hashing);
-<<<<<<< HEAD
-    let looked_up = settings::look_up(project, true, settings::variable)?;
-=======
     // Nobody is mailed, and no provider is asked: what the project names by variables is not needed.
     let looked_up = settings::look_up(project, true, |_| None)?;
->>>>>>> links
     desk.settle(settings::of(project, looked_up, "http://localhost", true));
     let visit = desk.visit(Visitor::operator(), now()).map_err(told)?;
     act_on(&visit, act, password).await
