@@ -1,5 +1,6 @@
 //! Credentials at the door, and how users come by theirs.
 
+mod admin;
 mod audit;
 mod factors;
 mod foreign;
@@ -7,18 +8,10 @@ mod identities;
 mod idp;
 mod limits;
 mod links;
-mod oauth;
-mod providers;
-mod admin;
-mod factors;
-mod identities;
-mod idp;
-mod oauth;
-mod audit;
-mod limits;
-mod links;
 mod mail;
 mod mailbox;
+mod oauth;
+mod providers;
 mod revocation;
 mod sessions;
 mod signup;
