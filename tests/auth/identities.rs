@@ -140,7 +140,8 @@ async fn whoever_is_signed_in_links_and_unlinks_what_he_is_recognised_by() {
     let bob = world.site.sign_in("bob@example.test", PASSWORD).await;
     assert_eq!(world.link(text(&bob, "access_token"), other).await.refused(), "identity_already_exists");
     // An ID token links as well.
-    let id_token = world.idp.key().sign(&world.idp.claims(&json!({ "sub": "phone", "email_verified": false })));
+    let id_token =
+        world.idp.key().sign(&world.idp.claims(&json!({ "sub": "phone", "email_verified": false })));
     let body = json!({ "provider": "acme", "id_token": id_token, "link_identity": true });
     let path = "/auth/v1/token?grant_type=id_token";
     assert_eq!(world.site.post(path, None, body.clone()).await.refused(401), "no_authorization");
@@ -149,18 +150,25 @@ async fn whoever_is_signed_in_links_and_unlinks_what_he_is_recognised_by() {
     // Which of them is which.
     let identities = linked["user"]["identities"].as_array().unwrap();
     let of = |wanted: &str| {
-        let found = identities.iter().find(|identity| identity["id"] == wanted || identity["provider"] == wanted);
+        let found =
+            identities.iter().find(|identity| identity["id"] == wanted || identity["provider"] == wanted);
         found.unwrap()["identity_id"].as_str().unwrap().to_owned()
     };
     assert_eq!(world.unlink(token, "no-uuid").await.refused(400), "validation_failed");
     let strange = "00000000-0000-4000-8000-000000000000";
     assert_eq!(world.unlink(token, strange).await.refused(404), "identity_not_found");
-    assert_eq!(world.unlink(text(&bob, "access_token"), &of("phone")).await.refused(404), "identity_not_found");
+    assert_eq!(
+        world.unlink(text(&bob, "access_token"), &of("phone")).await.refused(404),
+        "identity_not_found"
+    );
     assert_eq!(world.unlink(token, &of("phone")).await.is(200), json!({}));
     // Without the address' identity there is no signing in by address; another proven address takes its place.
     world.unlink(token, &of("email")).await.is(200);
     let user = world.user(token).await;
-    assert_eq!((user["email"].as_str(), user["identities"].as_array().unwrap().len()), (Some("work@example.test"), 1));
+    assert_eq!(
+        (user["email"].as_str(), user["identities"].as_array().unwrap().len()),
+        (Some("work@example.test"), 1)
+    );
     let body = json!({ "email": "work@example.test", "password": PASSWORD });
     world.site.post("/auth/v1/token?grant_type=password", None, body).await.is(400);
     assert_eq!(world.unlink(token, &of("work")).await.refused(422), "single_identity_not_deletable");

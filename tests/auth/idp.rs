@@ -177,7 +177,8 @@ impl Idp {
             Reply::Silence => return std::future::pending().await,
         };
         let length = body.len();
-        let head = format!("HTTP/1.1 {status} x\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+        let head =
+            format!("HTTP/1.1 {status} x\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
         let _ = stream.write_all(head.as_bytes()).await;
         let _ = stream.write_all(body.as_bytes()).await;
     }

@@ -57,11 +57,15 @@ async fn a_browser_goes_to_the_provider_and_lands_with_a_session() {
     let again = world.sign_in(json!({})).await;
     let user_again = world.user(again.token()).await;
     assert_eq!(user_again["id"], user["id"]);
-    assert_eq!((&user_again["user_metadata"]["full_name"], &user_again["user_metadata"]["own"]), (&json!("Ada"), &json!(1)));
+    assert_eq!(
+        (&user_again["user_metadata"]["full_name"], &user_again["user_metadata"]["own"]),
+        (&json!("Ada"), &json!(1))
+    );
     // A form that the provider's page posts counts as well.
     let begun = world.begin(&[]).await;
     let form = [("state", begun.state()), ("code", &begun.code())];
-    let posted = world.site.client.post(world.site.server.at("/auth/v1/callback")).form(&form).send().await.unwrap();
+    let posted =
+        world.site.client.post(world.site.server.at("/auth/v1/callback")).form(&form).send().await.unwrap();
     assert_eq!(posted.status(), 303);
     assert!(posted.headers()["location"].to_str().unwrap().contains("access_token="));
 }
@@ -81,7 +85,8 @@ async fn the_way_there_is_refused_to_unknown_providers_and_wrong_challenges() {
         let answer = world.browse("/auth/v1/authorize", query).await;
         assert_eq!(answer.refused(400), "validation_failed", "{query:?}");
     }
-    let told = world.browse("/auth/v1/authorize", &[("provider", "acme"), ("skip_http_redirect", "true")]).await;
+    let told =
+        world.browse("/auth/v1/authorize", &[("provider", "acme"), ("skip_http_redirect", "true")]).await;
     assert!(told.is(200)["url"].as_str().unwrap().starts_with(&world.idp.url));
 }
 
@@ -118,7 +123,10 @@ async fn a_state_is_good_once_and_not_for_long() {
         let query = [("state", begun.state()), ("error", said), ("error_description", "not\r\ntoday")];
         let landed = world.back(&query).await;
         assert_eq!((landed.refused(), landed.to.as_str()), ("bad_oauth_callback", "https://app.test/in"));
-        assert_eq!((landed.query["error"].as_str(), landed.query["error_description"].as_str()), (expected, "nottoday"));
+        assert_eq!(
+            (landed.query["error"].as_str(), landed.query["error_description"].as_str()),
+            (expected, "nottoday")
+        );
         assert_eq!(world.finish(&begun).await.refused(), "bad_oauth_state");
     }
     // No code; another's code; the answer of another provider.
@@ -241,8 +249,14 @@ async fn a_provider_that_answers_what_it_should_not_is_bounded() {
         metadata
     };
     for (path, reply) in [
-        ("/.well-known/openid-configuration", Reply::Json(discovery(&|m| m["issuer"] = json!("https://evil.test")))),
-        ("/.well-known/openid-configuration", Reply::Json(discovery(&|m| m["jwks_uri"] = json!("file:///etc/passwd")))),
+        (
+            "/.well-known/openid-configuration",
+            Reply::Json(discovery(&|m| m["issuer"] = json!("https://evil.test"))),
+        ),
+        (
+            "/.well-known/openid-configuration",
+            Reply::Json(discovery(&|m| m["jwks_uri"] = json!("file:///etc/passwd"))),
+        ),
         ("/.well-known/openid-configuration", Reply::Json(discovery(&|m| m["token_endpoint"] = Value::Null))),
         ("/.well-known/openid-configuration", Reply::Raw(200, json.to_owned(), "<html>".to_owned())),
         ("/.well-known/openid-configuration", Reply::Raw(500, json.to_owned(), "{}".to_owned())),
@@ -353,7 +367,8 @@ async fn an_app_brings_an_id_token_that_it_has_got_itself() {
 async fn what_the_id_token_does_not_say_is_asked_for_about_the_same_user_only() {
     let world = World::start("").await;
     let silent = json!({ "email": null, "email_verified": null, "name": null });
-    let said = |sub: &str| json!({ "sub": sub, "email": "ada@example.test", "email_verified": true, "name": "Ada" });
+    let said =
+        |sub: &str| json!({ "sub": sub, "email": "ada@example.test", "email_verified": true, "name": "Ada" });
     world.idp.reply("/userinfo", Reply::Json(said("another")));
     assert_eq!(world.sign_in(silent.clone()).await.refused(), "bad_oauth_callback");
     world.idp.reply("/userinfo", Reply::Raw(401, String::new(), String::new()));
@@ -361,5 +376,8 @@ async fn what_the_id_token_does_not_say_is_asked_for_about_the_same_user_only() 
     world.idp.reply("/userinfo", Reply::Json(said("ada")));
     let landed = world.sign_in(silent).await;
     let user = world.user(landed.token()).await;
-    assert_eq!((user["email"].as_str(), user["user_metadata"]["name"].as_str()), (Some("ada@example.test"), Some("Ada")));
+    assert_eq!(
+        (user["email"].as_str(), user["user_metadata"]["name"].as_str()),
+        (Some("ada@example.test"), Some("Ada"))
+    );
 }

@@ -166,8 +166,7 @@ impl Site {
 
     /// The letters to an address, the newest first.
     pub async fn letters(&self, to: &str) -> Vec<Value> {
-        let answer =
-            self.client.get(self.server.at("/_/mail.json")).query(&[("to", to)]).send().await.unwrap();
+        let answer = self.client.get(self.server.at(&format!("/_/mail.json?to={to}"))).send().await.unwrap();
         answer.json().await.unwrap()
     }
 

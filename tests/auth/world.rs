@@ -126,7 +126,10 @@ impl World {
     pub async fn back(&self, query: &[(&str, &str)]) -> Landed {
         let answer = self.browse("/auth/v1/callback", query).await;
         assert_eq!(answer.status, 303, "{}", answer.body);
-        assert_eq!((answer.header("cache-control"), answer.header("referrer-policy")), ("no-store", "no-referrer"));
+        assert_eq!(
+            (answer.header("cache-control"), answer.header("referrer-policy")),
+            ("no-store", "no-referrer")
+        );
         Landed::at(answer.header("location"))
     }
 
@@ -158,7 +161,9 @@ impl World {
     }
 
     pub async fn unlink(&self, token: &str, identity: &str) -> Answer {
-        self.site.send(Method::DELETE, &format!("/auth/v1/user/identities/{identity}"), Some(token), None).await
+        self.site
+            .send(Method::DELETE, &format!("/auth/v1/user/identities/{identity}"), Some(token), None)
+            .await
     }
 
     pub async fn run(&self, sql: &str) {
