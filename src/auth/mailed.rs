@@ -46,8 +46,8 @@ impl Visit<'_> {
     /// that there is none, as clients of this wire rely on; how often he may ask is counted before.
     ///
     /// # Errors
-    /// `otp_disabled`, `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429; 503 where no mail can be sent, whoever
-    /// has the address.
+    /// `otp_disabled`, `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429; 503 where no mail can be
+    /// sent, whoever has the address.
     pub async fn mail_sign_in(
         &self,
         asked: Asked<'_>,

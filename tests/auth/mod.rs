@@ -3,6 +3,7 @@
 mod admin;
 mod audit;
 mod factors;
+mod foreign;
 mod identities;
 mod idp;
 mod limits;
@@ -10,6 +11,8 @@ mod links;
 mod mail;
 mod mailbox;
 mod oauth;
+mod races;
+mod providers;
 mod revocation;
 mod sessions;
 mod signup;
