@@ -46,8 +46,8 @@ impl Visit<'_> {
     /// that there is none, as clients of this wire rely on; how often he may ask is counted before.
     ///
     /// # Errors
-    /// `otp_disabled`, `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429; 503 where no mail can be sent, whoever
-    /// has the address.
+    /// `otp_disabled`, `email_provider_disabled`, `email_address_invalid`, `validation_failed`, 429; 503 where no mail can be
+    /// sent, whoever has the address.
     pub async fn mail_sign_in(
         &self,
         asked: Asked<'_>,
@@ -210,7 +210,6 @@ impl Visit<'_> {
         }
         self.can_mail()?;
         let address = email::normal(address).ok_or(AuthCode::EmailAddressInvalid)?;
-        self.can_mail()?;
         self.limits.from(Counted::Mail, self.visitor.address)?;
         self.limits.of(Counted::MailTo, &address)?;
         Ok(address)

@@ -87,6 +87,7 @@ impl Visit<'_> {
             tx.rollback().await.map_err(DbError::into_error)?;
             return Err(AuthCode::UserBanned.into());
         }
+        let mut ended = false;
         let letters = match redeemed.purpose {
             Purpose::EmailChangeCurrent | Purpose::EmailChangeNew => {
                 match self.agree(&tx, &user, &redeemed, shown).await? {
@@ -107,6 +108,8 @@ impl Visit<'_> {
                 Vec::new()
             }
             _ => {
+                // Whoever was let in without a proof has none.
+                ended = end_if_any(&tx, user.id).await?;
                 self.confirm(&tx, &user, &redeemed.payload).await?;
                 Vec::new()
             }
@@ -120,12 +123,12 @@ impl Visit<'_> {
         let verified = match (redirect_to, &redeemed.challenge) {
             (Some(redirect_to), Some(challenge)) => {
                 let code = self.auth_code(&tx, user.id, method, challenge, redirect_to).await?;
-                tx.commit().await.map_err(DbError::into_error)?;
+                self.end(tx, ended).await?;
                 Verified::Code(code)
             }
             _ => {
                 let opened = self.open(&tx, &user, method).await?;
-                tx.commit().await.map_err(DbError::into_error)?;
+                self.end(tx, ended).await?;
                 Verified::In(Box::new(self.grant(opened, user)?))
             }
         };
@@ -133,6 +136,11 @@ impl Visit<'_> {
             self.notify(letter);
         }
         Ok(verified)
+    }
+
+    /// Commits what may have ended sessions.
+    async fn end(&self, tx: Tx, ended: bool) -> Result<(), Error> {
+        if ended { self.commit_known(tx).await } else { tx.commit().await.map_err(DbError::into_error) }
     }
 
     /// The user's address is proven. What came with the proof comes true, and all else that was pending is gone: what
@@ -228,6 +236,15 @@ impl Visit<'_> {
             tracing::warn!(%fault, "a letter to a user was not sent");
         }
     }
+}
+
+/// Ends all sessions of a user: whether there were any.
+async fn end_if_any(tx: &Tx, user: Uuid) -> Result<bool, Error> {
+    let mut sql = Sql::new();
+    sql.raw("delete from auth.sessions where user_id = ")
+        .bind(Kind::UUID, Some(user.to_string()))
+        .raw(" returning true");
+    Ok(!tx.query(&sql).await.map_err(DbError::into_error)?.is_empty())
 }
 
 /// The letter that tells the address before of a change.

@@ -18,14 +18,14 @@ auth: { rate_limits: { verify: false, sign_in: false } }
 ";
 
 /// A factor in an authenticator.
-struct Authenticator {
-    factor: String,
+pub(super) struct Authenticator {
+    pub(super) factor: String,
     totp: Totp,
 }
 
 impl Authenticator {
     /// Enrols one.
-    async fn enrol(site: &Site, token: &str, name: &str) -> Authenticator {
+    pub(super) async fn enrol(site: &Site, token: &str, name: &str) -> Authenticator {
         let body = json!({ "factor_type": "totp", "friendly_name": name });
         let enrolled = site.post("/auth/v1/factors", Some(token), body).await.is(200);
         let secret = Secret::try_from_base32(text(&enrolled["totp"], "secret")).unwrap();
@@ -34,12 +34,12 @@ impl Authenticator {
     }
 
     /// The code of a step before or after the present one.
-    fn code(&self, step: i64) -> String {
+    pub(super) fn code(&self, step: i64) -> String {
         let time = basewright::app::now() + 30 * step;
         self.totp.generate(u64::try_from(time).unwrap()).to_string()
     }
 
-    async fn challenge(&self, site: &Site, token: &str) -> Value {
+    pub(super) async fn challenge(&self, site: &Site, token: &str) -> Value {
         site.post(&format!("/auth/v1/factors/{}/challenge", self.factor), Some(token), json!({}))
             .await
             .is(200)

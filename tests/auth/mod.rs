@@ -11,6 +11,7 @@ mod links;
 mod mail;
 mod mailbox;
 mod oauth;
+mod races;
 mod providers;
 mod revocation;
 mod sessions;

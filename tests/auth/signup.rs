@@ -153,6 +153,21 @@ async fn where_nothing_is_to_be_proven_a_session_is_the_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_let_in_without_a_proof_is_out_once_somebody_has_one() {
+    let limits = "rate_limits: { mail: 'off', mail_to: 'off' }";
+    let site = Site::start(&format!("auth: {{ signup: {{ confirm_email: false }}, {limits} }}\n")).await;
+    let body = json!({ "email": ADA, "password": PASSWORD });
+    site.admin(reqwest::Method::POST, "/auth/v1/admin/users", Some(body)).await.is(200);
+    let session = site.sign_in(ADA, PASSWORD).await;
+    site.post("/auth/v1/recover", None, json!({ "email": ADA })).await.is(200);
+    let body = json!({ "type": "recovery", "email": ADA, "token": site.letters(ADA).await[0]["code"] });
+    let proven = site.post("/auth/v1/verify", None, body).await.is(200);
+    let gone = site.get("/auth/v1/user", Some(text(&session, "access_token"))).await;
+    assert_eq!(gone.refused(403), "session_not_found");
+    site.get("/auth/v1/user", Some(text(&proven, "access_token"))).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_project_may_take_nobody_in_and_limits_hold_for_everybody_alike() {
     let site = Site::start("auth: { signup: { enabled: false }, rate_limits: { mail_to: 1/1m } }\n").await;
     site.user(ADA, PASSWORD).await;

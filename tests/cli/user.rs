@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::database;
-use crate::support::server::{Folder, Server, basewright, eventually};
+use crate::support::server::{Folder, Server, Start, basewright, eventually};
 
 const PROJECT: &[(&str, &str)] = &[(
     "basewright.yaml",
@@ -155,4 +155,25 @@ async fn what_cannot_be_done_is_said_in_a_sentence() {
         basewright().args(["user", "list"]).arg(&folder.0).args(["--data", "/nowhere"]).output().unwrap();
     assert_eq!(elsewhere.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&elsewhere.stderr).contains("there is no database"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_database_is_found_while_its_server_runs_and_when_it_does_not() {
+    let folder = Folder::with(PROJECT);
+    let data = folder.join("data");
+    let run = |act: &[&str], rest: &[&str]| {
+        let mut command = basewright();
+        command.arg("user").args(act).arg(&folder.0).args(rest).arg("--data").arg(&data);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let start =
+        Start { command: "dev", project: &folder.0, data: &data, database: None, args: &[], env: &[] };
+    let server = start.run();
+    run(&["add"], &[ADA]);
+    assert!(run(&["list"], &[]).contains(ADA));
+    assert!(server.stop().success());
+    run(&["add"], &["bob@example.test"]);
+    assert_eq!(run(&["list"], &[]).lines().count(), 2);
 }

@@ -181,7 +181,7 @@ test('a session is refreshed, carried over and left', async () => {
   ok(await elsewhere.auth.signInWithPassword({ email, password: PASSWORD }))
   ok(await it.auth.getUser())
   assert.ifError((await it.auth.signOut({ scope: 'others' })).error)
-  assert.equal(refused(await elsewhere.auth.getUser(), 403) ?? 'session_not_found', 'session_not_found')
+  assert.equal((await elsewhere.auth.getUser()).error.name, 'AuthSessionMissingError')
   ok(await it.auth.getUser())
   assert.ifError((await it.auth.signOut({ scope: 'global' })).error)
   assert.ok((await tab.auth.getUser()).error)
@@ -191,7 +191,7 @@ test('a session is refreshed, carried over and left', async () => {
 
 test('a code or a link by mail signs in, and makes a user only if it may', async () => {
   const email = address('otp')
-  assert.equal(refused(await client().auth.signInWithOtp({ email, options: { shouldCreateUser: false } }), 422) ?? 'otp_disabled', 'otp_disabled')
+  assert.equal(refused(await client().auth.signInWithOtp({ email, options: { shouldCreateUser: false } }), 422), 'otp_disabled')
   const it = client()
   ok(await it.auth.signInWithOtp({ email, options: { data: { name: 'Otto' } } }))
   const { user } = ok(await it.auth.verifyOtp({ email, token: (await mail(email)).code, type: 'email' }))
@@ -357,4 +357,4 @@ test('what is not built says so', async () => {
   assert.equal(phone.error.code, 'phone_provider_disabled')
 })
 
-test.after(() => console.log(`# auth calls: ${calls}`))
+test.after(() => console.log(`auth calls: ${calls}`))

@@ -3,19 +3,22 @@
 //! Whoever has shown one has a session of the second level of assurance. Where a user has one, only such a session may
 //! add or remove any.
 
+mod admin;
+mod recovery;
+
 use qrcode::QrCode;
 use qrcode::render::svg;
 use serde_json::json;
 use totp_rs::{Builder, Totp};
 use uuid::Uuid;
 
-use super::audit::Event;
-use super::desk::Visit;
-use super::limit::Counted;
-use super::mail::{Letter, Occasion};
-use super::refresh;
-use super::session::{self, Grant, Method, Opened};
-use super::user::{self, Factor, User};
+use crate::auth::audit::Event;
+use crate::auth::desk::Visit;
+use crate::auth::limit::Counted;
+use crate::auth::mail::{Letter, Occasion};
+use crate::auth::refresh;
+use crate::auth::session::{self, Grant, Method, Opened};
+use crate::auth::user::{self, Factor, User};
 use crate::db::{DbError, Row, Tx};
 use crate::error::{AuthCode, Error};
 use crate::model::{Kind, Scalar};
@@ -219,135 +222,6 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// Codes that each stand for a second factor once, in the place of those that there were.
-    ///
-    /// # Errors
-    /// `insufficient_aal` in a session of the first level; `mfa_factor_not_found` without a verified factor.
-    pub async fn make_recovery_codes(&self) -> Result<Vec<String>, Error> {
-        let (id, session) = self.session_shown()?;
-        let tx = self.begin().await?;
-        let user = self.identified(&tx, id).await?;
-        if !user.has_verified_factor() {
-            return undone(tx, AuthCode::FactorNotFound).await;
-        }
-        if session::level(&tx, session).await? < 2 {
-            return undone(tx, AuthCode::InsufficientAal).await;
-        }
-        let codes = recovery::make().map_err(Error::internal)?;
-        tx.query(&forget_recovery_codes(id)).await.map_err(DbError::into_error)?;
-        let mut sql = Sql::new();
-        sql.raw("insert into auth.recovery_codes (user_id, code_hash) values ");
-        for (at, code) in codes.iter().enumerate() {
-            sql.raw(if at == 0 { "(" } else { ", (" })
-                .bind(Kind::UUID, Some(id.to_string()))
-                .raw(", ")
-                .bind(Kind::one(Scalar::Bytes), Some(hex(&recovery::hash(code))))
-                .raw(")");
-        }
-        tx.query(&sql).await.map_err(DbError::into_error)?;
-        let mut entry = self.entry(Event::RecoveryCodesMade, Some(id), json!({ "count": codes.len() }));
-        entry.session = Some(session);
-        self.note(&tx, entry).await?;
-        tx.commit().await.map_err(DbError::into_error)?;
-        Ok(codes)
-    }
-
-    /// Shows a recovery code in the place of a second factor.
-    ///
-    /// # Errors
-    /// `mfa_verification_failed`.
-    pub async fn use_recovery_code(&self, code: &str) -> Result<Grant, Error> {
-        let (id, session) = self.session_shown()?;
-        let attempt = self.limits.attempt(Counted::Verify, Some(&id.to_string()), self.visitor.address)?;
-        let tx = self.begin().await?;
-        let user = self.identified(&tx, id).await?;
-        let mut sql = Sql::new();
-        sql.raw("delete from auth.recovery_codes where user_id = ")
-            .bind(Kind::UUID, Some(id.to_string()))
-            .raw(" and code_hash = ")
-            .bind(Kind::one(Scalar::Bytes), Some(hex(&recovery::hash(code))))
-            .raw(" returning user_id::text");
-        let spent = tx.query(&sql).await.map_err(DbError::into_error)?;
-        if spent.is_empty() {
-            tx.rollback().await.map_err(DbError::into_error)?;
-            self.note_failure(id, session, json!({ "recovery_code": true })).await?;
-            attempt.failed();
-            return Err(Error::with(AuthCode::FactorVerificationFailed, "Invalid recovery code entered"));
-        }
-        let event = Event::RecoveryCodeUsed;
-        let opened = self.raised(&tx, &user, session, Method::RecoveryCode, event, json!({})).await?;
-        self.commit_known(tx).await?;
-        attempt.succeeded();
-        self.tell_of_factors(&user);
-        self.granted(opened, id).await
-    }
-
-    /// A user's factors, for the operator.
-    ///
-    /// # Errors
-    /// `user_not_found`.
-    pub async fn factors_of(&self, user: Uuid) -> Result<Vec<Factor>, Error> {
-        let found = user::first(&self.read(&user::select_by_id(user)).await?)?;
-        Ok(found.ok_or(AuthCode::UserNotFound)?.factors)
-    }
-
-    /// Takes a factor of a user away, as the operator, and ends the sessions in which one was shown.
-    ///
-    /// # Errors
-    /// `user_not_found`, `mfa_factor_not_found`.
-    pub async fn remove_factor_of(&self, user: Uuid, factor: Uuid) -> Result<Factor, Error> {
-        let tx = self.begin().await?;
-        let user = user::lock(&tx, user).await?.ok_or(AuthCode::UserNotFound)?;
-        let Some(found) = user.factors.iter().find(|known| known.id == factor) else {
-            return undone(tx, AuthCode::FactorNotFound).await;
-        };
-        self.delete_factor(&tx, &user, found, None).await?;
-        if found.is_verified() {
-            session::end_raised(&tx, user.id).await?;
-        }
-        self.commit_known(tx).await?;
-        if found.is_verified() {
-            self.tell_of_factors(&user);
-        }
-        Ok(found.clone())
-    }
-
-    /// Gives a factor of a user another name, as the operator. Without one, it keeps its own.
-    ///
-    /// # Errors
-    /// `user_not_found`, `mfa_factor_not_found`, `mfa_factor_name_conflict`, `validation_failed`.
-    pub async fn rename_factor_of(
-        &self,
-        user: Uuid,
-        factor: Uuid,
-        name: Option<&str>,
-    ) -> Result<Factor, Error> {
-        let name = label("friendly_name", name)?;
-        let tx = self.begin().await?;
-        let found = user::lock(&tx, user).await?.ok_or(AuthCode::UserNotFound)?;
-        if !found.factors.iter().any(|known| known.id == factor) {
-            return undone(tx, AuthCode::FactorNotFound).await;
-        }
-        if let Some(name) = name {
-            let is_taken = |known: &Factor| known.id != factor && known.friendly_name.as_ref() == Some(&name);
-            if found.factors.iter().any(is_taken) {
-                return undone(tx, AuthCode::FactorNameConflict).await;
-            }
-            let mut sql = Sql::new();
-            sql.raw("update auth.factors set friendly_name = ")
-                .bind_text(name)
-                .raw(" where id = ")
-                .bind(Kind::UUID, Some(factor.to_string()));
-            tx.query(&sql).await.map_err(DbError::into_error)?;
-            let entry = self.entry(Event::UserUpdated, Some(user), json!({ "factor": factor }));
-            self.note(&tx, entry).await?;
-        }
-        let rows = tx.query(&user::select_by_id(user)).await.map_err(DbError::into_error)?;
-        let after = user::first(&rows)?.ok_or(AuthCode::UserNotFound)?;
-        tx.commit().await.map_err(DbError::into_error)?;
-        Ok(after.factors.into_iter().find(|known| known.id == factor).ok_or(AuthCode::FactorNotFound)?)
-    }
-
     /// A user in a transaction, locked; second factors are for somebody who can sign in again.
     async fn identified(&self, tx: &Tx, id: Uuid) -> Result<User, Error> {
         let user = user::lock(tx, id).await?.ok_or(AuthCode::TokenUserNotFound)?;
@@ -422,7 +296,7 @@ impl Visit<'_> {
         sql.raw("delete from auth.factors where id = ").bind(Kind::UUID, Some(factor.id.to_string()));
         tx.query(&sql).await.map_err(DbError::into_error)?;
         if is_last(user, factor) {
-            tx.query(&forget_recovery_codes(user.id)).await.map_err(DbError::into_error)?;
+            tx.query(&recovery::forget(user.id)).await.map_err(DbError::into_error)?;
         }
         let details = json!({ "factor": factor.id, "status": factor.status });
         let mut entry = self.entry(Event::FactorRemoved, Some(user.id), details);
@@ -459,12 +333,6 @@ async fn undone<T>(tx: Tx, code: AuthCode) -> Result<T, Error> {
 /// Whether it is the last verified factor that its user has.
 fn is_last(user: &User, factor: &Factor) -> bool {
     factor.is_verified() && !user.factors.iter().any(|other| other.id != factor.id && other.is_verified())
-}
-
-fn forget_recovery_codes(user: Uuid) -> Sql {
-    let mut sql = Sql::new();
-    sql.raw("delete from auth.recovery_codes where user_id = ").bind(Kind::UUID, Some(user.to_string()));
-    sql
 }
 
 /// Spends a challenge and the step of a code, which verifies the factor. False if either was spent before.
@@ -525,68 +393,6 @@ fn hex(bytes: &[u8]) -> String {
 
 fn unhex(digits: &str) -> Option<Vec<u8>> {
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect()
-}
-
-/// What a recovery code looks like.
-mod recovery {
-    use crate::auth::refresh::{NoRandom, random, sha256};
-
-    /// How many there are.
-    const CODES: usize = 10;
-    /// Letters and digits that nobody takes for each other: five bits each.
-    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-
-    /// New ones: 80 random bits each, in four groups.
-    pub(super) fn make() -> Result<Vec<String>, NoRandom> {
-        (0..CODES).map(|_| Ok(write(random::<10>()?))).collect()
-    }
-
-    fn write(bytes: [u8; 10]) -> String {
-        let bits = bytes.iter().fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
-        let mut text = String::with_capacity(19);
-        for at in 0..16 {
-            if at > 0 && at % 4 == 0 {
-                text.push('-');
-            }
-            // The mask leaves what indexes the alphabet.
-            text.push(char::from(ALPHABET[((bits >> (75 - 5 * at)) & 31) as usize]));
-        }
-        text
-    }
-
-    /// What is kept of one, however it was typed.
-    pub(super) fn hash(code: &str) -> [u8; 32] {
-        let plain: Vec<u8> = code
-            .bytes()
-            .filter(|byte| byte.is_ascii_alphanumeric())
-            .map(|byte| match byte.to_ascii_lowercase() {
-                b'o' => b'0',
-                b'i' | b'l' => b'1',
-                byte => byte,
-            })
-            .collect();
-        sha256(&plain)
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn a_code_has_all_its_bits_and_is_known_however_it_is_typed() {
-            assert_eq!(write([0; 10]), "0000-0000-0000-0000");
-            assert_eq!(write([255; 10]), "zzzz-zzzz-zzzz-zzzz");
-            assert_eq!(write([0, 0, 0, 0, 0, 0, 0, 0, 0, 33]), "0000-0000-0000-0011");
-            assert_eq!(write([0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0]), "g000-0000-0000-0000");
-            for typed in ["01ab-cdef-0011-zzzz", "01ABCDEF0011ZZZZ", " oiab cdef o0l1 zzzz "] {
-                assert_eq!(hash(typed), hash("01ab-cdef-0011-zzzz"), "{typed}");
-            }
-            let codes = make().unwrap();
-            assert_eq!(codes.len(), CODES);
-            assert!(codes.iter().all(|code| code.len() == 19));
-            assert!((1..CODES).all(|at| !codes[..at].contains(&codes[at])));
-        }
-    }
 }
 
 #[cfg(test)]
