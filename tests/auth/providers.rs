@@ -117,7 +117,8 @@ async fn a_certified_provider_lets_users_in_with_and_without_a_secret() {
     }
     // Ada is one user, known by two providers.
     let row = site.sql().await;
-    let row = row.query_one("select count(distinct user_id), count(*) from auth.identities", &[]).await.unwrap();
+    let row =
+        row.query_one("select count(distinct user_id), count(*) from auth.identities", &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2, 3));
 }
 
@@ -130,11 +131,13 @@ async fn github_is_asked_who_it_is() {
     let env = [("TEST_SECRET", "secret"), ("BASEWRIGHT_GITHUB_URL", hub.url.as_str())];
     let site = Site::start_with(&settings, &[], &env).await;
     let account = |id: u64, login: &str| json!({ "id": id, "login": login, "name": "Ada", "avatar_url": "https://a.test/7" });
-    let address = |email: &str, verified: bool| json!({ "email": email, "primary": true, "verified": verified });
+    let address =
+        |email: &str, verified: bool| json!({ "email": email, "primary": true, "verified": verified });
     let sign_in = async |account: Value, emails: Value| {
         hub.reply("/api/v3/user", Reply::Json(account));
         hub.reply("/api/v3/user/emails", Reply::Json(emails));
-        let there = site.client.get(site.server.at("/auth/v1/authorize?provider=github")).send().await.unwrap();
+        let there =
+            site.client.get(site.server.at("/auth/v1/authorize?provider=github")).send().await.unwrap();
         let there = Url::parse(there.headers()["location"].to_str().unwrap()).unwrap();
         let told: std::collections::HashMap<String, String> = there.query_pairs().into_owned().collect();
         assert_eq!((there.path(), told["scope"].as_str()), ("/login/oauth/authorize", "user:email read:org"));
