@@ -1,7 +1,7 @@
 //! Providers as they are: one from npm, and GitHub's own way.
 
-use std::io::BufRead as _;
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ const PUBLIC: &str = "http://server.test";
 struct Node {
     child: Child,
     issuer: String,
+    /// Held open: it may say more.
+    _said: BufReader<ChildStdout>,
 }
 
 impl Node {
@@ -33,9 +35,10 @@ impl Node {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
-        Node { child, issuer: text(&said, "issuer").to_owned() }
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let told: Value = serde_json::from_str(&line).unwrap();
+        Node { child, issuer: text(&told, "issuer").to_owned(), _said: said }
     }
 }
 
@@ -46,22 +49,34 @@ impl Drop for Node {
     }
 }
 
+/// A cookie, and below which path it is shown.
+struct Cookie {
+    name: String,
+    path: String,
+    value: String,
+}
+
 /// What a browser does: follows, and keeps cookies, until it is at the app.
 async fn browse(site: &Site, start: &str) -> Landed {
     let mut at = Url::parse(start).unwrap();
-    let mut cookies: Vec<(String, String)> = Vec::new();
+    let mut jar: Vec<Cookie> = Vec::new();
     for _ in 0..20 {
         let here: Url = at.as_str().replace(PUBLIC, &site.server.url).parse().unwrap();
+        let shown: Vec<String> = jar
+            .iter()
+            .filter(|cookie| here.path().starts_with(&cookie.path))
+            .map(|cookie| format!("{}={}", cookie.name, cookie.value))
+            .collect();
         let mut headers = HeaderMap::new();
-        let all: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        headers.insert(COOKIE, all.join("; ").parse().unwrap());
+        headers.insert(COOKIE, shown.join("; ").parse().unwrap());
         let response = site.client.get(here).headers(headers).send().await.unwrap();
         for cookie in response.headers().get_all(SET_COOKIE) {
-            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
-            let (name, value) = pair.split_once('=').unwrap();
-            cookies.retain(|(known, _)| known != name);
+            let mut parts = cookie.to_str().unwrap().split("; ");
+            let (name, value) = parts.next().unwrap().split_once('=').unwrap();
+            let path = parts.find_map(|part| part.strip_prefix("path=")).unwrap_or("/");
+            jar.retain(|known| known.name != name || known.path != path);
             if !value.is_empty() {
-                cookies.push((name.to_owned(), value.to_owned()));
+                jar.push(Cookie { name: name.to_owned(), path: path.to_owned(), value: value.to_owned() });
             }
         }
         let Some(location) = response.headers().get("location") else {
