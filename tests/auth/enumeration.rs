@@ -97,7 +97,8 @@ async fn somebody_signed_in_cannot_ask_for_an_address_either() {
     let site = Site::start(SETTINGS).await;
     site.user("bob@example.test", PASSWORD).await;
     let mut answers = Vec::new();
-    for (own, wanted) in [("ada@example.test", "bob@example.test"), ("ann@example.test", "eve@example.test")] {
+    for (own, wanted) in [("ada@example.test", "bob@example.test"), ("ann@example.test", "eve@example.test")]
+    {
         site.user(own, PASSWORD).await;
         let session = site.sign_in(own, PASSWORD).await;
         let token = session["access_token"].as_str();
