@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod enumeration;
 mod factors;
 mod foreign;
 mod identities;

@@ -124,3 +124,28 @@ fn a_letter_says_how_long_it_is_good_and_who_writes() {
     settings.project.site_url = "https://app.acme.test/welcome".to_owned();
     assert!(letter().write(&settings).unwrap().text.contains("your account at app.acme.test."));
 }
+
+#[tokio::test]
+async fn so_many_letters_wait_and_no_more_and_what_is_lost_at_the_end_does_not_hold_it_up() {
+    // Connections are taken by the system and never answered.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp://{}", silent.local_addr().unwrap());
+    let settings = Arc::new(settings(Some(Relay::parse(&url, "a@acme.test").unwrap()), true));
+    let mailer = Mailer::default();
+    mailer.settle(&settings);
+    for _ in 0..1_000 {
+        mailer.ready(&settings).unwrap();
+        mailer.send(&settings, letter()).unwrap();
+    }
+    for refused in [mailer.ready(&settings), mailer.send(&settings, letter())] {
+        assert_eq!(refused.unwrap_err().code, AuthCode::MailUnavailable.into());
+    }
+    // The same server named again is no other one: what waits still counts.
+    mailer.settle(&settings);
+    assert!(mailer.ready(&settings).is_err());
+    let begun = Instant::now();
+    mailer.close(Duration::from_millis(10)).await;
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    // Whoever named a server does not find the letters somewhere else.
+    assert!(mailer.caught().letters(None).is_empty());
+}
