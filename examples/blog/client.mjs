@@ -1,12 +1,16 @@
-// The blog from JavaScript: `node client.mjs URL PUBLISHABLE_KEY TOKEN_OF_A_USER`
+// The blog from JavaScript: `node client.mjs URL PUBLISHABLE_KEY EMAIL PASSWORD`
 import { createClient } from '@supabase/supabase-js'
 
-const [url, key, token] = process.argv.slice(2)
+const [url, key, email, password] = process.argv.slice(2)
 const blog = createClient(url, key, {
-  accessToken: async () => token,
+  // A browser would keep the session and refresh it; a script that ends does neither.
+  auth: { persistSession: false, autoRefreshToken: false },
   // Node 20 has no WebSocket, which the client asks for when it is made. Nothing here opens one.
   realtime: { transport: globalThis.WebSocket ?? class {} },
 })
+
+const signedIn = await blog.auth.signInWithPassword({ email, password })
+if (signedIn.error) throw signedIn.error
 
 const { data: posts, count } = await blog
   .from('posts')

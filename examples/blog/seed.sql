@@ -14,10 +14,17 @@ create function pg_temp.pick(number bigint, variadic choices text[]) returns tex
 $$;
 
 -- People: three with a name, who stand in the examples, and fifty-seven others.
-insert into auth.users (id, email) values
-    ('00000000-0000-4000-8000-000000000ada', 'ada@example.test'),   -- writes
-    ('00000000-0000-4000-8000-000000000b0b', 'bob@example.test'),   -- writes, and is an editor
-    ('00000000-0000-4000-8000-000000000eee', 'eve@example.test');   -- reads and comments
+insert into auth.users (id, email, email_confirmed_at) values
+    ('00000000-0000-4000-8000-000000000ada', 'ada@example.test', now()),   -- writes
+    ('00000000-0000-4000-8000-000000000b0b', 'bob@example.test', now()),   -- writes, and is an editor
+    ('00000000-0000-4000-8000-000000000eee', 'eve@example.test', now());   -- reads and comments
+
+-- All three sign in with the password "analytical engine". A hash of another make (this is bcrypt) is as good: it is
+-- replaced when its user first signs in.
+insert into auth.passwords (user_id, hash)
+select id, '$2b$10$mL8de.1CcWDEnNFhiTYuzuk3hpwUhYHqfbaH956LHTwpsOBY5WNgC' from auth.users;
+insert into auth.identities (user_id, provider, provider_id, identity_data)
+select id, 'email', id::text, jsonb_build_object('sub', id, 'email', email, 'email_verified', true) from auth.users;
 
 insert into auth.users (id, email)
 select pg_temp.id('2026-01-02 08:00+00', 'user ' || n), 'user' || n || '@example.test'

@@ -260,7 +260,9 @@ async fn live(
     let settings = settings::of(&project, looked_up, &public_url, life.follow_changes);
     app.desk().settle(life.listening.anonymous_limit.apply(settings));
     app.publish(catalog);
-    reload::note_policies(&app, &project).await;
+    // Nobody who waits for the server waits for its log.
+    let (text, noting) = (project.policy_text(), Arc::clone(&app));
+    runtime::spawn(async move { reload::note_policies(&noting, &text).await });
     stream_changes(life, &urls, &target, &app)?;
     app.set_readiness(Readiness::Ready);
     runtime::spawn(watch.run());

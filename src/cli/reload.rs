@@ -14,7 +14,6 @@ use super::settings;
 use super::tables::{self, Manner, Trouble};
 use crate::app::App;
 use crate::db::{Target, Urls};
-use crate::project::Project;
 
 /// How often the folder is looked at. A save is taken once two looks agree, so that half of one is not.
 const EVERY: Duration = Duration::from_millis(300);
@@ -35,8 +34,8 @@ pub(super) struct Follower {
 }
 
 /// Notes in the audit log which policies are in force.
-pub(super) async fn note_policies(app: &App, project: &Project) {
-    if let Err(error) = app.desk().note_policies(&project.policy_text()).await {
+pub(super) async fn note_policies(app: &App, text: &str) {
+    if let Err(error) = app.desk().note_policies(text).await {
         tracing::error!(%error, "a change of the policies could not be noted");
     }
 }
@@ -102,7 +101,7 @@ impl Follower {
         let settings = settings::of(&project, looked_up, &self.public_url, true);
         self.app.desk().settle(self.anonymous_limit.apply(settings));
         self.app.publish(catalog);
-        note_policies(&self.app, &project).await;
+        note_policies(&self.app, &project.policy_text()).await;
         Ok(())
     }
 }

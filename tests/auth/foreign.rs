@@ -19,7 +19,10 @@ channels:
     read: [{ role: editor }]
 ";
 const FILES: &[(&str, &str)] = &[
-    ("collections/things.yaml", "collections:\n  things:\n    fields:\n      title: text\n      owner: uuid\n      email: text\n      realm: text\n"),
+    (
+        "collections/things.yaml",
+        "collections:\n  things:\n    fields:\n      title: text\n      owner: uuid\n      email: text\n      realm: text\n",
+    ),
     (
         "policies/things.yaml",
         "policies:\n  things:\n    read: [{ role: authenticated, when: owner == auth.id }]\n    create: [{ role: authenticated, fields: [title, realm], set: { owner: auth.id, email: auth.email } }]\n",
@@ -61,7 +64,10 @@ async fn whoever_another_issuer_vouches_for_is_himself_at_every_door() {
     let rows = site.get("/rest/v1/things", Some(&ada)).await.is(200);
     let space = Uuid::new_v5(&Uuid::NAMESPACE_URL, idp.url.as_bytes());
     let id = Uuid::new_v5(&space, b"ada").to_string();
-    assert_eq!((rows[0]["owner"].as_str(), rows[0]["email"].as_str()), (Some(id.as_str()), Some("ada@example.test")));
+    assert_eq!(
+        (rows[0]["owner"].as_str(), rows[0]["email"].as_str()),
+        (Some(id.as_str()), Some("ada@example.test"))
+    );
     // Another of them sees nothing of it, and has no address without the issuer's word.
     let bob = token(idp, &json!({ "sub": "bob", "email_verified": false }));
     assert_eq!(site.get("/rest/v1/things", Some(&bob)).await.is(200), json!([]));
@@ -70,7 +76,10 @@ async fn whoever_another_issuer_vouches_for_is_himself_at_every_door() {
     // Here he is nobody's user, not even one whose id he claims.
     let user = site.user("ada@example.test", "correct horse battery").await;
     assert_eq!(site.get("/auth/v1/user", Some(&ada)).await.refused(403), "bad_jwt");
-    let claimed = token(idp, &json!({ "sub": user, "session_id": user, "role": "service_role", "bw_op": true, "roles": ["editor"] }));
+    let claimed = token(
+        idp,
+        &json!({ "sub": user, "session_id": user, "role": "service_role", "bw_op": true, "roles": ["editor"] }),
+    );
     assert_eq!(site.get("/auth/v1/user", Some(&claimed)).await.refused(403), "bad_jwt");
     assert_eq!(site.get("/rest/v1/notes", Some(&claimed)).await.is(200), json!([]));
     assert_eq!(site.get("/auth/v1/admin/users", Some(&claimed)).await.refused(403), "not_admin");
@@ -92,7 +101,9 @@ async fn whoever_another_issuer_vouches_for_is_himself_at_every_door() {
     socket.push(Some(&channel.join_ref), &own, "access_token", json!({ "access_token": again })).await;
     socket.push(Some(&channel.join_ref), &own, "access_token", json!({ "access_token": bob })).await;
     let ended = socket
-        .wait(std::time::Duration::from_secs(20), |message| message.topic == own && message.event == "phx_close")
+        .wait(std::time::Duration::from_secs(20), |message| {
+            message.topic == own && message.event == "phx_close"
+        })
         .await;
     assert!(ended.is_ok(), "{ended:?}");
     // All of it has cost one look at the issuer's keys.
@@ -128,8 +139,14 @@ async fn a_token_is_judged_by_its_own_issuer_and_by_all_of_its_claims() {
         ("nobody", json!({ "sub": null })),
         ("nearly the issuer", json!({ "iss": format!("{}/", idp.url) })),
         ("another issuer", json!({ "iss": "https://evil.test" })),
-        ("ours, by their key", json!({ "iss": ours, "sub": Uuid::nil().to_string(), "role": "authenticated" })),
-        ("ours of old, by their key", json!({ "iss": "basewright", "role": "service_role", "sub": null, "jti": "x" })),
+        (
+            "ours, by their key",
+            json!({ "iss": ours, "sub": Uuid::nil().to_string(), "role": "authenticated" }),
+        ),
+        (
+            "ours of old, by their key",
+            json!({ "iss": "basewright", "role": "service_role", "sub": null, "jti": "x" }),
+        ),
         ("no issuer", json!({ "iss": null })),
     ] {
         refused.push((name, token(idp, &changes)));
@@ -162,9 +179,10 @@ async fn while_an_issuer_is_silent_only_its_own_tokens_wait() {
     assert_eq!(idp.asked("/.well-known/openid-configuration"), 1);
     assert_eq!(doors(site, text(&session, "access_token")).await, (200, 200, true));
     idp.mend();
-    let back = crate::support::server::eventually("it is back", std::time::Duration::from_secs(30), || async {
-        (site.get("/rest/v1/things", Some(&theirs)).await.status == 200).then_some(())
-    });
+    let back =
+        crate::support::server::eventually("it is back", std::time::Duration::from_secs(30), || async {
+            (site.get("/rest/v1/things", Some(&theirs)).await.status == 200).then_some(())
+        });
     back.await;
     assert_eq!(idp.asked("/.well-known/openid-configuration"), 2);
 }

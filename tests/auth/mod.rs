@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod enumeration;
 mod factors;
 mod foreign;
 mod identities;
@@ -11,8 +12,8 @@ mod links;
 mod mail;
 mod mailbox;
 mod oauth;
-mod races;
 mod providers;
+mod races;
 mod revocation;
 mod sessions;
 mod signup;

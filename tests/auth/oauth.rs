@@ -182,6 +182,9 @@ async fn a_code_is_exchanged_once_by_whoever_began() {
     assert_eq!(world.exchange(&landed.query["code"], VERIFIER).await.refused(404), "flow_state_not_found");
 }
 
+/// Makes a token that does not hold out of claims that do.
+type Forge<'f> = &'f dyn Fn(&Value) -> String;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_token_that_does_not_hold_lets_nobody_in() {
     let world = World::start("").await;
@@ -209,7 +212,7 @@ async fn an_id_token_that_does_not_hold_lets_nobody_in() {
         assert_eq!(landed.refused(), "bad_oauth_callback", "{changes}");
     }
     // The nonce is right, the signature is not.
-    let forged: [(&str, &dyn Fn(&Value) -> String); 8] = [
+    let forged: [(&str, Forge<'_>); 8] = [
         ("unsigned", &|claims| format!("{}.", message(&json!({ "alg": "none", "typ": "JWT" }), claims))),
         ("public key as secret", &|claims| key.sign_with_public_half(claims)),
         ("a stranger's key", &|claims| Key::new("one").sign(claims)),

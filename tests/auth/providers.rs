@@ -1,7 +1,7 @@
 //! Providers as they are: one from npm, and GitHub's own way.
 
-use std::io::BufRead as _;
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ const PUBLIC: &str = "http://server.test";
 struct Node {
     child: Child,
     issuer: String,
+    /// Held open: it may say more.
+    _said: BufReader<ChildStdout>,
 }
 
 impl Node {
@@ -33,9 +35,10 @@ impl Node {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
-        Node { child, issuer: text(&said, "issuer").to_owned() }
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let told: Value = serde_json::from_str(&line).unwrap();
+        Node { child, issuer: text(&told, "issuer").to_owned(), _said: said }
     }
 }
 
@@ -46,22 +49,34 @@ impl Drop for Node {
     }
 }
 
+/// A cookie, and below which path it is shown.
+struct Cookie {
+    name: String,
+    path: String,
+    value: String,
+}
+
 /// What a browser does: follows, and keeps cookies, until it is at the app.
 async fn browse(site: &Site, start: &str) -> Landed {
     let mut at = Url::parse(start).unwrap();
-    let mut cookies: Vec<(String, String)> = Vec::new();
+    let mut jar: Vec<Cookie> = Vec::new();
     for _ in 0..20 {
         let here: Url = at.as_str().replace(PUBLIC, &site.server.url).parse().unwrap();
+        let shown: Vec<String> = jar
+            .iter()
+            .filter(|cookie| here.path().starts_with(&cookie.path))
+            .map(|cookie| format!("{}={}", cookie.name, cookie.value))
+            .collect();
         let mut headers = HeaderMap::new();
-        let all: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        headers.insert(COOKIE, all.join("; ").parse().unwrap());
+        headers.insert(COOKIE, shown.join("; ").parse().unwrap());
         let response = site.client.get(here).headers(headers).send().await.unwrap();
         for cookie in response.headers().get_all(SET_COOKIE) {
-            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
-            let (name, value) = pair.split_once('=').unwrap();
-            cookies.retain(|(known, _)| known != name);
+            let mut parts = cookie.to_str().unwrap().split("; ");
+            let (name, value) = parts.next().unwrap().split_once('=').unwrap();
+            let path = parts.find_map(|part| part.strip_prefix("path=")).unwrap_or("/");
+            jar.retain(|known| known.name != name || known.path != path);
             if !value.is_empty() {
-                cookies.push((name.to_owned(), value.to_owned()));
+                jar.push(Cookie { name: name.to_owned(), path: path.to_owned(), value: value.to_owned() });
             }
         }
         let Some(location) = response.headers().get("location") else {
@@ -102,7 +117,8 @@ async fn a_certified_provider_lets_users_in_with_and_without_a_secret() {
     }
     // Ada is one user, known by two providers.
     let row = site.sql().await;
-    let row = row.query_one("select count(distinct user_id), count(*) from auth.identities", &[]).await.unwrap();
+    let row =
+        row.query_one("select count(distinct user_id), count(*) from auth.identities", &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2, 3));
 }
 
@@ -115,11 +131,13 @@ async fn github_is_asked_who_it_is() {
     let env = [("TEST_SECRET", "secret"), ("BASEWRIGHT_GITHUB_URL", hub.url.as_str())];
     let site = Site::start_with(&settings, &[], &env).await;
     let account = |id: u64, login: &str| json!({ "id": id, "login": login, "name": "Ada", "avatar_url": "https://a.test/7" });
-    let address = |email: &str, verified: bool| json!({ "email": email, "primary": true, "verified": verified });
+    let address =
+        |email: &str, verified: bool| json!({ "email": email, "primary": true, "verified": verified });
     let sign_in = async |account: Value, emails: Value| {
         hub.reply("/api/v3/user", Reply::Json(account));
         hub.reply("/api/v3/user/emails", Reply::Json(emails));
-        let there = site.client.get(site.server.at("/auth/v1/authorize?provider=github")).send().await.unwrap();
+        let there =
+            site.client.get(site.server.at("/auth/v1/authorize?provider=github")).send().await.unwrap();
         let there = Url::parse(there.headers()["location"].to_str().unwrap()).unwrap();
         let told: std::collections::HashMap<String, String> = there.query_pairs().into_owned().collect();
         assert_eq!((there.path(), told["scope"].as_str()), ("/login/oauth/authorize", "user:email read:org"));

@@ -1,10 +1,10 @@
 // The published client signs up, in and out in every way it knows, against the real server and real mail.
 import test from 'node:test'
 import assert from 'node:assert/strict'
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { createClient } from '@supabase/supabase-js'
 
-const { BW_URL, BW_PUBLISHABLE, BW_SECRET, BW_MAILS } = process.env
+const { BW_URL, BW_PUBLISHABLE, BW_SECRET, BW_MAILS, BW_PUBLIC, BW_ISSUER } = process.env
 const PASSWORD = 'correct horse battery'
 const BACK = 'http://localhost:5173/back'
 
@@ -52,7 +52,8 @@ const mail = async (to, count = 1) => (await mails(to, count)).at(-1)
 
 /** Where a link leads, and with what. */
 async function follow(link) {
-  const answer = await fetch(link, { redirect: 'manual' })
+  // The server is known to others by a name that this machine does not know.
+  const answer = await fetch(link.replace(BW_PUBLIC, BW_URL), { redirect: 'manual' })
   assert.ok([302, 303].includes(answer.status), `${answer.status} for ${link}`)
   const to = new URL(answer.headers.get('location'))
   return { to: to.origin + to.pathname, query: Object.fromEntries(to.searchParams), fragment: Object.fromEntries(new URLSearchParams(to.hash.slice(1))) }
@@ -348,6 +349,77 @@ test('the operator invites, and makes links without mail', async () => {
   const fresh = address('linked')
   const made = ok(await admin.generateLink({ type: 'signup', email: fresh, password: PASSWORD }))
   ok(await client().auth.verifyOtp({ email: fresh, token: made.properties.email_otp, type: 'signup' }))
+})
+
+/** What a browser does with a link: follows it with cookies until it is at the app, or where `stop` says. */
+async function browse(link, stop = 'http://localhost') {
+  const jar = new Map()
+  for (let at = new URL(link), steps = 0; steps < 20; steps += 1) {
+    const cookies = jar.get(at.origin) ?? new Map()
+    jar.set(at.origin, cookies)
+    const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+    const answer = await fetch(at.href.replace(BW_PUBLIC, BW_URL), { redirect: 'manual', headers: cookie ? { cookie } : {} })
+    for (const line of answer.headers.getSetCookie()) {
+      const [name, ...value] = line.split(';')[0].split('=')
+      cookies.set(name, value.join('='))
+    }
+    const to = answer.headers.get('location')
+    assert.ok(to, `${answer.status} at ${at}: ${await answer.text()}`)
+    at = new URL(to, at)
+    if (at.href.startsWith(stop)) {
+      return { to: at.origin + at.pathname, query: Object.fromEntries(at.searchParams), fragment: Object.fromEntries(new URLSearchParams(at.hash.slice(1))) }
+    }
+  }
+  assert.fail('round and round')
+}
+
+/** At the provider, as somebody. */
+const as = (login_hint) => ({ redirectTo: BACK, skipBrowserRedirect: true, queryParams: { login_hint } })
+
+test('a provider signs in, by a code and by a fragment', async () => {
+  const it = client({ flowType: 'pkce' })
+  const { url } = ok(await it.auth.signInWithOAuth({ provider: 'acme', options: as('ada') }))
+  const { to, query } = await browse(url)
+  assert.equal(to, BACK)
+  const { session, user } = ok(await it.auth.exchangeCodeForSession(query.code))
+  assert.equal(user.email, 'ada@example.test')
+  assert.equal(user.app_metadata.provider, 'acme')
+  assert.ok(session.provider_token)
+  assert.equal(refused(await it.auth.exchangeCodeForSession(query.code)) !== undefined, true)
+  const implicit = client()
+  const { url: again } = ok(await implicit.auth.signInWithOAuth({ provider: 'acme', options: as('ada') }))
+  const { fragment } = await browse(again)
+  assert.ok(fragment.provider_token)
+  const { user: same } = ok(await implicit.auth.setSession({ access_token: fragment.access_token, refresh_token: fragment.refresh_token }))
+  assert.equal(same.id, user.id)
+})
+
+test('an ID token that the app has signs in', async () => {
+  const [verifier, nonce] = [randomBytes(32).toString('base64url'), randomBytes(16).toString('hex')]
+  const callback = `${BW_PUBLIC}/auth/v1/callback`
+  const wish = {
+    client_id: 'app', response_type: 'code', scope: 'openid email profile', redirect_uri: callback, login_hint: 'ada',
+    nonce: createHash('sha256').update(nonce).digest('hex'), code_challenge_method: 'S256',
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+  }
+  const { query } = await browse(`${BW_ISSUER}/auth?${new URLSearchParams(wish)}`, callback)
+  const body = new URLSearchParams({ grant_type: 'authorization_code', code: query.code, redirect_uri: callback, client_id: 'app', code_verifier: verifier })
+  const { id_token } = await (await fetch(`${BW_ISSUER}/token`, { method: 'POST', body })).json()
+  assert.ok(refused(await client().auth.signInWithIdToken({ provider: 'acme', token: id_token, nonce: 'another' })))
+  const { user } = ok(await client().auth.signInWithIdToken({ provider: 'acme', token: id_token, nonce }))
+  assert.equal(user.email, 'ada@example.test')
+})
+
+test('an identity is linked by whoever is signed in, and unlinked', async () => {
+  const { it } = await signedUp('linking')
+  const { url } = ok(await it.auth.linkIdentity({ provider: 'acme', options: as('bob') }))
+  const { fragment } = await browse(url)
+  assert.equal(fragment.error_code, undefined)
+  const { identities } = ok(await it.auth.getUserIdentities())
+  assert.deepEqual(identities.map(({ provider }) => provider).sort(), ['acme', 'email'])
+  ok(await it.auth.unlinkIdentity(identities.find(({ provider }) => provider === 'acme')))
+  const [last] = ok(await it.auth.getUserIdentities()).identities
+  assert.equal(refused(await it.auth.unlinkIdentity(last), 422), 'single_identity_not_deletable')
 })
 
 test('what is not built says so', async () => {

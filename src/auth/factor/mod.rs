@@ -304,14 +304,16 @@ impl Visit<'_> {
         self.note(tx, entry).await
     }
 
-    /// Tells the user that something about his second factors changed. That he is not told undoes nothing.
+    /// Tells the user that something about his second factors changed.
     fn tell_of_factors(&self, user: &User) {
         let Some(to) = user.email.clone() else { return };
-        let letter =
-            Letter { occasion: Occasion::FactorChanged, to, link: None, code: None, new_email: None };
-        if let Err(error) = self.send(letter) {
-            tracing::warn!(%error, "a user was not told of a change of his second factors");
-        }
+        self.notify(Letter {
+            occasion: Occasion::FactorChanged,
+            to,
+            link: None,
+            code: None,
+            new_email: None,
+        });
     }
 
     /// What an authenticator shows where nobody says it: the project's word, or the app's host.

@@ -1,10 +1,10 @@
 //! [`Table`]: a bounded memory of who did something lately.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use governor::nanos::Nanos;
 use governor::state::StateStore;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Sets of a table, and places of a set. A key belongs to one set.
 const SETS: usize = 4_096;
@@ -13,7 +13,8 @@ const PLACES: usize = 16;
 /// Values by key, in a memory whose size does not depend on how many keys come: where a key finds no place in its set, it
 /// takes that of the one which is worth least.
 pub(super) struct Table<V> {
-    sets: Box<[Mutex<Places<V>>]>,
+    /// Made when the first key comes: most tables of a small server stay without any.
+    sets: OnceLock<Box<[Mutex<Places<V>>]>>,
 }
 
 /// Keys and what is kept of them.
@@ -21,7 +22,13 @@ type Places<V> = Vec<(u64, V)>;
 
 impl<V: Copy> Table<V> {
     pub(super) fn new() -> Table<V> {
-        Table { sets: (0..SETS).map(|_| Mutex::new(Vec::new())).collect() }
+        Table { sets: OnceLock::new() }
+    }
+
+    fn set(&self, key: u64) -> MutexGuard<'_, Places<V>> {
+        let sets = self.sets.get_or_init(|| (0..SETS).map(|_| Mutex::new(Vec::new())).collect());
+        // The remainder is below the number of sets.
+        sets[(key % SETS as u64) as usize].lock()
     }
 
     /// Changes what is kept of a key: `change` is told what that is, and says what to keep. `worth` says what it would be
@@ -32,8 +39,7 @@ impl<V: Copy> Table<V> {
         worth: impl Fn(&V) -> u64,
         change: impl FnOnce(Option<V>) -> (Option<V>, T),
     ) -> T {
-        // The remainder is below the number of sets.
-        let mut set = self.sets[(key % SETS as u64) as usize].lock();
+        let mut set = self.set(key);
         let at = set.iter().position(|(known, _)| *known == key);
         let (kept, outcome) = change(at.map(|at| set[at].1));
         match (at, kept) {
@@ -52,15 +58,16 @@ impl<V: Copy> Table<V> {
 
     /// What is kept of a key.
     pub(super) fn get(&self, key: u64) -> Option<V> {
-        let set = self.sets[(key % SETS as u64) as usize].lock();
+        let set = self.set(key);
         set.iter().find(|(known, _)| *known == key).map(|(_, value)| *value)
     }
 
     /// Bytes that it takes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        let places: usize = self.sets.iter().map(|set| set.lock().capacity()).sum();
-        std::mem::size_of_val(&*self.sets) + places * size_of::<(u64, V)>()
+        let Some(sets) = self.sets.get() else { return 0 };
+        let places: usize = sets.iter().map(|set| set.lock().capacity()).sum();
+        std::mem::size_of_val(&**sets) + places * size_of::<(u64, V)>()
     }
 }
 
