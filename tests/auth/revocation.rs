@@ -64,7 +64,7 @@ impl Two {
     }
 
     /// From now on nobody accepts the token, and the sockets are closed.
-    async fn is_gone(self) {
+    async fn refuses(self) {
         let Two { site, other, token, ears, .. } = self;
         let answered = Instant::now();
         for _ in 0..50 {
@@ -91,7 +91,7 @@ impl Two {
 async fn a_session_that_was_left_is_dead_on_both_nodes_and_its_sockets_are_closed() {
     let two = Two::new().await;
     two.site.post("/auth/v1/logout", Some(&two.token), Value::Null).await.is(204);
-    two.is_gone().await;
+    two.refuses().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +106,7 @@ async fn whoever_is_banned_deleted_or_gets_another_password_is_out_on_both_nodes
         let two = Two::new().await;
         let answer = two.site.admin(method, &path.replace("{id}", &two.user), body).await;
         assert!((200..300).contains(&answer.status), "{path}: {}", answer.body);
-        two.is_gone().await;
+        two.refuses().await;
     }
 }
 
