@@ -1,4 +1,4 @@
-//! Reading a request's body: bounded in bytes, and in how slowly they may come.
+//! Reading a request's body: bounded in bytes, in how slowly they may come, and, where the caller says so, in time.
 
 use std::time::Duration;
 
@@ -23,7 +23,29 @@ const RATE: u64 = 1024;
 /// # Errors
 /// 413 over the limit (at once where the length is announced), 408 when it comes too slowly, 415 when it is
 /// compressed, 400 when the connection breaks off.
-pub async fn read(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, Error> {
+pub async fn read(request: &HttpRequest, payload: Payload, limit: usize) -> Result<Bytes, Error> {
+    read_until(request, payload, limit, None).await
+}
+
+/// As [`read`], and all of it must have come within this time.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_within(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    within: Duration,
+) -> Result<Bytes, Error> {
+    read_until(request, payload, limit, Some(Instant::now() + within)).await
+}
+
+async fn read_until(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit: usize,
+    end: Option<Instant>,
+) -> Result<Bytes, Error> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     if header(header::CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity"))
     {
@@ -37,14 +59,19 @@ pub async fn read(request: &HttpRequest, mut payload: Payload, limit: usize) -> 
     if let Some(deadline) = &deadline {
         deadline.suspend();
     }
-    let outcome = collect(&mut payload, limit, announced).await;
+    let outcome = collect(&mut payload, limit, announced, end).await;
     if let Some(deadline) = &deadline {
         deadline.restart();
     }
     outcome
 }
 
-async fn collect(payload: &mut Payload, limit: usize, announced: Option<u64>) -> Result<Bytes, Error> {
+async fn collect(
+    payload: &mut Payload,
+    limit: usize,
+    announced: Option<u64>,
+    end: Option<Instant>,
+) -> Result<Bytes, Error> {
     let started = Instant::now();
     let mut last = started;
     // What is announced is not yet sent: a stranger must not make us reserve it all.
@@ -53,6 +80,7 @@ async fn collect(payload: &mut Payload, limit: usize, announced: Option<u64>) ->
     loop {
         let paid = Duration::from_secs(body.len() as u64 / RATE);
         let due = (last + IDLE).min(started + GRACE.max(paid));
+        let due = end.map_or(due, |end| due.min(end));
         match timeout_at(due, payload.next()).await {
             Err(_) => return Err(Error::new(Code::RequestTimeout)),
             Ok(None) => return Ok(body.freeze()),

@@ -1,7 +1,7 @@
 //! [`Caller`]: the one extractor that turns a request's credentials into a principal.
 //!
 //! It reads two headers and nothing else: no query parameter, cookie or other header can say who is asking.
-//! It runs before a body is read, and asks the database only for the roles of a verified session.
+//! It runs before a body is read, and once more when it has come. It asks the database only for the roles of a verified session.
 
 use std::ops::Deref;
 use std::pin::Pin;
@@ -66,6 +66,16 @@ pub async fn caller(request: &HttpRequest) -> Result<Caller, Error> {
     if let Some(known) = request.extensions().get::<Caller>() {
         return Ok(known.clone());
     }
+    caller_now(request).await
+}
+
+/// The caller of a request as he is judged at this moment. A body may be long in coming, and what was judged before it, a
+/// session, a ban, a role, a key or an expiry, may hold no more when the last of it has come: whoever reads a body asks
+/// this before he acts on it. Where nothing has changed, everything is remembered and nobody is asked.
+///
+/// # Errors
+/// As [`caller`].
+pub(super) async fn caller_now(request: &HttpRequest) -> Result<Caller, Error> {
     Ok(verified_caller(request).await?.0)
 }
 

@@ -1,5 +1,7 @@
 //! Who comes to sign-in, and with what: credentials, body, query.
 
+use std::time::Duration;
+
 use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{FromRequest as _, HttpRequest};
@@ -11,11 +13,13 @@ use crate::app::{App, now};
 use crate::auth::desk::{Visit, Visitor};
 use crate::auth::token::Holder;
 use crate::error::{AuthCode, Code, Error};
-use crate::http::principal::verified_caller;
+use crate::http::principal::{caller_now, verified_caller};
 use crate::http::{body, peer};
 
 /// Longest body, in bytes.
 const MAX_BODY: usize = 1 << 20;
+/// Longest time in which it must have come.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// A visit of somebody who shows an API key at least. His token, if he shows one, holds.
 ///
@@ -52,12 +56,14 @@ fn nobody(request: &HttpRequest) -> Visitor {
     }
 }
 
-/// The JSON body. What is not known in it is passed over; an empty body says nothing.
+/// The JSON body. What is not known in it is passed over; an empty body says nothing. Whoever sent it must still be who he
+/// was when it began to come: a request that is sent halfway must not outlive the session, the ban or the key.
 ///
 /// # Errors
-/// `bad_json`; `validation_failed` for JSON of another shape.
+/// `bad_json`; `validation_failed` for JSON of another shape; as [`visit`] for credentials that hold no more.
 pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, Error> {
-    let bytes = body::read(request, payload, MAX_BODY).await?;
+    let bytes = body::read_within(request, payload, MAX_BODY, WITHIN).await?;
+    caller_now(request).await?;
     let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
     serde_json::from_slice(text).map_err(|fault| {
         if fault.is_data() {

@@ -10,7 +10,7 @@ use super::{answer, explain};
 use crate::app::{App, Worker};
 use crate::catalog::{Catalog, Limits};
 use crate::error::{Code, Error};
-use crate::http::principal::{Caller, holds_secret_key};
+use crate::http::principal::{Caller, caller_now, holds_secret_key};
 use crate::http::reply::Failure;
 use crate::http::{body, reply};
 use crate::model::Action;
@@ -84,8 +84,12 @@ pub(super) async fn create(
     let context = Context { catalog: &catalog, principal: &caller.0 };
     let asked = Asked::of(&request, &catalog.limits)?;
     // Who may not create at all is told before his body is read.
+    context.permit(&collection, Action::Create)?;
+    let sent = Asked::sent(&request, payload, &catalog.limits).await?;
+    let (caller, catalog) = (caller_now(&request).await?, app.catalog()?);
+    let context = Context { catalog: &catalog, principal: &caller.0 };
     let permit = context.permit(&collection, Action::Create)?;
-    let body = asked.body(&request, payload, context, &permit).await?;
+    let body = sent.parse(context, &permit)?;
     let represented = asked.represented();
     let options = asked.insert_options()?;
     let node = represented.then_some(&asked.node);
@@ -141,8 +145,12 @@ pub(super) async fn put(
     let catalog = app.catalog()?;
     let context = Context { catalog: &catalog, principal: &caller.0 };
     let asked = Asked::of(&request, &catalog.limits)?;
+    context.permit(&collection, Action::Create)?;
+    let sent = Asked::sent(&request, payload, &catalog.limits).await?;
+    let (caller, catalog) = (caller_now(&request).await?, app.catalog()?);
+    let context = Context { catalog: &catalog, principal: &caller.0 };
     let permit = context.permit(&collection, Action::Create)?;
-    let body = asked.body(&request, payload, context, &permit).await?;
+    let body = sent.parse(context, &permit)?;
     let answer = (asked.represented(), asked.media.singular());
     let options = asked.insert_options()?;
     let plan =
@@ -177,8 +185,12 @@ pub(super) async fn update(
     let catalog = app.catalog()?;
     let context = Context { catalog: &catalog, principal: &caller.0 };
     let asked = Asked::of(&request, &catalog.limits)?;
+    context.permit(&collection, Action::Update)?;
+    let sent = Asked::sent(&request, payload, &catalog.limits).await?;
+    let (caller, catalog) = (caller_now(&request).await?, app.catalog()?);
+    let context = Context { catalog: &catalog, principal: &caller.0 };
     let permit = context.permit(&collection, Action::Update)?;
-    let body = asked.body(&request, payload, context, &permit).await?;
+    let body = sent.parse(context, &permit)?;
     let options = InsertOptions { columns: asked.columns.clone(), ..InsertOptions::default() };
     let answer = (asked.represented(), asked.media.singular());
     let plan =
@@ -239,6 +251,24 @@ pub(super) async fn options() -> HttpResponse {
 /// Methods that are none of the dialect's.
 pub(super) async fn other(request: HttpRequest) -> Result<HttpResponse, Failure> {
     Err(Failure(Error::with(Code::Method, format!("Unsupported HTTP method: {}", request.method()))))
+}
+
+/// A body as it came.
+struct Sent {
+    format: Format,
+    bytes: web::Bytes,
+}
+
+impl Sent {
+    fn parse(&self, context: Context<'_>, permit: &Permit) -> Result<Body, Error> {
+        let limits = &context.catalog.limits;
+        match self.format {
+            Format::Json => Body::parse(&self.bytes, limits),
+            format @ (Format::Csv | Format::Form) => {
+                Body::of_texts(format, &self.bytes, limits, &context.kinds(permit))
+            }
+        }
+    }
 }
 
 /// What a request asks for apart from its body.
@@ -313,21 +343,11 @@ impl Asked {
         explain::answer(&explained, wanted, self.media, self.start(StatusCode::OK)).map(Some)
     }
 
-    /// Reads and parses the body, within the limits.
-    async fn body(
-        &self,
-        request: &HttpRequest,
-        payload: web::Payload,
-        context: Context<'_>,
-        permit: &Permit,
-    ) -> Result<Body, Error> {
+    /// Reads the body, within the limits. Credentials, roles and the project may have changed when it has come: whoever
+    /// acts on it judges them anew.
+    async fn sent(request: &HttpRequest, payload: web::Payload, limits: &Limits) -> Result<Sent, Error> {
         let format = headers::format(request)?;
-        let limits = &context.catalog.limits;
-        let bytes = body::read(request, payload, limits.body).await?;
-        match format {
-            Format::Json => Body::parse(&bytes, limits),
-            Format::Csv | Format::Form => Body::of_texts(format, &bytes, limits, &context.kinds(permit)),
-        }
+        Ok(Sent { format, bytes: body::read(request, payload, limits.body).await? })
     }
 
     fn represented(&self) -> bool {
