@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::admin::again;
 use super::audit::Event;
 use super::desk::Visit;
+use super::factor::undone;
 use super::session::{end_all, end_one};
 use super::user;
 use crate::db::{DbError, Tx};
@@ -121,14 +122,17 @@ impl Visit<'_> {
     /// `session_not_found` if he has no such session.
     pub async fn end_session(&self, id: Uuid, session: Uuid) -> Result<(), Error> {
         let tx = self.begin().await?;
+        // Under his lock, as what he changes of himself is: a change that saw the session lasts before it ends.
+        if user::lock(&tx, id).await?.is_none() {
+            return undone(tx, AuthCode::NoSuchSession).await;
+        }
         let mut sql = Sql::new();
         sql.raw("select from auth.sessions where id = ")
             .bind(Kind::UUID, Some(session.to_string()))
             .raw(" and user_id = ")
             .bind(Kind::UUID, Some(id.to_string()));
         if tx.query(&sql).await.map_err(DbError::into_error)?.is_empty() {
-            tx.rollback().await.map_err(DbError::into_error)?;
-            return Err(AuthCode::NoSuchSession.into());
+            return undone(tx, AuthCode::NoSuchSession).await;
         }
         end_one(&tx, session).await?;
         let mut entry = self.entry(Event::SessionRevoked, Some(id), json!({}));

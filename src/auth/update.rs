@@ -6,11 +6,12 @@ use uuid::Uuid;
 use super::audit::Event;
 use super::desk::Visit;
 use super::email;
+use super::factor::undone;
 use super::flow::Challenge;
 use super::limit::Counted;
 use super::mail::{Letter, Occasion};
 use super::one_time::{self, Found, Purpose, Wanted};
-use super::session::end_all;
+use super::session::{self, end_all};
 use super::sign_in::set_password;
 use super::sign_up::already_registered;
 use super::user::{self, User};
@@ -51,7 +52,7 @@ impl Visit<'_> {
     /// Changes the signed-in user.
     ///
     /// # Errors
-    /// `insufficient_aal`, `weak_password`, `same_password`, `current_password_invalid`, `reauthentication_needed`,
+    /// `session_not_found` and `user_banned` for whoever lost his right meanwhile, `insufficient_aal`, `weak_password`, `same_password`, `current_password_invalid`, `reauthentication_needed`,
     /// `reauthentication_not_valid`, `email_address_invalid`, `validation_failed`, 429.
     pub async fn change(&self, change: Change) -> Result<User, Error> {
         let (id, session) = self.session_shown()?;
@@ -81,7 +82,25 @@ impl Visit<'_> {
             self.limits.of(Counted::MailTo, address)?;
         }
         let tx = self.begin().await?;
-        let user = user::lock(&tx, id).await?.ok_or(AuthCode::TokenUserNotFound)?;
+        let Some(user) = user::lock(&tx, id).await? else {
+            return undone(tx, AuthCode::TokenUserNotFound).await;
+        };
+        // The token was judged a while ago. What is so under the lock stays so until the change lasts.
+        if user.is_banned {
+            return undone(tx, AuthCode::UserBanned).await;
+        }
+        let level = match session::level(&tx, session).await {
+            Ok(level) => level,
+            Err(error) => {
+                tx.rollback().await.map_err(DbError::into_error)?;
+                return Err(error);
+            }
+        };
+        // A token of the first level stays one when its session is raised.
+        let level = level.min(self.aal_shown());
+        if (password.is_some() || wished.is_some()) && user.has_verified_factor() && level < 2 {
+            return undone(tx, AuthCode::InsufficientAalToUpdate).await;
+        }
         let mut letters = Vec::new();
         if let Some(data) = data {
             let mut sql = Sql::new();

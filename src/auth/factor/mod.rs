@@ -327,7 +327,7 @@ impl Visit<'_> {
 }
 
 /// Undoes a transaction, and refuses.
-async fn undone<T>(tx: Tx, code: AuthCode) -> Result<T, Error> {
+pub(super) async fn undone<T>(tx: Tx, code: AuthCode) -> Result<T, Error> {
     tx.rollback().await.map_err(DbError::into_error)?;
     Err(code.into())
 }
