@@ -242,6 +242,14 @@ impl Visit<'_> {
         self.known().await
     }
 
+    /// Makes a transaction lasting that opened a session. Where a user has only one, it ended the others.
+    pub(super) async fn commit_opened(&self, tx: Tx) -> Result<(), Error> {
+        if self.settings.project.sessions.single {
+            return self.commit_known(tx).await;
+        }
+        tx.commit().await.map_err(DbError::into_error)
+    }
+
     /// Waits until this node knows what was committed so far.
     pub(super) async fn known(&self) -> Result<(), Error> {
         let Some(position) = self.desk.pool.position().await.map_err(DbError::into_error)? else {

@@ -202,7 +202,7 @@ impl Visit<'_> {
             return Err(AuthCode::FlowStateNotFound.into());
         }
         let opened = self.open(&tx, &user, pending.method).await?;
-        tx.commit().await.map_err(DbError::into_error)?;
+        self.commit_opened(tx).await?;
         let grant = self.grant(opened, user)?;
         Ok(Grant { provider_token: tokens.access, provider_refresh_token: tokens.refresh, ..grant })
     }

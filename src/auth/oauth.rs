@@ -302,7 +302,7 @@ impl Visit<'_> {
     }
 
     async fn finish(&self, tx: Tx, took_over: bool) -> Result<(), Error> {
-        if took_over { self.commit_known(tx).await } else { tx.commit().await.map_err(DbError::into_error) }
+        if took_over { self.commit_known(tx).await } else { self.commit_opened(tx).await }
     }
 
     fn configured<'a>(&'a self, name: &str) -> Result<Configured<'a>, Error> {

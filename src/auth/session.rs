@@ -120,7 +120,8 @@ struct Kept {
 }
 
 impl Visit<'_> {
-    /// Opens a session for a user, and notes that he signed in. The caller has made sure of him and holds his row's lock.
+    /// Opens a session for a user, and notes that he signed in. The caller has made sure of him, holds his
+    /// row's lock, and commits by `commit_opened` or `commit_known`.
     ///
     /// # Errors
     /// `user_banned`.

@@ -66,7 +66,7 @@ impl Visit<'_> {
             set_password(&tx, &user, &hash).await?;
         }
         let opened = self.open(&tx, &user, Method::Password).await?;
-        tx.commit().await.map_err(DbError::into_error)?;
+        self.commit_opened(tx).await?;
         self.grant(opened, user)
     }
 

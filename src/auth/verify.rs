@@ -140,7 +140,7 @@ impl Visit<'_> {
 
     /// Commits what may have ended sessions.
     async fn end(&self, tx: Tx, ended: bool) -> Result<(), Error> {
-        if ended { self.commit_known(tx).await } else { tx.commit().await.map_err(DbError::into_error) }
+        if ended { self.commit_known(tx).await } else { self.commit_opened(tx).await }
     }
 
     /// The user's address is proven. What came with the proof comes true, and all else that was pending is gone: what
