@@ -179,6 +179,9 @@ impl Visit<'_> {
         let Some(state) = answer.state.as_deref().filter(|state| !state.is_empty()) else {
             return refused_at(site(), Error::new(AuthCode::BadOauthCallback));
         };
+        if let Err(error) = self.limits.from(Counted::Verify, self.visitor.address) {
+            return refused_at(site(), error);
+        }
         let under_way = match self.claim(state).await {
             Ok(Some(under_way)) => under_way,
             Ok(None) => return refused_at(site(), Error::new(AuthCode::BadOauthState)),
