@@ -5,6 +5,7 @@ use serde_json::json;
 use super::audit::Event;
 use super::desk::Visit;
 use super::email;
+use super::factor::undone;
 use super::limit::Counted;
 use super::session::{Grant, Method};
 use super::user::{self, User};
@@ -35,10 +36,10 @@ impl Visit<'_> {
         if !compared.matches && self.waits(address.as_deref().unwrap_or_default(), password).await? {
             return Err(AuthCode::EmailNotConfirmed.into());
         }
-        let tx = self.begin().await?;
         let (user, stored) = match found {
             Some((user, stored)) if compared.matches => (user, stored),
             found => {
+                let tx = self.begin().await?;
                 let subject = found.map(|(user, _)| user.id);
                 self.note(&tx, self.entry(Event::SignInFailed, subject, json!({ "method": "password" })))
                     .await?;
@@ -49,20 +50,26 @@ impl Visit<'_> {
         };
         attempt.succeeded();
         if !user.is_confirmed() && self.settings.project.signup.confirm_email {
-            tx.rollback().await.map_err(DbError::into_error)?;
             return Err(AuthCode::EmailNotConfirmed.into());
         }
+        // Before anything is locked: it takes long.
+        let anew = if compared.is_outdated { Some(self.hashing().hash(password).await?) } else { None };
+        let tx = self.begin().await?;
         // As he is now: somebody may have changed the password meanwhile, which ended all sessions.
-        let user = user::lock(&tx, user.id).await?.ok_or(AuthCode::InvalidCredentials)?;
+        let Some(user) = user::lock(&tx, user.id).await? else {
+            return undone(tx, AuthCode::InvalidCredentials).await;
+        };
         let mut sql = Sql::new();
         sql.raw("select hash from auth.passwords where user_id = ")
             .bind(Kind::UUID, Some(user.id.to_string()));
         let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
         if rows.first().and_then(|row| row.text(0)) != stored.as_deref() {
-            return Err(AuthCode::InvalidCredentials.into());
+            return undone(tx, AuthCode::InvalidCredentials).await;
         }
-        if compared.is_outdated {
-            let hash = self.hashing().hash(password).await?;
+        if user.is_banned {
+            return undone(tx, AuthCode::UserBanned).await;
+        }
+        if let Some(hash) = anew {
             set_password(&tx, &user, &hash).await?;
         }
         let opened = self.open(&tx, &user, Method::Password).await?;
