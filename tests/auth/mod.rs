@@ -18,6 +18,7 @@ mod revocation;
 mod sessions;
 mod signup;
 mod site;
+mod slow;
 mod sweep;
 mod tokens;
 mod user;
