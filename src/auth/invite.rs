@@ -70,11 +70,15 @@ impl Visit<'_> {
         one_time::forget(tx, user.id, &[]).await?;
         let mut sql = Sql::new();
         sql.raw("update auth.users set user_metadata = ")
-            .bind(Kind::JSON, Some(Value::Object(user::merged(&user.user_metadata, data)?).to_string()))
+            .bind(
+                Kind::JSON,
+                Some(Value::Object(user::merged(&user.user_metadata, data.clone())?).to_string()),
+            )
             .raw(" where id = ")
             .bind(Kind::UUID, Some(user.id.to_string()));
         tx.query(&sql).await.map_err(DbError::into_error)?;
-        let issued = self.issue_to(tx, &user, Purpose::Invite, address, json!({}), redirect_to).await?;
+        let issued =
+            self.issue_to(tx, &user, Purpose::Invite, address, json!({ "data": data }), redirect_to).await?;
         self.sent(tx, Some(user.id), Purpose::Invite).await?;
         self.note(tx, self.entry(Event::Invited, Some(user.id), json!({}))).await?;
         Ok((again(tx, user.id).await?, issued))

@@ -98,7 +98,9 @@ impl Visit<'_> {
         Ok(SignedUp::Waits(Box::new(told)))
     }
 
-    /// Signs up where addresses need no proof.
+    /// Signs up where addresses need no proof. Whoever typed the address is let in, and has proven nothing: the account is
+    /// his until somebody proves the address, and then all that he put into it goes, the password too. That holds for
+    /// himself as well, if he is who has the address: nothing tells him from somebody who typed it before him.
     async fn sign_up_at_once(
         &self,
         address: &str,
@@ -107,7 +109,7 @@ impl Visit<'_> {
     ) -> Result<SignedUp, Error> {
         let hash = self.hashing().hash(password).await?;
         let tx = self.begin().await?;
-        let new = New { email: Some(address), is_confirmed: true, user_metadata, ..New::default() };
+        let new = New { email: Some(address), user_metadata, ..New::default() };
         let Some(id) = user::add(&tx, new).await? else {
             tx.rollback().await.map_err(DbError::into_error)?;
             return Err(AuthCode::UserAlreadyExists.into());

@@ -208,7 +208,7 @@ impl Visit<'_> {
     ) -> Result<Vec<Letter>, Error> {
         let project = &self.settings.project;
         if !project.signup.confirm_email && user.is_anonymous {
-            self.change_email(tx, user, address).await?;
+            self.claim_email(tx, user, address).await?;
             return Ok(user.email.clone().into_iter().map(|to| moved(to, address)).collect());
         }
         let mut taken = Sql::new();
