@@ -126,7 +126,7 @@ impl Visit<'_> {
         let mut sql = Sql::new();
         sql.raw(
             "select distinct on (purpose) purpose, address, payload::text from auth.one_time_tokens \
-             where purpose in ('email_change_current', 'email_change_new') and user_id = ",
+             where expires_at > now() and purpose in ('email_change_current', 'email_change_new') and user_id = ",
         )
         .bind(Kind::UUID, id.map(|id| id.to_string()))
         .raw(" and payload ->> 'new_email' = ")

@@ -182,8 +182,7 @@ impl Visit<'_> {
         if let Some(address) = user.email.as_deref().filter(|_| before.is_none() && user.is_confirmed()) {
             user::prove(tx, user.id, address).await?;
         }
-        one_time::forget(tx, user.id, &[Purpose::Recovery, Purpose::MagicLink, Purpose::Reauthentication])
-            .await?;
+        one_time::forget(tx, user.id, &[]).await?;
         end_all(tx, user.id, Some(session)).await?;
         self.note(tx, self.entry(Event::PasswordChanged, Some(user.id), json!({}))).await
     }
