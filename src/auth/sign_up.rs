@@ -14,6 +14,7 @@ use super::one_time::{Purpose, Wanted};
 use super::session::{Grant, Method};
 use super::sign_in::set_password;
 use super::user::{self, New, User};
+use super::verify::is_mere;
 use crate::db::{DbError, Tx};
 use crate::error::{AuthCode, Error};
 use crate::model::Kind;
@@ -74,6 +75,14 @@ impl Visit<'_> {
             Some(owner) if !owner.is_confirmed() && !owner.is_banned => Some(owner.id),
             Some(_) => None,
         };
+        // Whom the operator knows, or who was let in before, does not get a stranger's password with his letter. It is kept
+        // as void then, for the answer to whoever tries it to be what it is for everybody.
+        let is_mere = is_mere(&tx, open).await?;
+        let payload = if is_mere || open.is_none() {
+            json!({ "hash": hash, "data": data })
+        } else {
+            json!({ "void": hash })
+        };
         let issued = self
             .issue(
                 &tx,
@@ -81,7 +90,7 @@ impl Visit<'_> {
                     user: open,
                     purpose: Purpose::SignUp,
                     address: &address,
-                    payload: json!({ "hash": hash, "data": data }),
+                    payload,
                     challenge: wish.challenge.as_ref(),
                     redirect_to: &wish.redirect_to,
                 },

@@ -297,6 +297,16 @@ async fn make_room(tx: &Tx, address: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether there is nothing of a user but a sign-up that nobody confirmed: only then is a stranger's word as good as any.
+/// Of nobody it takes as long. The caller holds the user's lock.
+pub(super) async fn is_mere(tx: &Tx, user: Option<Uuid>) -> Result<bool, Error> {
+    let mut sql = Sql::new();
+    sql.raw("select from auth.users u where u.id = ")
+        .bind(Kind::UUID, user.map(|user| user.to_string()))
+        .raw(MERE);
+    Ok(!tx.query(&sql).await.map_err(DbError::into_error)?.is_empty())
+}
+
 /// Holds of a user `u` of whom there is nothing but a sign-up that nobody confirmed.
 pub(super) const MERE: &str = " and u.email_confirmed_at is null and u.invited_at is null and not u.is_anonymous \
     and u.deleted_at is null and u.app_metadata = '{}' and u.user_metadata = '{}' \
