@@ -130,7 +130,7 @@ comment on column auth.one_time_tokens.address is 'Where it was sent, in lower c
 comment on column auth.one_time_tokens.token_hash is 'SHA-256 of what the link carries.';
 comment on column auth.one_time_tokens.code_hash is 'A keyed hash of the code that can be typed instead.';
 comment on column auth.one_time_tokens.attempts is 'How many wrong codes were tried for it.';
-comment on column auth.one_time_tokens.payload is 'What comes true with it: of a sign-up the hash of the password and the user''s metadata.';
+comment on column auth.one_time_tokens.payload is 'What comes true with it: of a sign-up the hash of the password and the user''s metadata. What is `void` does not.';
 comment on column auth.one_time_tokens.code_challenge is 'Of whoever asked for it with PKCE: the link then answers with a code for him alone.';
 comment on column auth.one_time_tokens.code_challenge_method is '`s256` or `plain`.';
 comment on column auth.one_time_tokens.redirect_to is 'Where the link leads; judged when it was asked for.';

@@ -303,7 +303,7 @@ async fn move_address(tx: &Tx, user: Uuid, email: Option<&str>) -> Result<(), Er
 }
 
 /// Makes an account whose address nobody had proven one that was never used.
-async fn take_over(tx: &Tx, user: Uuid) -> Result<(), Error> {
+pub(super) async fn take_over(tx: &Tx, user: Uuid) -> Result<(), Error> {
     end_all(tx, user, None).await?;
     for what in [
         "delete from auth.passwords where user_id = ",

@@ -7,7 +7,6 @@ use super::audit::Event;
 use super::desk::Visit;
 use super::email;
 use super::one_time::{self, Issued, Purpose, Wanted};
-use super::sign_in::set_password;
 use super::user::{self, New, User};
 use crate::db::{DbError, Tx};
 use crate::error::{AuthCode, Error};
@@ -70,11 +69,15 @@ impl Visit<'_> {
         one_time::forget(tx, user.id, &[]).await?;
         let mut sql = Sql::new();
         sql.raw("update auth.users set user_metadata = ")
-            .bind(Kind::JSON, Some(Value::Object(user::merged(&user.user_metadata, data)?).to_string()))
+            .bind(
+                Kind::JSON,
+                Some(Value::Object(user::merged(&user.user_metadata, data.clone())?).to_string()),
+            )
             .raw(" where id = ")
             .bind(Kind::UUID, Some(user.id.to_string()));
         tx.query(&sql).await.map_err(DbError::into_error)?;
-        let issued = self.issue_to(tx, &user, Purpose::Invite, address, json!({}), redirect_to).await?;
+        let issued =
+            self.issue_to(tx, &user, Purpose::Invite, address, json!({ "data": data }), redirect_to).await?;
         self.sent(tx, Some(user.id), Purpose::Invite).await?;
         self.note(tx, self.entry(Event::Invited, Some(user.id), json!({}))).await?;
         Ok((again(tx, user.id).await?, issued))
@@ -158,13 +161,16 @@ impl Visit<'_> {
             (_, false) => {
                 // Not what strangers asked for in his name.
                 one_time::forget(tx, user.id, &[]).await?;
-                (Purpose::SignUp, json!({ "data": data }))
+                // The operator vouches for the password, and not for whose hands the link gets into: both come true at once.
+                (
+                    Purpose::SignUp,
+                    match hash {
+                        Some(hash) => json!({ "hash": hash, "data": data }),
+                        None => json!({ "data": data }),
+                    },
+                )
             }
         };
-        if let Some(hash) = hash {
-            // The operator vouches for it: it need not wait.
-            set_password(tx, &user, &hash).await?;
-        }
         let issued = self.issue_to(tx, &user, purpose, address, payload, redirect_to).await?;
         self.sent(tx, Some(user.id), purpose).await?;
         Ok((user, issued))

@@ -278,7 +278,8 @@ impl Visit<'_> {
         Ok(found)
     }
 
-    /// The pending one to which a code belongs. The attempt is counted before the code is looked at, so that many at once
+    /// The pending one to which a code belongs. Only the code of the newest letter of a purpose counts: of several that
+    /// live at once each would be one more to guess. The attempt is counted before the code is looked at, so that many at once
     /// are not more than are allowed.
     pub(super) async fn by_code(
         &self,
@@ -300,12 +301,15 @@ impl Visit<'_> {
              update auth.one_time_tokens t set attempts = t.attempts + 1 from pending where t.id = pending.id \
              returning t.id::text, t.user_id::text, t.purpose, encode(t.code_hash, 'hex')",
         );
+        let rows = self.run(&sql).await?;
         let mut found = None;
-        for row in self.run(&sql).await? {
+        for row in &rows {
             let (Some(id), Some(purpose), Some(kept)) = (row.text(0), row.text(2), row.text(3)) else {
                 continue;
             };
-            let Some(purpose) = Purpose::parse(purpose) else { continue };
+            let is_newest =
+                rows.iter().all(|other| other.text(2) != Some(purpose) || other.text(0) <= Some(id));
+            let Some(purpose) = Purpose::parse(purpose).filter(|_| is_newest) else { continue };
             let kept = format!("\\x{kept}");
             let fits = self.keys.seals(&label(purpose, address), code.as_bytes()).iter().any(|seal| {
                 constant_time::verify_slices_are_equal(hex(seal).as_bytes(), kept.as_bytes()).is_ok()

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::audit::Event;
 use super::desk::Visit;
 use super::limit::Counted;
+use super::one_time::{self, Purpose};
 use super::refresh::{self, Link, RefreshToken, Stored, Verdict};
 use super::settings::seconds;
 use super::token::{Access, Holder, mint_access};
@@ -271,6 +272,10 @@ impl Visit<'_> {
         if user.is_banned {
             return Err(AuthCode::UserBanned.into());
         }
+        // The first factor shuts out whoever knows the password alone, and what he may have begun.
+        if !user.has_verified_factor() {
+            forget_moves(tx, user.id).await?;
+        }
         let (kept, stored) = find(tx, session).await?.ok_or(AuthCode::SessionNotFound)?;
         let (token, stored) = refresh::anew(session, &stored).map_err(Error::internal)?;
         let mut amr = vec![json!({ "method": method.as_str(), "timestamp": self.now })];
@@ -299,6 +304,8 @@ impl Visit<'_> {
     pub async fn sign_out(&self, scope: Scope) -> Result<(), Error> {
         let (id, session) = self.session_shown()?;
         let tx = self.begin().await?;
+        // Whoever is turning a code into a session at this moment has the lock, and is waited for.
+        user::lock(&tx, id).await?;
         match scope {
             Scope::Global => end_all(&tx, id, None).await?,
             Scope::Others => end_all(&tx, id, Some(session)).await?,
@@ -447,8 +454,8 @@ pub(super) async fn end_raised(tx: &Tx, user: Uuid) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends all sessions of a user, or all but one, and the codes that could still become one. To be committed by
-/// [`Visit::commit_known`].
+/// Ends all sessions of a user, or all but one, the codes that could still become one, and a change of address that one of
+/// them may have begun: it would take the account away later. To be committed by [`Visit::commit_known`].
 pub(super) async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result<(), Error> {
     let mut sql = Sql::new();
     sql.raw("with codes as (delete from auth.flows where user_id = ")
@@ -459,6 +466,16 @@ pub(super) async fn end_all(tx: &Tx, user: Uuid, except: Option<Uuid>) -> Result
         .bind(Kind::UUID, Some(user.to_string()))
         .raw(" and id is distinct from ")
         .bind(Kind::UUID, except.map(|id| id.to_string()));
+    tx.query(&sql).await.map_err(DbError::into_error)?;
+    forget_moves(tx, user).await
+}
+
+/// Forgets a change of address that waits for its proof.
+async fn forget_moves(tx: &Tx, user: Uuid) -> Result<(), Error> {
+    one_time::forget(tx, user, &[Purpose::EmailChangeCurrent, Purpose::EmailChangeNew]).await?;
+    let mut sql = Sql::new();
+    sql.raw("update auth.users set new_email = null where new_email is not null and id = ")
+        .bind(Kind::UUID, Some(user.to_string()));
     tx.query(&sql).await.map_err(DbError::into_error)?;
     Ok(())
 }

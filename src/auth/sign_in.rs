@@ -83,8 +83,8 @@ impl Visit<'_> {
     async fn waits(&self, address: &str, password: &str) -> Result<bool, Error> {
         let mut sql = Sql::new();
         sql.raw(
-            "select payload ->> 'hash' from auth.one_time_tokens \
-             where purpose = 'signup' and payload ? 'hash' and address = ",
+            "select coalesce(payload ->> 'hash', payload ->> 'void') from auth.one_time_tokens \
+             where purpose = 'signup' and payload ?| '{hash,void}' and address = ",
         )
         .bind_text(address)
         .raw(" order by id desc limit 1");

@@ -14,6 +14,7 @@ use super::one_time::{Purpose, Wanted};
 use super::session::{Grant, Method};
 use super::sign_in::set_password;
 use super::user::{self, New, User};
+use super::verify::is_mere;
 use crate::db::{DbError, Tx};
 use crate::error::{AuthCode, Error};
 use crate::model::Kind;
@@ -74,6 +75,14 @@ impl Visit<'_> {
             Some(owner) if !owner.is_confirmed() && !owner.is_banned => Some(owner.id),
             Some(_) => None,
         };
+        // Whom the operator knows, or who was let in before, does not get a stranger's password with his letter. It is kept
+        // as void then, for the answer to whoever tries it to be what it is for everybody.
+        let is_mere = is_mere(&tx, open).await?;
+        let payload = if is_mere || open.is_none() {
+            json!({ "hash": hash, "data": data })
+        } else {
+            json!({ "void": hash })
+        };
         let issued = self
             .issue(
                 &tx,
@@ -81,7 +90,7 @@ impl Visit<'_> {
                     user: open,
                     purpose: Purpose::SignUp,
                     address: &address,
-                    payload: json!({ "hash": hash, "data": data }),
+                    payload,
                     challenge: wish.challenge.as_ref(),
                     redirect_to: &wish.redirect_to,
                 },
@@ -98,7 +107,9 @@ impl Visit<'_> {
         Ok(SignedUp::Waits(Box::new(told)))
     }
 
-    /// Signs up where addresses need no proof.
+    /// Signs up where addresses need no proof. Whoever typed the address is let in, and has proven nothing: the account is
+    /// his until somebody proves the address, and then all that he put into it goes, the password too. That holds for
+    /// himself as well, if he is who has the address: nothing tells him from somebody who typed it before him.
     async fn sign_up_at_once(
         &self,
         address: &str,
@@ -107,7 +118,7 @@ impl Visit<'_> {
     ) -> Result<SignedUp, Error> {
         let hash = self.hashing().hash(password).await?;
         let tx = self.begin().await?;
-        let new = New { email: Some(address), is_confirmed: true, user_metadata, ..New::default() };
+        let new = New { email: Some(address), user_metadata, ..New::default() };
         let Some(id) = user::add(&tx, new).await? else {
             tx.rollback().await.map_err(DbError::into_error)?;
             return Err(AuthCode::UserAlreadyExists.into());

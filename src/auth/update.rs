@@ -201,8 +201,7 @@ impl Visit<'_> {
         if let Some(address) = user.email.as_deref().filter(|_| before.is_none() && user.is_confirmed()) {
             user::prove(tx, user.id, address).await?;
         }
-        one_time::forget(tx, user.id, &[Purpose::Recovery, Purpose::MagicLink, Purpose::Reauthentication])
-            .await?;
+        one_time::forget(tx, user.id, &[]).await?;
         end_all(tx, user.id, Some(session)).await?;
         self.note(tx, self.entry(Event::PasswordChanged, Some(user.id), json!({}))).await
     }
@@ -227,7 +226,7 @@ impl Visit<'_> {
     ) -> Result<Vec<Letter>, Error> {
         let project = &self.settings.project;
         if !project.signup.confirm_email && user.is_anonymous {
-            self.change_email(tx, user, address).await?;
+            self.claim_email(tx, user, address).await?;
             return Ok(user.email.clone().into_iter().map(|to| moved(to, address)).collect());
         }
         let mut taken = Sql::new();

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::audit::Event;
 use super::desk::Visit;
 use super::email;
+use super::identity::take_over;
 use super::limit::Counted;
 use super::mail::{Letter, Occasion};
 use super::one_time::{self, Purpose, Redeemed};
@@ -108,8 +109,11 @@ impl Visit<'_> {
                 Vec::new()
             }
             _ => {
-                // Whoever was let in without a proof has none.
-                ended = end_if_any(&tx, user.id).await?;
+                // Whoever was let in without a proof has none, and what he put there does not stay to let him in again.
+                ended = user.last_sign_in_at.is_some();
+                if ended {
+                    take_over(&tx, user.id).await?;
+                }
                 self.confirm(&tx, &user, &redeemed.payload).await?;
                 Vec::new()
             }
@@ -210,6 +214,20 @@ impl Visit<'_> {
     /// `email_exists`.
     pub(super) async fn change_email(&self, tx: &Tx, user: &User, wanted: &str) -> Result<(), Error> {
         make_room(tx, wanted).await?;
+        self.put_email(tx, user, wanted, true).await?;
+        user::prove(tx, user.id, wanted).await
+    }
+
+    /// Gives an address that nobody has proven to a user who had none, where addresses need no proof: as if he had signed
+    /// up with it.
+    ///
+    /// # Errors
+    /// `email_exists`.
+    pub(super) async fn claim_email(&self, tx: &Tx, user: &User, wanted: &str) -> Result<(), Error> {
+        self.put_email(tx, user, wanted, false).await
+    }
+
+    async fn put_email(&self, tx: &Tx, user: &User, wanted: &str, is_proven: bool) -> Result<(), Error> {
         let mut taken = Sql::new();
         taken
             .raw("select from auth.users where lower(email) = ")
@@ -220,12 +238,13 @@ impl Visit<'_> {
             return Err(AuthCode::EmailExists.into());
         }
         let mut sql = Sql::new();
-        sql.raw("update auth.users set new_email = null, email_confirmed_at = now(), is_anonymous = false, email = ")
+        sql.raw("update auth.users set new_email = null, is_anonymous = false, email_confirmed_at = ")
+            .raw(if is_proven { "now()" } else { "null" })
+            .raw(", email = ")
             .bind_text(wanted)
             .raw(" where id = ")
             .bind(Kind::UUID, Some(user.id.to_string()));
         tx.query(&sql).await.map_err(taken_or)?;
-        user::prove(tx, user.id, wanted).await?;
         one_time::forget(tx, user.id, &[]).await?;
         self.note(tx, self.entry(Event::EmailChanged, Some(user.id), json!({}))).await
     }
@@ -236,15 +255,6 @@ impl Visit<'_> {
             tracing::warn!(%fault, "a letter to a user was not sent");
         }
     }
-}
-
-/// Ends all sessions of a user: whether there were any.
-async fn end_if_any(tx: &Tx, user: Uuid) -> Result<bool, Error> {
-    let mut sql = Sql::new();
-    sql.raw("delete from auth.sessions where user_id = ")
-        .bind(Kind::UUID, Some(user.to_string()))
-        .raw(" returning true");
-    Ok(!tx.query(&sql).await.map_err(DbError::into_error)?.is_empty())
 }
 
 /// The letter that tells the address before of a change.
@@ -285,6 +295,16 @@ async fn make_room(tx: &Tx, address: &str) -> Result<(), Error> {
         if fault.sqlstate() == Some("23503") { AuthCode::EmailExists.into() } else { fault.into_error() }
     })?;
     Ok(())
+}
+
+/// Whether there is nothing of a user but a sign-up that nobody confirmed: only then is a stranger's word as good as any.
+/// Of nobody it takes as long. The caller holds the user's lock.
+pub(super) async fn is_mere(tx: &Tx, user: Option<Uuid>) -> Result<bool, Error> {
+    let mut sql = Sql::new();
+    sql.raw("select from auth.users u where u.id = ")
+        .bind(Kind::UUID, user.map(|user| user.to_string()))
+        .raw(MERE);
+    Ok(!tx.query(&sql).await.map_err(DbError::into_error)?.is_empty())
 }
 
 /// Holds of a user `u` of whom there is nothing but a sign-up that nobody confirmed.

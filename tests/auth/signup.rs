@@ -134,7 +134,11 @@ async fn where_nothing_is_to_be_proven_a_session_is_the_answer() {
     let session = sign_up(&site, ADA, PASSWORD).await;
     let token = text(&session, "access_token");
     site.get("/rest/v1/notes", Some(token)).await.is(200);
-    assert!(session["user"]["email_confirmed_at"].is_string());
+    assert_eq!(
+        (&session["user"]["email_confirmed_at"], &session["user"]["email"]),
+        (&Value::Null, &json!(ADA))
+    );
+    assert_eq!(session["user"]["identities"], json!([]), "nothing is proven");
     assert_eq!(session["user"]["user_metadata"]["by"], PASSWORD);
     let body = json!({ "email": ADA, "password": OTHER });
     assert_eq!(site.post("/auth/v1/signup", None, body).await.refused(422), "user_already_exists");
