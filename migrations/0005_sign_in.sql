@@ -148,6 +148,7 @@ create table auth.flows (
     code_challenge_method text,
     redirect_to text not null,
     link_to uuid references auth.users (id) on delete cascade,
+    link_session uuid references auth.sessions (id) on delete cascade,
     user_id uuid references auth.users (id) on delete cascade,
     method text,
     sealed bytea,
@@ -157,6 +158,7 @@ create table auth.flows (
 create index flows_expires_at_idx on auth.flows (expires_at);
 create index flows_user_id_idx on auth.flows (user_id);
 create index flows_link_to_idx on auth.flows (link_to);
+create index flows_link_session_idx on auth.flows (link_session);
 comment on table auth.flows is 'Sign-ins that are under way in a browser: at a provider, or back with a code that was not exchanged yet.';
 comment on column auth.flows.id is 'Sorts by time.';
 comment on column auth.flows.state_hash is 'SHA-256 of the `state` that the provider hands back; null once it has.';
@@ -168,9 +170,10 @@ comment on column auth.flows.code_challenge is 'The app''s side of PKCE with us;
 comment on column auth.flows.code_challenge_method is '`s256` or `plain`.';
 comment on column auth.flows.redirect_to is 'Where the browser goes in the end; judged at the start.';
 comment on column auth.flows.link_to is 'The signed-in user who links an identity, instead of signing in.';
+comment on column auth.flows.link_session is 'In which session he began to: with it the linking ends.';
 comment on column auth.flows.user_id is 'Who signed in.';
 comment on column auth.flows.method is 'By what, as `amr` says it.';
-comment on column auth.flows.sealed is 'The provider''s own tokens, encrypted with the code that nobody here keeps.';
+comment on column auth.flows.sealed is 'The provider''s own tokens and whom it speaks of, encrypted with the code that nobody here keeps.';
 comment on column auth.flows.created_at is 'When it began.';
 comment on column auth.flows.expires_at is 'When it is given up.';
 

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::desk::Visit;
+use super::identity::Linker;
 use super::limit::Counted;
+use super::provider::profile::Profile;
 use super::refresh::{random, sha256};
 use super::session::{Grant, Method};
 use super::user;
@@ -96,16 +98,31 @@ pub struct ProviderTokens {
     pub refresh: Option<String>,
 }
 
-/// Encrypts a provider's tokens with a code. A key is made for one text, so that its nonce need not differ.
-fn seal(code: &str, tokens: &ProviderTokens) -> Result<Vec<u8>, Error> {
-    let mut text = serde_json::to_vec(tokens).map_err(Error::internal)?;
+/// What a provider's answer leaves for the exchange of a code.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sealed {
+    pub(super) tokens: ProviderTokens,
+    /// Whom the provider speaks of, where that is still to be linked.
+    pub(super) linking: Option<Linking>,
+}
+
+/// An identity that is proven, and added to the account of whoever exchanges the code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Linking {
+    pub(super) provider: String,
+    pub(super) profile: Profile,
+}
+
+/// Encrypts what a provider has said with a code. A key is made for one text, so that its nonce need not differ.
+fn seal(code: &str, sealed: &Sealed) -> Result<Vec<u8>, Error> {
+    let mut text = serde_json::to_vec(sealed).map_err(Error::internal)?;
     key_of(code)?
         .seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::empty(), &mut text)
         .map_err(Error::internal)?;
     Ok(text)
 }
 
-fn unseal(code: &str, mut sealed: Vec<u8>) -> Result<ProviderTokens, Error> {
+fn unseal(code: &str, mut sealed: Vec<u8>) -> Result<Sealed, Error> {
     let text = key_of(code)?
         .open_in_place(Nonce::assume_unique_for_key([0; 12]), Aad::empty(), &mut sealed)
         .map_err(Error::internal)?;
@@ -126,6 +143,8 @@ struct Pending {
     method: Method,
     challenge: Challenge,
     sealed: Option<Vec<u8>>,
+    /// In which session the user began to link an identity, if that is what it stands for.
+    link_session: Option<Uuid>,
     is_over: bool,
 }
 
@@ -139,7 +158,7 @@ impl Visit<'_> {
         challenge: &Challenge,
         redirect_to: &str,
     ) -> Result<String, Error> {
-        self.auth_code_with(tx, user, method, challenge, redirect_to, None).await
+        self.store_code(tx, user, method, challenge, redirect_to, None, None).await
     }
 
     /// As above, and with the tokens of the provider that let the user in: only the code can open them.
@@ -147,16 +166,45 @@ impl Visit<'_> {
         &self,
         tx: &Tx,
         user: Uuid,
+        challenge: &Challenge,
+        redirect_to: &str,
+        tokens: ProviderTokens,
+    ) -> Result<String, Error> {
+        let sealed = Sealed { tokens, linking: None };
+        self.store_code(tx, user, Method::Oauth, challenge, redirect_to, Some(&sealed), None).await
+    }
+
+    /// A code for whoever began to link an identity: it is linked when he exchanges the code, and not before. The browser
+    /// that brings the provider's answer may be another's, who was sent to the provider by somebody who wants that identity
+    /// in an account of his own; the secret behind the challenge is only where it began.
+    pub(super) async fn link_code(
+        &self,
+        tx: &Tx,
+        linker: Linker,
+        challenge: &Challenge,
+        redirect_to: &str,
+        sealed: &Sealed,
+    ) -> Result<String, Error> {
+        let session = Some(linker.session);
+        self.store_code(tx, linker.user, Method::Oauth, challenge, redirect_to, Some(sealed), session).await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a row, written in one place")]
+    async fn store_code(
+        &self,
+        tx: &Tx,
+        user: Uuid,
         method: Method,
         challenge: &Challenge,
         redirect_to: &str,
-        tokens: Option<&ProviderTokens>,
+        sealed: Option<&Sealed>,
+        link_session: Option<Uuid>,
     ) -> Result<String, Error> {
         let code = URL_SAFE_NO_PAD.encode(random::<32>().map_err(Error::internal)?);
-        let sealed = tokens.map(|tokens| seal(&code, tokens)).transpose()?;
+        let sealed = sealed.map(|sealed| seal(&code, sealed)).transpose()?;
         let mut sql = Sql::new();
         sql.raw(
-            "insert into auth.flows (code_hash, user_id, method, code_challenge, code_challenge_method, redirect_to, sealed, expires_at) values (",
+            "insert into auth.flows (code_hash, user_id, method, code_challenge, code_challenge_method, redirect_to, sealed, link_session, expires_at) values (",
         )
         .bind(Kind::one(Scalar::Bytes), Some(hex(&sha256(code.as_bytes()))))
         .raw(", ")
@@ -171,16 +219,19 @@ impl Visit<'_> {
         .bind_text(redirect_to)
         .raw(", ")
         .bind(Kind::one(Scalar::Bytes), sealed.as_deref().map(hex))
+        .raw(", ")
+        .bind(Kind::UUID, link_session.map(|id| id.to_string()))
         .raw(", now() + interval '5 minutes')");
         tx.query(&sql).await.map_err(DbError::into_error)?;
         Ok(code)
     }
 
     /// Exchanges a code for a session (`grant_type=pkce`). A wrong secret does not use the code up: nobody guesses one,
-    /// and whoever stole the code could otherwise take it from its owner.
+    /// and whoever stole the code could otherwise take it from its owner. An identity that was to be linked is linked now,
+    /// if the session in which that began still lives.
     ///
     /// # Errors
-    /// `flow_state_not_found`, `flow_state_expired`, `bad_code_verifier`, `user_banned`.
+    /// `flow_state_not_found`, `flow_state_expired`, `bad_code_verifier`, `user_banned`, and what [`Visit::link`] says.
     pub async fn exchange(&self, code: &str, verifier: &str) -> Result<Grant, Error> {
         self.limits.from(Counted::Verify, self.visitor.address)?;
         let pending = self.pending(code).await?.ok_or(AuthCode::FlowStateNotFound)?;
@@ -190,7 +241,8 @@ impl Visit<'_> {
         if pending.is_over {
             return Err(AuthCode::FlowStateExpired.into());
         }
-        let tokens = pending.sealed.map(|sealed| unseal(code, sealed)).transpose()?.unwrap_or_default();
+        let Sealed { tokens, linking } =
+            pending.sealed.map(|sealed| unseal(code, sealed)).transpose()?.unwrap_or_default();
         let tx = self.begin().await?;
         // The user first, as everything that ends his sessions and codes does.
         let user = user::lock(&tx, pending.user).await?.ok_or(AuthCode::FlowStateNotFound)?;
@@ -201,6 +253,13 @@ impl Visit<'_> {
         if tx.query(&sql).await.map_err(DbError::into_error)?.is_empty() {
             return Err(AuthCode::FlowStateNotFound.into());
         }
+        let user = match (linking, pending.link_session) {
+            (None, None) => user,
+            (Some(Linking { provider, profile }), Some(session)) => {
+                self.link(&tx, Linker { user: user.id, session }, &provider, &profile).await?
+            }
+            _ => return Err(Error::internal("a linking cannot be read")),
+        };
         let opened = self.open(&tx, &user, pending.method).await?;
         self.commit_opened(tx).await?;
         let grant = self.grant(opened, user)?;
@@ -210,7 +269,8 @@ impl Visit<'_> {
     async fn pending(&self, code: &str) -> Result<Option<Pending>, Error> {
         let mut sql = Sql::new();
         sql.raw(
-            "select id::text, user_id::text, method, code_challenge, code_challenge_method, encode(sealed, 'hex'), expires_at <= now() \
+            "select id::text, user_id::text, method, code_challenge, code_challenge_method, encode(sealed, 'hex'), \
+             link_session::text, expires_at <= now() \
              from auth.flows where user_id is not null and code_hash = ",
         )
         .bind(Kind::one(Scalar::Bytes), Some(hex(&sha256(code.as_bytes()))));
@@ -226,7 +286,8 @@ impl Visit<'_> {
                     method: ChallengeMethod::parse(row.text(4)?)?,
                 },
                 sealed: row.text(5).map(unhex),
-                is_over: row.boolean(6)?,
+                link_session: row.text(6).and_then(|id| id.parse().ok()),
+                is_over: row.boolean(7)?,
             })
         };
         pending().map(Some).ok_or_else(|| Error::internal("a pending sign-in cannot be read"))
@@ -291,9 +352,10 @@ mod tests {
     #[test]
     fn only_the_code_opens_what_it_has_sealed() {
         let tokens = ProviderTokens { access: Some("a".to_owned()), refresh: None };
-        let sealed = seal("code", &tokens).unwrap();
+        let said = Sealed { tokens, linking: None };
+        let sealed = seal("code", &said).unwrap();
         assert!(!String::from_utf8_lossy(&sealed).contains("access"));
-        assert_eq!(unseal("code", unhex(&hex(&sealed)[2..])).unwrap(), tokens);
+        assert_eq!(unseal("code", unhex(&hex(&sealed)[2..])).unwrap(), said);
         assert!(unseal("other", sealed.clone()).is_err());
         let changed: Vec<u8> = sealed.iter().map(|byte| byte ^ 1).collect();
         assert!(unseal("code", changed).is_err());

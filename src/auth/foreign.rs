@@ -47,6 +47,13 @@ impl Desk {
         self.settings().is_ok_and(|settings| issuer(&settings, token).is_some())
     }
 
+    /// Whether the project still accepts the issuer of a token that was verified once. One of ours has none to lose.
+    pub fn still_accepts(&self, verified: &Verified) -> bool {
+        let (Holder::Foreign { .. }, Ok(settings)) = (&verified.holder, self.settings()) else { return true };
+        let said = verified.claims.get("iss").and_then(Value::as_str);
+        settings.project.issuers.values().any(|issuer| said == Some(&issuer.issuer))
+    }
+
     /// Verifies a token of another issuer at `now` (seconds since the epoch). `None`: it is not for this to judge. Asks the
     /// issuer where its keys are not known; however many tokens come, that is seldom.
     pub async fn verify_foreign(&self, token: &str, now: i64) -> Option<Result<Arc<Verified>, TokenFault>> {

@@ -11,12 +11,19 @@ use uuid::Uuid;
 use super::audit::Event;
 use super::desk::Visit;
 use super::provider::profile::Profile;
-use super::session::end_all;
+use super::session::{self, end_all};
 use super::user::{self, EMAIL, Identity, User};
 use crate::db::{DbError, Tx};
 use crate::error::{AuthCode, Error};
 use crate::model::Kind;
 use crate::sql::Sql;
+
+/// Whose account an identity is to be added to, and in which of his sessions he asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Linker {
+    pub(super) user: Uuid,
+    pub(super) session: Uuid,
+}
 
 /// Whom a provider's word has let in.
 pub(super) struct Recognised {
@@ -159,19 +166,19 @@ impl Visit<'_> {
     /// Adds an identity to the account of somebody who is signed in. Who had no address gets the one that the provider
     /// vouches for, if nobody has it; who was anonymous is so no more.
     ///
+    /// The caller has made sure that it is himself whom the provider speaks of: that whoever began it holds the answer.
+    ///
     /// # Errors
-    /// `identity_already_exists`, `user_banned`.
+    /// `identity_already_exists`, and what [`Visit::check_linker`] says.
     pub(super) async fn link(
         &self,
         tx: &Tx,
-        user: Uuid,
+        linker: Linker,
         provider: &str,
         profile: &Profile,
     ) -> Result<User, Error> {
-        let user = user::lock(tx, user).await?.ok_or(AuthCode::TokenUserNotFound)?;
-        if user.is_banned {
-            return Err(AuthCode::UserBanned.into());
-        }
+        let user = user::lock(tx, linker.user).await?.ok_or(AuthCode::TokenUserNotFound)?;
+        self.check_linker(tx, &user, linker.session).await?;
         if !self.add(tx, user.id, provider, profile).await? {
             return Err(AuthCode::IdentityAlreadyExists.into());
         }
@@ -187,11 +194,31 @@ impl Visit<'_> {
         read(tx, user.id).await
     }
 
-    /// Makes sure that whoever asks may change by what he is recognised: he says so with all his factors.
+    /// Makes sure, under the lock of the user, that he may change by what he is recognised: the session in which he asked
+    /// for it still lives, and all his factors were shown in it.
+    ///
+    /// # Errors
+    /// `manual_linking_disabled`, `user_banned`, `session_not_found`, `insufficient_aal`.
+    pub(super) async fn check_linker(&self, tx: &Tx, user: &User, session: Uuid) -> Result<(), Error> {
+        if !self.settings.project.manual_linking {
+            return Err(AuthCode::ManualLinkingDisabled.into());
+        }
+        if user.is_banned {
+            return Err(AuthCode::UserBanned.into());
+        }
+        let level = session::level(tx, session).await?;
+        if user.has_verified_factor() && level < 2 {
+            return Err(AuthCode::InsufficientAal.into());
+        }
+        Ok(())
+    }
+
+    /// Refuses early whoever may not change by what he is recognised. What counts is [`Visit::check_linker`].
     ///
     /// # Errors
     /// `manual_linking_disabled`, `insufficient_aal`; of the token, as [`Visit::user_shown`].
-    pub(super) async fn may_link(&self) -> Result<User, Error> {
+    pub(super) async fn may_link(&self) -> Result<Linker, Error> {
+        let (_, session) = self.session_shown()?;
         let user = self.user_shown().await?;
         if !self.settings.project.manual_linking {
             return Err(AuthCode::ManualLinkingDisabled.into());
@@ -199,19 +226,20 @@ impl Visit<'_> {
         if user.has_verified_factor() && self.aal_shown() < 2 {
             return Err(AuthCode::InsufficientAal.into());
         }
-        Ok(user)
+        Ok(Linker { user: user.id, session })
     }
 
     /// Takes an identity from whoever is signed in. An address that no identity proves any more goes with it, and so does
     /// the password where signing in by address goes.
     ///
     /// # Errors
-    /// `manual_linking_disabled`, `single_identity_not_deletable`, `identity_not_found`,
-    /// `email_conflict_identity_not_deletable`.
+    /// `single_identity_not_deletable`, `identity_not_found`, `email_conflict_identity_not_deletable`, and what
+    /// [`Visit::check_linker`] says.
     pub async fn unlink(&self, identity: Uuid) -> Result<(), Error> {
         let shown = self.may_link().await?;
         let tx = self.begin().await?;
-        let user = user::lock(&tx, shown.id).await?.ok_or(AuthCode::TokenUserNotFound)?;
+        let user = user::lock(&tx, shown.user).await?.ok_or(AuthCode::TokenUserNotFound)?;
+        self.check_linker(&tx, &user, shown.session).await?;
         let Some(gone) = user.identities.iter().find(|known| known.id == identity) else {
             return Err(AuthCode::IdentityNotFound.into());
         };
@@ -249,7 +277,7 @@ fn data(profile: &Profile) -> String {
 }
 
 /// Who has an identity.
-async fn owner(tx: &Tx, provider: &str, subject: &str) -> Result<Option<Uuid>, Error> {
+pub(super) async fn owner(tx: &Tx, provider: &str, subject: &str) -> Result<Option<Uuid>, Error> {
     let mut sql = Sql::new();
     sql.raw("select user_id::text from auth.identities where provider = ")
         .bind_text(provider)

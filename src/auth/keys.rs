@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::provider::claims::unverified;
 use super::token::{self, Holder, KeyRole};
 
 /// How a key signs.
@@ -447,6 +448,11 @@ impl Keyring {
     /// The API key of role `service_role`: only for servers.
     pub fn secret(&self) -> &str {
         &self.secret
+    }
+
+    /// The ids (`jti`) of the publishable and of the secret key, by which they are revoked.
+    pub fn api_key_ids(&self) -> [Option<String>; 2] {
+        [&self.publishable, &self.secret].map(|key| unverified(key, "jti"))
     }
 
     /// The public halves as a JWK Set (RFC 7517, 5). Shared secrets have none.

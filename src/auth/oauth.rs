@@ -6,11 +6,10 @@ use aws_lc_rs::constant_time;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::desk::Visit;
-use super::flow::{Challenge, ChallengeMethod, ProviderTokens, hex};
-use super::identity::Recognised;
+use super::flow::{Challenge, ChallengeMethod, Linking, ProviderTokens, Sealed, hex};
+use super::identity::{self, Linker, Recognised};
 use super::limit::Counted;
 use super::provider::ProviderFault;
 use super::provider::claims::{ClaimFault, Expected, Written, judge_access_token, subject};
@@ -20,6 +19,7 @@ use super::provider::profile::Profile;
 use super::provider::remote::{Remote, json};
 use super::refresh::{random, sha256};
 use super::session::{Grant, Method};
+use super::user;
 use crate::db::{DbError, Tx};
 use crate::error::{AuthCode, Error};
 use crate::model::sign_in::Provider;
@@ -120,19 +120,28 @@ struct UnderWay {
     verifier: String,
     challenge: Option<Challenge>,
     redirect_to: String,
-    link_to: Option<Uuid>,
+    link: Option<Linker>,
 }
 
 impl Visit<'_> {
     /// The address of a provider at which somebody signs in, or links an identity to his account.
     ///
+    /// To link takes a challenge (PKCE, RFC 7636): without one, nothing tells the browser that comes back from the one that
+    /// left, and somebody could have another's identity put into his own account by sending him the address. To sign in in
+    /// the implicit flow has no such proof: whoever follows an address that somebody else began with is signed in as
+    /// himself, at a time and at a page of the app that the other has chosen.
+    ///
     /// # Errors
     /// `validation_failed` for a provider that the project does not have; 502 if it does not say where to go. Linking:
-    /// `manual_linking_disabled`, `insufficient_aal`.
+    /// `manual_linking_disabled`, `insufficient_aal`, and `validation_failed` without a challenge.
     pub async fn depart(&self, wish: Wish, link: bool) -> Result<String, Error> {
         self.limits.from(Counted::SignIn, self.visitor.address)?;
         let at = self.configured(&wish.provider)?;
-        let link_to = if link { Some(self.may_link().await?.id) } else { None };
+        let link = if link { Some(self.may_link().await?) } else { None };
+        if link.is_some() && wish.challenge.is_none() {
+            let sentence = "Linking an identity needs the PKCE flow (flowType: 'pkce')";
+            return Err(Error::with(AuthCode::ValidationFailed, sentence));
+        }
         let state = text()?;
         let under_way = UnderWay {
             provider: at.name.to_owned(),
@@ -140,7 +149,7 @@ impl Visit<'_> {
             verifier: text()?,
             challenge: wish.challenge,
             redirect_to: wish.redirect_to,
-            link_to,
+            link,
         };
         let secrets = Secrets { state: &state, nonce: &under_way.nonce, verifier: &under_way.verifier };
         let asked = wish.scopes.unwrap_or_default();
@@ -216,9 +225,13 @@ impl Visit<'_> {
         let asked = self.ask(&at, &under_way, code, answer.issuer.as_deref()).await;
         let (profile, tokens) = asked.map_err(|fault| refused(at.name, &fault))?;
         let tokens = ProviderTokens { access: Some(tokens.access), refresh: tokens.refresh };
+        if let Some(linker) = under_way.link {
+            let linking = Linking { provider: at.name.to_owned(), profile };
+            return self.wait_to_link(linker, &under_way, Sealed { tokens, linking: Some(linking) }).await;
+        }
         for _ in 0..TRIES {
             let tx = self.begin().await?;
-            let found = self.whose(&tx, at.name, &profile, under_way.link_to).await?;
+            let found = self.recognise(&tx, at.name, &profile).await?;
             let Some(Recognised { user, took_over }) = found else {
                 tx.rollback().await.map_err(DbError::into_error)?;
                 continue;
@@ -231,23 +244,46 @@ impl Visit<'_> {
                     Grant { provider_token: tokens.access, provider_refresh_token: tokens.refresh, ..grant };
                 return Ok(Outcome::Session(Box::new(grant)));
             };
-            let code = self
-                .auth_code_with(&tx, user.id, Method::Oauth, challenge, &under_way.redirect_to, Some(&tokens))
-                .await?;
+            let code = self.auth_code_with(&tx, user.id, challenge, &under_way.redirect_to, tokens).await?;
             self.finish(tx, took_over).await?;
             return Ok(Outcome::Code(code));
         }
         Err(AuthCode::Conflict.into())
     }
 
+    /// Keeps what a provider has said until whoever began to link exchanges the code for it.
+    ///
+    /// # Errors
+    /// `identity_already_exists`, and what [`Visit::check_linker`] says.
+    async fn wait_to_link(
+        &self,
+        linker: Linker,
+        under_way: &UnderWay,
+        sealed: Sealed,
+    ) -> Result<Outcome, Error> {
+        let challenge = under_way.challenge.as_ref().ok_or(AuthCode::BadOauthState)?;
+        let tx = self.begin().await?;
+        let user = user::lock(&tx, linker.user).await?.ok_or(AuthCode::BadOauthState)?;
+        if let Some(Linking { provider, profile }) = &sealed.linking
+            && identity::owner(&tx, provider, &profile.subject).await?.is_some()
+        {
+            tx.rollback().await.map_err(DbError::into_error)?;
+            return Err(AuthCode::IdentityAlreadyExists.into());
+        }
+        self.check_linker(&tx, &user, linker.session).await?;
+        let code = self.link_code(&tx, linker, challenge, &under_way.redirect_to, &sealed).await?;
+        tx.commit().await.map_err(DbError::into_error)?;
+        Ok(Outcome::Code(code))
+    }
+
     /// Signs in with an ID token (`grant_type=id_token`), or links the identity that it proves.
     ///
     /// # Errors
     /// `validation_failed` for a token that does not hold or a provider that the project does not have,
-    /// `unexpected_audience`, and what [`Visit::depart`] says of linking.
+    /// `unexpected_audience`; where it links, what [`Visit::link`] says.
     pub async fn by_id_token(&self, brought: &Brought<'_>) -> Result<Grant, Error> {
         self.limits.from(Counted::SignIn, self.visitor.address)?;
-        let link_to = if brought.link { Some(self.may_link().await?.id) } else { None };
+        let link = if brought.link { Some(self.may_link().await?) } else { None };
         let name = match (brought.provider.filter(|name| !name.is_empty()), brought.issuer) {
             (Some(name), _) => name,
             (None, Some(issuer)) => {
@@ -276,7 +312,7 @@ impl Visit<'_> {
             .map_err(|fault| Error::with(AuthCode::ValidationFailed, format!("Bad ID token: {fault}")))?;
         for _ in 0..TRIES {
             let tx = self.begin().await?;
-            let found = self.whose(&tx, at.name, &profile, link_to).await?;
+            let found = self.whose(&tx, at.name, &profile, link).await?;
             let Some(Recognised { user, took_over }) = found else {
                 tx.rollback().await.map_err(DbError::into_error)?;
                 continue;
@@ -293,12 +329,12 @@ impl Visit<'_> {
         tx: &Tx,
         provider: &str,
         profile: &Profile,
-        link_to: Option<Uuid>,
+        link: Option<Linker>,
     ) -> Result<Option<Recognised>, Error> {
-        match link_to {
+        match link {
             None => self.recognise(tx, provider, profile).await,
-            Some(user) => {
-                let user = self.link(tx, user, provider, profile).await?;
+            Some(linker) => {
+                let user = self.link(tx, linker, provider, profile).await?;
                 Ok(Some(Recognised { user, took_over: false }))
             }
         }
@@ -413,7 +449,7 @@ impl Visit<'_> {
         sql.raw("delete from auth.flows where expires_at > now() and state_hash = ")
             .bind(Kind::one(Scalar::Bytes), Some(hex(&sha256(state.as_bytes()))))
             .raw(
-                " returning provider, nonce, verifier, code_challenge, code_challenge_method, redirect_to, link_to::text",
+                " returning provider, nonce, verifier, code_challenge, code_challenge_method, redirect_to, link_to::text, link_session::text",
             );
         let rows = self.run(&sql).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -426,7 +462,12 @@ impl Visit<'_> {
                 verifier: text(2)?,
                 challenge: challenge.map(|(challenge, method)| Challenge { challenge, method }),
                 redirect_to: text(5)?,
-                link_to: row.text(6).and_then(|id| id.parse().ok()),
+                link: match (row.text(6), row.text(7)) {
+                    (None, None) => None,
+                    (user, session) => {
+                        Some(Linker { user: user?.parse().ok()?, session: session?.parse().ok()? })
+                    }
+                },
             })
         };
         read().map(Some).ok_or_else(|| Error::internal("a sign-in that is under way cannot be read"))
@@ -442,7 +483,7 @@ impl UnderWay {
             "with over as (delete from auth.flows where id in (select id from auth.flows \
              where expires_at < now() - interval '1 hour' order by expires_at limit 20 for update skip locked)) \
              insert into auth.flows (state_hash, provider, nonce, verifier, code_challenge, code_challenge_method, \
-             redirect_to, link_to, expires_at) values (",
+             redirect_to, link_to, link_session, expires_at) values (",
         )
         .bind(Kind::one(Scalar::Bytes), Some(hex(&sha256(state.as_bytes()))))
         .raw(", ")
@@ -458,7 +499,9 @@ impl UnderWay {
         .raw(", ")
         .bind_text(&self.redirect_to)
         .raw(", ")
-        .bind(Kind::UUID, self.link_to.map(|id| id.to_string()))
+        .bind(Kind::UUID, self.link.map(|linker| linker.user.to_string()))
+        .raw(", ")
+        .bind(Kind::UUID, self.link.map(|linker| linker.session.to_string()))
         .raw(", now() + interval '10 minutes')");
         sql
     }

@@ -27,6 +27,8 @@ const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 /// The most memory that a stored hash may ask for: an import is not to take more than the server has.
 const MAX_MEMORY_KIB: u32 = 256 << 10;
+/// The most that a stored bcrypt hash may cost: about a second. Each more doubles it.
+const MAX_BCRYPT_COST: u32 = 14;
 /// Characters of a password at which its guesses are counted; longer ones are not to be found in lists.
 const LISTED: usize = 40;
 /// Below ten to this, a password is among those that are tried first.
@@ -156,7 +158,8 @@ impl Hashing {
 
 /// Is this a hash that an import may bring along?
 pub fn is_importable(stored: &str) -> bool {
-    is_bcrypt(stored) || PasswordHash::new(stored).is_ok_and(|hash| parts(&hash).is_some())
+    bcrypt_cost(stored).is_some_and(|cost| (4..=MAX_BCRYPT_COST).contains(&cost))
+        || PasswordHash::new(stored).is_ok_and(|hash| parts(&hash).is_some())
 }
 
 /// What is typed on one keyboard and on another is the same password (NFKC).
@@ -164,8 +167,12 @@ fn normal(password: &str) -> String {
     password.nfkc().collect()
 }
 
-fn is_bcrypt(stored: &str) -> bool {
-    stored.len() == 60 && ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix))
+/// What a bcrypt hash says that it costs: the binary logarithm of its rounds. `None` if it is none.
+fn bcrypt_cost(stored: &str) -> Option<u32> {
+    let rest = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().find_map(|prefix| stored.strip_prefix(prefix))?;
+    let (digits, rest) = rest.split_once('$')?;
+    let is_bcrypt = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()) && rest.len() == 53;
+    if is_bcrypt { digits.parse().ok() } else { None }
 }
 
 fn argon2(algorithm: Algorithm, version: Version, params: Params) -> Argon2<'static> {
@@ -212,9 +219,9 @@ fn parts(hash: &PasswordHash) -> Option<(Argon2<'static>, Params)> {
 }
 
 fn compare(password: &[u8], stored: &str, memory: &mut Vec<Block>) -> Result<Compared, Error> {
-    if is_bcrypt(stored) {
+    if let Some(cost) = bcrypt_cost(stored) {
         // It looks at the first 72 bytes, as whoever made the hash did.
-        let matches = bcrypt::verify(password, stored).unwrap_or(false);
+        let matches = cost <= MAX_BCRYPT_COST && bcrypt::verify(password, stored).unwrap_or(false);
         return Ok(Compared { matches, is_outdated: true });
     }
     let unknown = || Error::internal("a stored password hash cannot be read");
@@ -268,6 +275,11 @@ mod tests {
         let compared = hashing.compare("correct horse battery", Some(&imported)).await.unwrap();
         assert_eq!(compared, Compared { matches: true, is_outdated: true });
         assert!(!hashing.compare("correct horse", Some(&imported)).await.unwrap().matches);
+        // One that would keep a thread for minutes.
+        let dear = imported.replacen("$04$", "$31$", 1);
+        assert!(!is_importable(&dear) && !is_importable(&imported.replacen("$04$", "$15$", 1)));
+        assert!(is_importable(&imported.replacen("$04$", "$14$", 1)));
+        assert!(!hashing.compare("correct horse battery", Some(&dear)).await.unwrap().matches);
         for bad in
             ["", "secret", "$argon2id$v=19$m=99999999,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo", "$1$abc$def"]
         {

@@ -403,16 +403,16 @@ pub(super) async fn lower(tx: &Tx, session: Uuid) -> Result<(), Error> {
     Ok(())
 }
 
-/// A session and its tokens, locked.
+/// A session and its tokens, locked: the session first, as whoever ends it does.
 async fn find(tx: &Tx, session: Uuid) -> Result<Option<(Kept, Stored)>, Error> {
     let mut sql = Sql::new();
     sql.raw(
         "select s.user_id::text, s.aal::integer, s.amr::text, extract(epoch from s.created_at)::bigint, \
          extract(epoch from t.refreshed_at)::bigint, t.counter, encode(t.tag_key, 'hex'), encode(t.token_hash, 'hex'), t.chain::text \
-         from auth.refresh_tokens t join auth.sessions s on s.id = t.session_id where t.session_id = ",
+         from auth.sessions s join auth.refresh_tokens t on t.session_id = s.id where s.id = ",
     )
     .bind(Kind::UUID, Some(session.to_string()))
-    .raw(" for update of t");
+    .raw(" for no key update of s, t");
     let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
     let Some(row) = rows.first() else { return Ok(None) };
     read(row).map(Some).ok_or_else(|| Error::internal("a session cannot be read"))

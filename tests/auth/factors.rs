@@ -393,6 +393,9 @@ async fn what_is_off_or_nobodys_is_refused_by_name() {
     assert_eq!(enrol(json!({})).await.refused(400), "validation_failed");
     let nul = json!({ "factor_type": "totp", "friendly_name": "a\0b" });
     assert_eq!(enrol(nul).await.refused(400), "validation_failed");
+    // More than a picture holds.
+    let wide = json!({ "factor_type": "totp", "issuer": "\u{1f511}".repeat(100) });
+    assert_eq!(enrol(wide).await.refused(400), "validation_failed");
     let phone = Authenticator::enrol(&site, token, "phone").await;
     site.user("eve@example.test", PASSWORD).await;
     let eve = site.sign_in("eve@example.test", PASSWORD).await;

@@ -129,8 +129,8 @@ async fn whoever_is_signed_in_links_and_unlinks_what_he_is_recognised_by() {
     let session = world.site.sign_in(ADA, PASSWORD).await;
     let token = text(&session, "access_token");
     let other = json!({ "sub": "work", "email": "work@example.test" });
-    let landed = world.link(token, other.clone()).await;
-    let user = world.user(landed.token()).await;
+    let linked = world.linked(token, other.clone()).await;
+    let user = world.user(text(&linked, "access_token")).await;
     assert_eq!((user["id"].as_str(), user["email"].as_str()), (Some(id.as_str()), Some(ADA)));
     assert_eq!(user["app_metadata"]["providers"], json!(["email", "acme"]));
     // It lets him in from now on; nobody links it again.
@@ -199,14 +199,15 @@ async fn linking_is_for_whoever_may() {
     // Somebody anonymous becomes somebody, in the flow with codes too.
     let anonymous = world.site.post("/auth/v1/signup", None, json!({})).await.is(200);
     let token = text(&anonymous, "access_token");
-    let landed = world.link(token, json!({ "sub": "new", "email": "new@example.test" })).await;
-    let user = world.user(landed.token()).await;
+    let linked = world.linked(token, json!({ "sub": "new", "email": "new@example.test" })).await;
+    let user = world.user(text(&linked, "access_token")).await;
     assert_eq!((&user["id"], &user["is_anonymous"]), (&anonymous["user"]["id"], &json!(false)));
     assert_eq!(user["email"], "new@example.test");
     // His address is another's: he gets the identity without it.
     let anonymous = world.site.post("/auth/v1/signup", None, json!({})).await.is(200);
-    let landed = world.link(text(&anonymous, "access_token"), json!({ "sub": "newer", "email": ADA })).await;
-    let user = world.user(landed.token()).await;
+    let token = text(&anonymous, "access_token");
+    let linked = world.linked(token, json!({ "sub": "newer", "email": ADA })).await;
+    let user = world.user(text(&linked, "access_token")).await;
     assert_eq!((&user["email"], &user["is_anonymous"]), (&json!(""), &json!(false)));
     // Whoever leaves everywhere has not left a link behind.
     let landed = world.sign_in(json!({ "sub": "new" })).await;
@@ -215,4 +216,68 @@ async fn linking_is_for_whoever_may() {
     world.idp.set_account(json!({ "sub": "late" }));
     assert_eq!(world.finish(&begun).await.refused(), "bad_oauth_state");
     assert_eq!(world.exchange("nothing", VERIFIER).await.refused(404), "flow_state_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_is_linked_only_by_the_browser_that_began() {
+    let world = World::start("  manual_linking: true\n  signup: { anonymous: true }\n").await;
+    // Without a challenge nobody can tell which browser comes back.
+    let eve = world.site.post("/auth/v1/signup", None, json!({})).await.is(200);
+    let token = text(&eve, "access_token");
+    let path = "/auth/v1/user/identities/authorize?provider=acme";
+    assert_eq!(world.site.get(path, Some(token)).await.refused(400), "validation_failed");
+    // Eve sends Ada the address; Ada consents, and her browser lands at the app with a code that only Eve's could exchange.
+    let landed = world.link(token, json!({ "sub": "ada", "email": ADA })).await;
+    let linked = "select count(*) from auth.identities where provider = 'acme'";
+    assert_eq!(world.count(linked).await, 0);
+    assert!(!landed.fragment.contains_key("access_token"));
+    let other = "another-secret-than-the-one-that-eve-keeps-to-herself";
+    assert_eq!(world.exchange(landed.code(), other).await.refused(400), "bad_code_verifier");
+    assert_eq!(world.count(linked).await, 0);
+    let user = world.user(token).await;
+    assert_eq!((&user["email"], &user["is_anonymous"]), (&json!(""), &json!(true)));
+    assert!(user["identities"].as_array().is_none_or(Vec::is_empty), "{user}");
+    // What the provider said is not to be read in the table.
+    let readable = "select count(*) from auth.flows where position('ada@'::bytea in sealed) > 0";
+    assert_eq!(world.count(readable).await, 0);
+    // Ada signs in with it herself, and Eve's code is too late.
+    let ada = world.user(world.sign_in(json!({ "sub": "ada", "email": ADA })).await.token()).await;
+    assert_ne!(ada["id"], user["id"]);
+    assert_eq!(world.exchange(landed.code(), VERIFIER).await.refused(422), "identity_already_exists");
+    assert_eq!(world.user(token).await["email"], "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn linking_ends_with_the_session_in_which_it_began_and_with_the_right_to_it() {
+    let world = World::start("  manual_linking: true\n").await;
+    world.site.user(ADA, PASSWORD).await;
+    let linked = "select count(*) from auth.identities where provider = 'acme'";
+    let local = "/auth/v1/logout?scope=local";
+    // The session ends before the browser is back, and before the code is exchanged; others of the user live on.
+    world.site.sign_in(ADA, PASSWORD).await;
+    let session = world.site.sign_in(ADA, PASSWORD).await;
+    let token = text(&session, "access_token");
+    let begun = world.begin_link(token).await;
+    let landed = world.link(token, json!({ "sub": "eve" })).await;
+    world.site.send(Method::POST, local, Some(token), None).await.is(204);
+    assert_eq!(world.finish(&begun).await.refused(), "bad_oauth_state");
+    assert_eq!(world.exchange(landed.code(), VERIFIER).await.refused(404), "flow_state_not_found");
+    // Meanwhile the user has a second factor, which was not shown in this session.
+    let session = world.site.sign_in(ADA, PASSWORD).await;
+    let token = text(&session, "access_token");
+    let begun = world.begin_link(token).await;
+    let landed = world.link(token, json!({ "sub": "eve" })).await;
+    world
+        .run("insert into auth.factors (user_id, status, secret) select id, 'verified', '\\x00' from auth.users")
+        .await;
+    assert_eq!(world.finish(&begun).await.refused(), "insufficient_aal");
+    assert_eq!(world.exchange(landed.code(), VERIFIER).await.refused(403), "insufficient_aal");
+    world.run("delete from auth.factors").await;
+    // Meanwhile he is banned.
+    let begun = world.begin_link(token).await;
+    let landed = world.link(token, json!({ "sub": "eve" })).await;
+    world.run("update auth.users set banned_until = 'infinity'").await;
+    assert_eq!(world.finish(&begun).await.refused(), "user_banned");
+    assert_eq!(world.exchange(landed.code(), VERIFIER).await.status, 403);
+    assert_eq!(world.count(linked).await, 0);
 }

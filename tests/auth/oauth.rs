@@ -212,7 +212,7 @@ async fn an_id_token_that_does_not_hold_lets_nobody_in() {
         assert_eq!(landed.refused(), "bad_oauth_callback", "{changes}");
     }
     // The nonce is right, the signature is not.
-    let forged: [(&str, Forge<'_>); 8] = [
+    let forged: [(&str, Forge<'_>); 9] = [
         ("unsigned", &|claims| format!("{}.", message(&json!({ "alg": "none", "typ": "JWT" }), claims))),
         ("public key as secret", &|claims| key.sign_with_public_half(claims)),
         ("a stranger's key", &|claims| Key::new("one").sign(claims)),
@@ -225,6 +225,9 @@ async fn an_id_token_that_does_not_hold_lets_nobody_in() {
             key.sign_with(&json!({ "alg": "ES256", "kid": "one", "jku": "https://evil.test" }), claims)
         }),
         ("another algorithm", &|claims| key.sign_with(&json!({ "alg": "RS256", "kid": "one" }), claims)),
+        ("an access token", &|claims| {
+            key.sign_with(&json!({ "alg": "ES256", "kid": "one", "typ": "at+jwt" }), claims)
+        }),
         ("no token", &|_| "nothing".to_owned()),
     ];
     for (name, forge) in forged {

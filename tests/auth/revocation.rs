@@ -231,11 +231,20 @@ async fn after_the_answer_to_a_rotation_no_old_token_or_key_is_accepted_under_lo
     let body = json!({ "alg": "EdDSA", "drop_old": true });
     let ring = site.admin(Method::POST, "/auth/v1/admin/keys/rotate", Some(body)).await.is(200);
     let new = text(&ring, "publishable").to_owned();
+    let secret = text(&ring, "secret").to_owned();
     rotated.send_replace(Some((Instant::now(), new.clone())));
     for asker in askers {
         let (_, late) = asker.await.unwrap();
         assert_eq!(late, 0, "old tokens were accepted after the answer");
     }
+    // The keys are told this once, and by their ids from then on.
+    let list = site.send_as(&secret, Method::GET, "/auth/v1/admin/keys", None, None).await;
+    assert_eq!(list.header("cache-control"), "no-store");
+    let list = list.is(200);
+    assert!(!list.to_string().contains(&secret) && !list.to_string().contains(&new), "{list}");
+    let roles: Vec<&str> = list["api_keys"].as_array().unwrap().iter().map(|key| text(key, "role")).collect();
+    assert_eq!(roles, ["anon", "service_role"]);
+    assert!(list["api_keys"].as_array().unwrap().iter().all(|key| !text(key, "jti").is_empty()));
     // The old API keys are dead too, and the session goes on with the new ones.
     assert_eq!(site.get("/auth/v1/settings", None).await.refused(403), "bad_jwt");
     let body = json!({ "refresh_token": session["refresh_token"] });

@@ -65,6 +65,12 @@ impl Landed {
         self.fragment.get("access_token").unwrap_or_else(|| panic!("no session: {self:?}"))
     }
 
+    /// The code to be exchanged for a session.
+    #[track_caller]
+    pub fn code(&self) -> &str {
+        self.query.get("code").unwrap_or_else(|| panic!("no code: {self:?}"))
+    }
+
     /// The code of a refusal, which has to be said in both places.
     #[track_caller]
     pub fn refused(&self) -> &str {
@@ -118,7 +124,8 @@ impl World {
     /// Goes to a provider, to link an identity.
     pub async fn begin_link(&self, token: &str) -> Begun {
         let path = "/auth/v1/user/identities/authorize?provider=acme&skip_http_redirect=true";
-        let body = self.site.get(path, Some(token)).await.is(200);
+        let path = format!("{path}&code_challenge={CHALLENGE}&code_challenge_method=s256");
+        let body = self.site.get(&path, Some(token)).await.is(200);
         begun(body["url"].as_str().unwrap())
     }
 
@@ -149,10 +156,16 @@ impl World {
         self.site.get("/auth/v1/user", Some(token)).await.is(200)
     }
 
-    /// Links what the provider says to the user of a token.
+    /// Comes back with what the provider says, to be linked to the user of a token.
     pub async fn link(&self, token: &str, account: Value) -> Landed {
         self.idp.set_account(account);
         self.finish(&self.begin_link(token).await).await
+    }
+
+    /// Links what the provider says to the user of a token: the session that it comes to.
+    pub async fn linked(&self, token: &str, account: Value) -> Value {
+        let landed = self.link(token, account).await;
+        self.exchange(landed.code(), VERIFIER).await.is(200)
     }
 
     pub async fn exchange(&self, code: &str, verifier: &str) -> Answer {

@@ -411,10 +411,13 @@ test('an ID token that the app has signs in', async () => {
 })
 
 test('an identity is linked by whoever is signed in, and unlinked', async () => {
-  const { it } = await signedUp('linking')
+  const { email } = await signedUp('linking')
+  assert.equal(refused(await (await signedUp('implicit')).it.auth.linkIdentity({ provider: 'acme', options: as('bob') }), 400), 'validation_failed')
+  const it = client({ flowType: 'pkce' })
+  ok(await it.auth.signInWithPassword({ email, password: PASSWORD }))
   const { url } = ok(await it.auth.linkIdentity({ provider: 'acme', options: as('bob') }))
-  const { fragment } = await browse(url)
-  assert.equal(fragment.error_code, undefined)
+  const { query } = await browse(url)
+  assert.equal(ok(await it.auth.exchangeCodeForSession(query.code)).user.email, email)
   const { identities } = ok(await it.auth.getUserIdentities())
   assert.deepEqual(identities.map(({ provider }) => provider).sort(), ['acme', 'email'])
   ok(await it.auth.unlinkIdentity(identities.find(({ provider }) => provider === 'acme')))

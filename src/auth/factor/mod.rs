@@ -31,6 +31,9 @@ const STEP: u64 = 30;
 const SKEW: u16 = 1;
 /// Characters of a name that a user gives, and of what an authenticator shows.
 const NAME: usize = 100;
+/// Bytes of what an authenticator shows. It stands twice in the address, each byte as three characters, beside an address of
+/// mail: more of it would not fit into a picture, which holds 2331 bytes (ISO/IEC 18004, version 40-M).
+const ISSUER: usize = 200;
 /// Seconds in which a challenge can be met.
 const CHALLENGE: i64 = 300;
 
@@ -377,8 +380,13 @@ fn picture(uri: &str) -> Result<String, Error> {
 fn label(member: &str, text: Option<&str>) -> Result<Option<String>, Error> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
     let is_sound = text.chars().count() <= NAME && !text.chars().any(char::is_control);
-    if !is_sound || (member == "issuer" && text.contains(':')) {
-        let sentence = format!("{member} must be at most {NAME} characters without controls");
+    let is_shown = member == "issuer";
+    if !is_sound || (is_shown && (text.contains(':') || text.len() > ISSUER)) {
+        let sentence = if is_shown {
+            format!("issuer must be at most {NAME} characters and {ISSUER} bytes without controls and colons")
+        } else {
+            format!("{member} must be at most {NAME} characters without controls")
+        };
         return Err(Error::with(AuthCode::ValidationFailed, sentence));
     }
     Ok(Some(text.to_owned()))
@@ -426,8 +434,22 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_address_fits_into_a_picture() {
+        let issuer = "\u{1f511}".repeat(ISSUER / 4);
+        let account = format!("{}@{}", "%".repeat(64), "a".repeat(189));
+        let totp = Builder::new()
+            .with_secret(vec![0; SECRET])
+            .with_account_name(account)
+            .with_issuer(label("issuer", Some(&issuer)).unwrap())
+            .build()
+            .unwrap();
+        assert!(picture(&totp.to_url().unwrap()).is_ok());
+    }
+
+    #[test]
     fn a_label_is_short_text() {
         let long = "x".repeat(101);
+        let wide = "\u{1f511}".repeat(51);
         for (text, expected) in [
             (None, Some(None)),
             (Some(""), Some(None)),
@@ -436,11 +458,12 @@ mod tests {
             (Some("a\0b"), None),
             (Some("a\nb"), None),
             (Some(long.as_str()), None),
+            (Some(wide.as_str()), None),
             (Some("a:b"), None),
         ] {
             let found = label("issuer", text).ok();
             assert_eq!(found.as_ref().map(Option::as_deref), expected, "{text:?}");
         }
-        assert!(label("friendly_name", Some("a:b")).is_ok());
+        assert!(label("friendly_name", Some("a:b")).is_ok() && label("friendly_name", Some(&wide)).is_ok());
     }
 }

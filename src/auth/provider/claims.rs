@@ -52,6 +52,8 @@ pub struct Written<'t> {
     signature: &'t str,
     pub algorithm: Algorithm,
     pub key: Option<String>,
+    /// It says of itself that it is an access token (RFC 9068, 2.1).
+    is_access: bool,
     claims: Map<String, Value>,
 }
 
@@ -95,11 +97,12 @@ impl<'t> Written<'t> {
         if !matches!(typ.as_deref(), None | Some("jwt" | "at+jwt" | "application/at+jwt")) {
             return Err(ClaimFault::Header);
         }
+        let is_access = typ.is_some_and(|typ| typ != "jwt");
         let algorithm = text("alg")?.and_then(algorithm).ok_or(ClaimFault::Algorithm)?;
         let key = text("kid")?.map(str::to_owned);
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| ClaimFault::Payload)?;
         let claims = serde_json::from_slice(&payload).map_err(|_| ClaimFault::Payload)?;
-        Ok(Written { message, signature, algorithm, key, claims })
+        Ok(Written { message, signature, algorithm, key, is_access, claims })
     }
 
     /// Its claims, if one of the keys has signed them and they are what is expected at `now` (seconds since the epoch).
@@ -109,6 +112,10 @@ impl<'t> Written<'t> {
         expected: &Expected<'_>,
         now: i64,
     ) -> Result<Map<String, Value>, ClaimFault> {
+        // An access token is no proof that its subject is here (RFC 9068, 4 and 5).
+        if expected.is_id_token && self.is_access {
+            return Err(ClaimFault::Header);
+        }
         if !keys.verifies(self.key.as_deref(), self.algorithm, self.message.as_bytes(), self.signature) {
             return Err(ClaimFault::Signature);
         }
@@ -318,7 +325,8 @@ mod tests {
         for (header, expected) in [
             (json!({ "alg": "ES256", "kid": kid, "typ": "JWT" }), None),
             (json!({ "alg": "ES256" }), None),
-            (json!({ "alg": "ES256", "typ": "at+jwt" }), None),
+            (json!({ "alg": "ES256", "typ": "at+jwt" }), Some(ClaimFault::Header)),
+            (json!({ "alg": "ES256", "typ": "application/AT+JWT" }), Some(ClaimFault::Header)),
             (json!({ "alg": "none", "kid": kid }), Some(ClaimFault::Algorithm)),
             (json!({ "alg": "None", "kid": kid }), Some(ClaimFault::Algorithm)),
             (json!({ "alg": "", "kid": kid }), Some(ClaimFault::Algorithm)),
@@ -340,6 +348,10 @@ mod tests {
         ] {
             assert_eq!(signer.judge(&signer.token(&header, &claims)).err(), expected, "{header}");
         }
+        // For what an access token is for, it is taken.
+        let access = signer.token(&json!({ "alg": "ES256", "typ": "at+jwt" }), &claims);
+        let expected = Expected { issuer: ISSUER, audiences: &["app"], is_id_token: false };
+        assert!(Written::read(&access).unwrap().verify(&signer.set, &expected, NOW).is_ok());
         let token = signer.token(&json!({ "alg": "ES256" }), &claims);
         let (message, signature) = token.rsplit_once('.').unwrap();
         assert_eq!(signer.judge(&format!("{message}.")).err(), Some(ClaimFault::Signature));

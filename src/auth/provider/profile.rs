@@ -1,12 +1,13 @@
 //! [`Profile`]: what a provider says of somebody.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::claims::{ClaimFault, subject};
 use crate::auth::email;
 
 /// What a provider says of somebody. Nothing in it comes from the app or the user's browser.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// By what the provider recognises him, for good.
     pub subject: String,

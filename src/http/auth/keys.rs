@@ -1,5 +1,7 @@
-//! `/admin/keys`: the signing keys and the API keys of the running server, for whoever holds the secret key.
+//! `/admin/keys`: the signing keys and the API keys of the running server, for whoever holds the secret key. The keys
+//! themselves are told once, to whoever made them.
 
+use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 use super::door;
 use crate::app::App;
 use crate::auth::keys::{Algorithm, Keyring};
+use crate::auth::token::KeyRole;
 use crate::http::reply::Failure;
 use crate::http::routes::no_such_method;
 
@@ -19,7 +22,7 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
         .service(resource("/admin/keys/{kid}").route(web::delete().to(drop_key)));
 }
 
-/// The ring, without private halves.
+/// What there is, by its ids.
 fn shape(ring: &Keyring) -> Value {
     let signing: Vec<Value> = ring
         .signing()
@@ -29,12 +32,22 @@ fn shape(ring: &Keyring) -> Value {
             json!({ "kid": key.kid(), "alg": key.algorithm(), "created": key.created(), "active": active })
         })
         .collect();
-    json!({ "publishable": ring.publishable(), "secret": ring.secret(), "signing": signing })
+    let [publishable, secret] = ring.api_key_ids();
+    let api_keys = json!([
+        { "role": KeyRole::Anon.as_str(), "jti": publishable },
+        { "role": KeyRole::Service.as_str(), "jti": secret },
+    ]);
+    json!({ "api_keys": api_keys, "signing": signing })
+}
+
+/// Nobody between here and whoever asks is to keep it.
+fn told(ring: &Value) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(ring)
 }
 
 async fn list(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Failure> {
     let visit = door::visit_as_admin(&request, &app).await?;
-    Ok(HttpResponse::Ok().json(shape(visit.keyring())))
+    Ok(told(&shape(visit.keyring())))
 }
 
 #[derive(Deserialize)]
@@ -56,7 +69,11 @@ async fn rotate(
 ) -> Result<HttpResponse, Failure> {
     let visit = door::visit_as_admin(&request, &app).await?;
     let Rotation { alg, drop_old } = door::json(&request, payload).await?;
-    Ok(HttpResponse::Ok().json(shape(&visit.rotate_keys(alg, drop_old).await?)))
+    let ring = visit.rotate_keys(alg, drop_old).await?;
+    let mut answer = shape(&ring);
+    answer["publishable"] = ring.publishable().into();
+    answer["secret"] = ring.secret().into();
+    Ok(told(&answer))
 }
 
 #[derive(Deserialize)]
@@ -81,5 +98,5 @@ async fn drop_key(
     app: web::Data<App>,
 ) -> Result<HttpResponse, Failure> {
     let visit = door::visit_as_admin(&request, &app).await?;
-    Ok(HttpResponse::Ok().json(shape(&visit.drop_key(&kid).await?)))
+    Ok(told(&shape(&visit.drop_key(&kid).await?)))
 }

@@ -39,7 +39,10 @@ impl Sockets {
             let is_ours = !matches!(verified.holder, Holder::Foreign { .. });
             (is_ours && ring.find(&verified.key).is_none()) || verified.jti.as_ref().is_some_and(refused)
         };
-        let is_over = |verified: &Verified| !verified.is_alive(now) || is_revoked(verified);
+        let desk = self.app.desk();
+        let is_over = |verified: &Verified| {
+            !verified.is_alive(now) || is_revoked(verified) || !desk.still_accepts(verified)
+        };
         self.follow_catalog();
         let table = self.table.borrow().clone();
         for socket in &table {
