@@ -12,6 +12,7 @@ mod links;
 mod mail;
 mod mailbox;
 mod oauth;
+mod proof;
 mod providers;
 mod races;
 mod revocation;
