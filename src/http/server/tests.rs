@@ -302,7 +302,7 @@ fn an_unknown_path_and_an_unknown_method_are_told_apart() {
         ("GET /nothing", 404, "PGRST125"),
         ("GET /", 404, "PGRST125"),
         ("POST /health/live", 405, "PGRST117"),
-        ("DELETE /auth/v1/.well-known/jwks.json", 405, "PGRST117"),
+        ("DELETE /health/ready", 405, "PGRST117"),
         ("TRACE /fine", 405, "PGRST117"),
         ("PURGE /nothing", 405, "PGRST117"),
         ("GET /..%2f..%2fetc/passwd", 404, "PGRST125"),
