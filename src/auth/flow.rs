@@ -231,7 +231,7 @@ impl Visit<'_> {
     /// if the session in which that began still lives.
     ///
     /// # Errors
-    /// `flow_state_not_found`, `flow_state_expired`, `bad_code_verifier`, `user_banned`, and what [`Visit::link`] says.
+    /// `flow_state_not_found`, `flow_state_expired`, `bad_code_verifier`, `user_banned`, and what linking is refused for.
     pub async fn exchange(&self, code: &str, verifier: &str) -> Result<Grant, Error> {
         self.limits.from(Counted::Verify, self.visitor.address)?;
         let pending = self.pending(code).await?.ok_or(AuthCode::FlowStateNotFound)?;

@@ -234,7 +234,7 @@ impl Visit<'_> {
     ///
     /// # Errors
     /// `single_identity_not_deletable`, `identity_not_found`, `email_conflict_identity_not_deletable`, and what
-    /// [`Visit::check_linker`] says.
+    /// is said of who may link.
     pub async fn unlink(&self, identity: Uuid) -> Result<(), Error> {
         let shown = self.may_link().await?;
         let tx = self.begin().await?;

@@ -280,7 +280,7 @@ impl Visit<'_> {
     ///
     /// # Errors
     /// `validation_failed` for a token that does not hold or a provider that the project does not have,
-    /// `unexpected_audience`; where it links, what [`Visit::link`] says.
+    /// `unexpected_audience`; where it links, what linking is refused for.
     pub async fn by_id_token(&self, brought: &Brought<'_>) -> Result<Grant, Error> {
         self.limits.from(Counted::SignIn, self.visitor.address)?;
         let link = if brought.link { Some(self.may_link().await?) } else { None };
