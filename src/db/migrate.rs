@@ -28,6 +28,7 @@ pub const SYSTEM_MIGRATIONS: &[Migration] = &[
     Migration { number: 3, name: "faster_uuid", sql: include_str!("../../migrations/0003_faster_uuid.sql") },
     Migration { number: 4, name: "nodes", sql: include_str!("../../migrations/0004_nodes.sql") },
     Migration { number: 5, name: "sign_in", sql: include_str!("../../migrations/0005_sign_in.sql") },
+    Migration { number: 6, name: "storage", sql: include_str!("../../migrations/0006_storage.sql") },
 ];
 
 /// What a run did.
@@ -143,14 +144,14 @@ begin
         select format('grant select, insert, update, delete on %I.%I to %I', n.nspname, c.relname, RUNTIME)
         from pg_class c
         join pg_namespace n on n.oid = c.relnamespace
-        where (n.nspname in ('public', 'auth') or (n.nspname, c.relname) = ('basewright', 'nodes'))
+        where (n.nspname in ('public', 'auth', 'storage') or (n.nspname, c.relname) = ('basewright', 'nodes'))
             and c.relkind in ('r', 'p', 'v', 'm', 'f')
             and pg_has_role(c.relowner, 'usage')
         union all
         select format('grant execute on function %s to %I', p.oid::regprocedure, RUNTIME)
         from pg_proc p
         join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname in ('public', 'auth', 'basewright') and p.prokind <> 'p'
+        where n.nspname in ('public', 'auth', 'storage', 'basewright') and p.prokind <> 'p'
             and pg_has_role(p.proowner, 'usage')
     loop
         execute statement;
@@ -167,13 +168,13 @@ async fn grant(client: &Client, runtime_role: &str) -> Result<(), SetupError> {
     let mut sql = "alter default privileges revoke execute on functions from public;\n".to_owned();
     if owner != runtime_role {
         let role = escape_identifier(runtime_role);
-        for schema in ["public", "auth", "basewright"] {
+        for schema in ["public", "auth", "storage", "basewright"] {
             sql += &format!(
                 "grant usage on schema {schema} to {role};\n\
                  alter default privileges in schema {schema} grant execute on functions to {role};\n"
             );
         }
-        for schema in ["public", "auth"] {
+        for schema in ["public", "auth", "storage"] {
             sql += &format!(
                 "alter default privileges in schema {schema} \
                  grant select, insert, update, delete on tables to {role};\n"

@@ -14,9 +14,14 @@ use crate::model::{
 };
 use crate::sql::Sql;
 
-/// System tables that the feed carries too, since the server's caches follow them.
-const FOLLOWED: [(&str, &str); 4] =
-    [("auth", "users"), ("auth", "user_roles"), ("auth", "sessions"), ("auth", "revoked_keys")];
+/// System tables that the feed carries too: the server's caches follow those of sign-in, and objects are records.
+const FOLLOWED: [(&str, &str); 5] = [
+    ("auth", "users"),
+    ("auth", "user_roles"),
+    ("auth", "sessions"),
+    ("auth", "revoked_keys"),
+    ("storage", "objects"),
+];
 
 /// The tables of a project's collections. `checks` holds the typed checks of each, in declared order.
 ///
