@@ -23,6 +23,7 @@ use crate::auth::revocation::Revocations;
 use crate::catalog::Catalog;
 use crate::db::{Lanes, Pool};
 use crate::error::{Code, Error};
+use crate::objects::Store;
 use crate::realtime::feed::Feed;
 use crate::realtime::hub::Hub;
 
@@ -51,6 +52,7 @@ pub struct App {
     caches: Caches,
     desk: Desk,
     pool: Pool,
+    store: Store,
     feed: Feed,
     hub: Hub,
     readiness: ArcSwap<Readiness>,
@@ -66,7 +68,14 @@ impl std::fmt::Debug for App {
 
 impl App {
     /// A server that has no project yet. `own` are connections for signing in alone, `key_file` is where the keys are kept.
-    pub fn new(keys: Keyring, key_file: Option<PathBuf>, pool: Pool, own: Pool, hashing: Hashing) -> App {
+    pub fn new(
+        keys: Keyring,
+        key_file: Option<PathBuf>,
+        pool: Pool,
+        own: Pool,
+        hashing: Hashing,
+        store: Store,
+    ) -> App {
         let feed = Feed::new();
         let keys = Arc::new(ArcSwap::from_pointee(keys));
         App {
@@ -75,6 +84,7 @@ impl App {
             keys,
             caches: Caches::new(feed.clone()),
             pool,
+            store,
             feed,
             hub: Hub::default(),
             readiness: ArcSwap::from_pointee(Readiness::Not("the server is starting")),
@@ -128,6 +138,11 @@ impl App {
     /// The shared connections: transactions of several steps, statements of unknown cost.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Where the content of objects lies.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The stream of changes.

@@ -4,10 +4,12 @@
 //! `http::reply` renders it in each dialect's shape. What `source` holds is for the log only.
 
 mod auth;
+mod storage;
 
 use std::fmt;
 
 pub use auth::AuthCode;
+pub use storage::StorageCode;
 
 /// What went wrong, as a stable code. The table in `Code::row` gives each its wire code, status and sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,11 +94,19 @@ pub enum Code {
     Sqlstate(String),
     /// What sign-in refuses.
     Auth(AuthCode),
+    /// What storage refuses.
+    Storage(StorageCode),
 }
 
 impl From<AuthCode> for Code {
     fn from(code: AuthCode) -> Code {
         Code::Auth(code)
+    }
+}
+
+impl From<StorageCode> for Code {
+    fn from(code: StorageCode) -> Code {
+        Code::Storage(code)
     }
 }
 
@@ -155,6 +165,7 @@ impl Code {
             Code::Internal => ("internal", 500, "Something went wrong on the server"),
             Code::Sqlstate(state) => (state, sqlstate_status(state), "The database refused the request"),
             Code::Auth(code) => code.row(),
+            Code::Storage(code) => code.row(),
         }
     }
 
@@ -275,6 +286,12 @@ impl Error {
 
 impl From<AuthCode> for Error {
     fn from(code: AuthCode) -> Error {
+        Error::new(code)
+    }
+}
+
+impl From<StorageCode> for Error {
+    fn from(code: StorageCode) -> Error {
         Error::new(code)
     }
 }

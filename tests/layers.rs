@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 18] = [
     &["cli"],
     &["http"],
     &["app"],
-    &["records", "auth"],
+    &["records", "auth", "objects"],
     &["realtime"],
     &["read"],
     &["schema"],
@@ -27,7 +27,7 @@ const FLOORS: [&[&str]; 18] = [
 ];
 
 /// A crate that belongs to some floors, and the modules that may name it.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 9] = [
     ("actix_web", &["http"]),
     ("actix_cors", &["http"]),
     ("tokio_postgres", &["db", "schema"]),
@@ -36,6 +36,7 @@ const HOMES: [(&str, &[&str]); 8] = [
     ("casbin", &["policy"]),
     ("jsonschema", &["catalog", "project"]),
     ("jsonwebtoken", &["auth"]),
+    ("object_store", &["objects"]),
 ];
 
 /// Below these floors there is no I/O, no async and no clock.

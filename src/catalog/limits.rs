@@ -23,6 +23,8 @@ pub struct Limits {
     pub json_depth: usize,
     /// Keys of a JSON body, all its records and nested objects together.
     pub json_keys: usize,
+    /// Bytes of an object; a bucket may ask for less.
+    pub upload: u64,
 }
 
 impl Default for Limits {
@@ -37,6 +39,7 @@ impl Default for Limits {
             bulk_rows: 10_000,
             json_depth: 64,
             json_keys: 1_000_000,
+            upload: 50 << 20,
         }
     }
 }

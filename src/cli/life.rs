@@ -33,6 +33,7 @@ use crate::http::mailbox;
 use crate::http::peer::Proxies;
 use crate::http::server::{self, Options, ServerHandle, runtime};
 use crate::model::{ANON, Action};
+use crate::objects::bucket;
 use crate::project::Project;
 use crate::realtime::limits;
 use crate::realtime::stream;
@@ -208,6 +209,7 @@ async fn live(
         pool(SHARED)?,
         pool(SIGN_IN)?,
         hashing,
+        life.place.store()?,
     ));
     let files = server::allow_connections();
     app.hub().allow(files.saturating_sub(limits::RESERVED_FILES).min(limits::SOCKETS));
@@ -259,6 +261,7 @@ async fn live(
     let told = looked_up.warnings.clone();
     let settings = settings::of(&project, looked_up, &public_url, life.follow_changes);
     app.desk().settle(life.listening.anonymous_limit.apply(settings));
+    bucket::declare(app.pool(), &project.buckets).await.map_err(Failure::fault)?;
     app.publish(catalog);
     // Nobody who waits for the server waits for its log.
     let (text, noting) = (project.policy_text(), Arc::clone(&app));

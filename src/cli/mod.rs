@@ -24,6 +24,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::objects::Store;
+use crate::objects::blobs::{self, Blobs};
+
 /// Turns a folder of YAML into a guarded backend on Postgres.
 #[derive(Parser)]
 #[command(name = "basewright", version, propagate_version = true, arg_required_else_help = true)]
@@ -56,12 +59,26 @@ struct Place {
     /// Where keys and the private Postgres are kept [default: PROJECT/.basewright]
     #[arg(long, env = "BASEWRIGHT_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Where the content of objects lies: file:///… or s3://BUCKET/… [default: the folder objects beside the keys]
+    #[arg(long = "storage", env = "BASEWRIGHT_STORAGE_URL", value_name = "URL")]
+    storage: Option<String>,
 }
 
 impl Place {
     /// The data folder.
     fn data(&self) -> PathBuf {
         self.data.clone().unwrap_or_else(|| self.project.join(".basewright"))
+    }
+
+    /// Where the content of objects lies.
+    fn store(&self) -> Result<Store, Failure> {
+        let place = match &self.storage {
+            Some(url) => blobs::Place::parse(url),
+            None => Ok(blobs::Place::Folder(self.data().join("objects"))),
+        };
+        let place = place.map_err(Failure::fault)?;
+        let blobs = Blobs::connect(&place).map_err(Failure::fault)?;
+        Ok(Store { blobs, place: place.to_string().into() })
     }
 }
 

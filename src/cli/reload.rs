@@ -14,6 +14,7 @@ use super::settings;
 use super::tables::{self, Manner, Trouble};
 use crate::app::App;
 use crate::db::{Target, Urls};
+use crate::objects::bucket;
 
 /// How often the folder is looked at. A save is taken once two looks agree, so that half of one is not.
 const EVERY: Duration = Duration::from_millis(300);
@@ -100,6 +101,9 @@ impl Follower {
         self.told.clone_from(&looked_up.warnings);
         let settings = settings::of(&project, looked_up, &self.public_url, true);
         self.app.desk().settle(self.anonymous_limit.apply(settings));
+        bucket::declare(self.app.pool(), &project.buckets)
+            .await
+            .map_err(|error| Trouble::Temporary(error.to_string()))?;
         self.app.publish(catalog);
         note_policies(&self.app, &project.policy_text()).await;
         Ok(())

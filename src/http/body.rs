@@ -5,7 +5,8 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpMessage as _, HttpRequest};
-use futures_util::StreamExt as _;
+use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::frame::Deadline;
@@ -42,66 +43,122 @@ pub async fn read_within(
 
 async fn read_until(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: Payload,
     limit: usize,
     end: Option<Instant>,
 ) -> Result<Bytes, Error> {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if header(header::CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity"))
-    {
+    let mut pieces = pieces_until(request, payload, limit as u64, end)?;
+    // What is announced is not yet sent: a stranger must not make us reserve it all.
+    let announced = pieces.announced;
+    let room = usize::try_from(announced.unwrap_or(0)).unwrap_or(limit).min(limit).min(64 << 10);
+    let mut body = BytesMut::with_capacity(room);
+    while let Some(piece) = pieces.next().await? {
+        // One piece is the usual case, and can be passed on as it is.
+        if body.is_empty() && announced == Some(piece.len() as u64) {
+            return Ok(piece);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+/// How many bytes the body is announced to have.
+pub fn announced(request: &HttpRequest) -> Option<u64> {
+    let length = request.headers().get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.trim().parse().ok()
+}
+
+/// The body piece by piece, at most `limit` bytes. While it is there, time does not count against the handler.
+///
+/// # Errors
+/// 413 where a longer one is announced, 415 when it is compressed. Its own are those of [`Pieces::next`].
+pub fn pieces(request: &HttpRequest, payload: Payload, limit: u64) -> Result<Pieces, Error> {
+    pieces_until(request, payload, limit, None)
+}
+
+fn pieces_until(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: u64,
+    end: Option<Instant>,
+) -> Result<Pieces, Error> {
+    let coding =
+        request.headers().get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(str::trim);
+    if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
         return Err(Error::with(Code::ContentType, "Compressed request bodies are not accepted"));
     }
-    let announced = header(header::CONTENT_LENGTH).and_then(|length| length.trim().parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
+    let announced = announced(request);
+    if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
     let deadline = request.extensions().get::<Deadline>().cloned();
     if let Some(deadline) = &deadline {
         deadline.suspend();
     }
-    let outcome = collect(&mut payload, limit, announced, end).await;
-    if let Some(deadline) = &deadline {
-        deadline.restart();
-    }
-    outcome
+    let started = Instant::now();
+    Ok(Pieces { payload, limit, announced, end, deadline, started, last: started, taken: 0 })
 }
 
-async fn collect(
-    payload: &mut Payload,
-    limit: usize,
+/// A body that is taken piece by piece.
+pub struct Pieces {
+    payload: Payload,
+    limit: u64,
     announced: Option<u64>,
     end: Option<Instant>,
-) -> Result<Bytes, Error> {
-    let started = Instant::now();
-    let mut last = started;
-    // What is announced is not yet sent: a stranger must not make us reserve it all.
-    let room = usize::try_from(announced.unwrap_or(0)).unwrap_or(limit).min(limit).min(64 << 10);
-    let mut body = BytesMut::with_capacity(room);
-    loop {
-        let paid = Duration::from_secs(body.len() as u64 / RATE);
-        let due = (last + IDLE).min(started + GRACE.max(paid));
-        let due = end.map_or(due, |end| due.min(end));
-        match timeout_at(due, payload.next()).await {
-            Err(_) => return Err(Error::new(Code::RequestTimeout)),
-            Ok(None) => return Ok(body.freeze()),
+    deadline: Option<Deadline>,
+    /// Later by what was not the sender's time.
+    started: Instant,
+    /// When the last piece was given out.
+    last: Instant,
+    taken: u64,
+}
+
+impl Pieces {
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// 413 over the limit, 408 when it comes too slowly, 400 when the connection breaks off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        // The time that whoever takes the pieces needs is not the sender's.
+        let now = Instant::now();
+        self.started += now.duration_since(self.last);
+        let paid = Duration::from_secs(self.taken / RATE);
+        let due = (now + IDLE).min(self.started + GRACE.max(paid));
+        let due = self.end.map_or(due, |end| due.min(end));
+        match timeout_at(due, self.payload.next()).await {
+            Err(_) => Err(Error::new(Code::RequestTimeout)),
+            Ok(None) => Ok(None),
             Ok(Some(Err(error))) => {
-                return Err(Error::with(Code::Body, "The body broke off").source(error.to_string()));
+                Err(Error::with(Code::Body, "The body broke off").source(error.to_string()))
             }
             Ok(Some(Ok(piece))) => {
-                if body.len() + piece.len() > limit {
-                    return Err(too_large(limit));
+                self.taken += piece.len() as u64;
+                if self.taken > self.limit {
+                    return Err(too_large(self.limit));
                 }
-                // One piece is the usual case, and can be passed on as it is.
-                if body.is_empty() && announced == Some(piece.len() as u64) {
-                    return Ok(piece);
-                }
-                body.extend_from_slice(&piece);
-                last = Instant::now();
+                self.last = Instant::now();
+                Ok(Some(piece))
             }
+        }
+    }
+
+    /// The same, for whoever takes a stream.
+    pub fn stream(self) -> impl Stream<Item = Result<Bytes, Error>> {
+        unfold(self, |mut pieces| async move {
+            let piece = pieces.next().await.transpose()?;
+            Some((piece, pieces))
+        })
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if let Some(deadline) = &self.deadline {
+            deadline.restart();
         }
     }
 }
 
-fn too_large(limit: usize) -> Error {
+fn too_large(limit: u64) -> Error {
     Error::new(Code::PayloadTooLarge).details(format!("The limit is {limit} bytes."))
 }

@@ -19,3 +19,4 @@ pub mod request_id;
 pub mod rest;
 mod routes;
 pub mod server;
+pub mod storage;

@@ -51,7 +51,7 @@ impl FromRequest for Caller {
 
 /// Counts a request of nobody in particular, by where it comes from. Whoever shows a token of a user or the secret key is
 /// not counted.
-fn admit(request: &HttpRequest, caller: &Principal) -> Result<(), Error> {
+pub(super) fn admit(request: &HttpRequest, caller: &Principal) -> Result<(), Error> {
     match request.app_data::<web::Data<App>>() {
         Some(app) if caller.id.is_none() && !caller.is_service() => app.desk().admit(peer::address(request)),
         Some(_) | None => Ok(()),

@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
 use super::request_id::RequestId;
-use crate::error::{AuthCode, Code, Error, FieldFault};
+use crate::error::{AuthCode, Code, Error, FieldFault, StorageCode};
 
 /// In whose words an error is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub enum Dialect {
     Rest,
     /// Sign-in. Newer clients name the date of the shape they read, and look for its echo.
     Auth { dated: bool },
+    /// Objects. Nearly every refusal is a 400 whose body says the status that is meant.
+    Storage,
+    /// Resumable uploads: the same bodies, under the statuses that are meant.
+    Resumable,
 }
 
 /// Where a client of sign-in names the date of the shape that it reads, and the first of that shape.
@@ -36,6 +40,10 @@ impl Dialect {
             // Dates of this form are ordered as texts are.
             let dated = version.is_some_and(|version| version.len() == DATED.len() && version >= DATED);
             Dialect::Auth { dated }
+        } else if head.uri.path().starts_with("/storage/v1/upload/resumable") {
+            Dialect::Resumable
+        } else if head.uri.path().starts_with("/storage/v1") {
+            Dialect::Storage
         } else {
             Dialect::Rest
         }
@@ -94,6 +102,8 @@ pub fn render(error: &Error, id: Option<RequestId>, dialect: Dialect) -> HttpRes
     match dialect {
         Dialect::Rest => render_rest(error, id),
         Dialect::Auth { dated } => render_auth(error, id, dated),
+        Dialect::Storage => render_storage(error, id, false),
+        Dialect::Resumable => render_storage(error, id, true),
     }
 }
 
@@ -161,6 +171,59 @@ fn render_auth(error: &Error, id: Option<RequestId>, dated: bool) -> HttpRespons
         response.insert_header((API_VERSION, HeaderValue::from_static(DATED)));
     }
     finish(response, &body)
+}
+
+/// The body of an error of storage.
+#[derive(Serialize)]
+struct StorageBody<'a> {
+    /// The status that is meant, as text.
+    #[serde(rename = "statusCode")]
+    status: String,
+    code: &'a str,
+    error: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+}
+
+/// What storage calls an error: word, status, short name.
+fn storage_word(code: &Code) -> (&str, u16, &str) {
+    match code {
+        Code::Storage(known) => (code.as_str(), code.status(), known.short()),
+        Code::Token | Code::Claims | Code::UserGone | Code::UserBanned | Code::SessionEnded => {
+            ("InvalidJWT", 403, "Unauthorized")
+        }
+        Code::CredentialRequired => ("AccessDenied", 401, "Unauthorized"),
+        Code::Denied | Code::DeniedAnonymous => ("AccessDenied", 403, "Unauthorized"),
+        Code::PayloadTooLarge => ("EntityTooLarge", 413, StorageCode::EntityTooLarge.short()),
+        Code::Body | Code::QueryString | Code::Validation | Code::ContentType => {
+            ("InvalidRequest", 400, "InvalidRequest")
+        }
+        Code::TooManyRequests => ("SlowDown", 429, "SlowDown"),
+        Code::PoolTimeout => ("DatabaseTimeout", 544, "DatabaseTimeout"),
+        Code::Path => ("NotFound", 404, "NotFound"),
+        other => match other.status() {
+            status @ 500.. => ("InternalError", status, "Internal"),
+            status => (other.as_str(), status, "InvalidRequest"),
+        },
+    }
+}
+
+fn render_storage(error: &Error, id: Option<RequestId>, genuine: bool) -> HttpResponse {
+    let (word, meant, short) = storage_word(&error.code);
+    // Players of media look for 416, clients and proxies for what may be tried again.
+    let status = if genuine || meant >= 500 || matches!(meant, 416 | 429) { meant } else { 400 };
+    let body = StorageBody {
+        status: meant.to_string(),
+        code: word,
+        error: short,
+        message: &error.message,
+        hint: error.hint.as_deref(),
+        request_id: id.map(|id| id.to_string()),
+    };
+    finish(begin(error, word, StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST)), &body)
 }
 
 fn render_rest(error: &Error, id: Option<RequestId>) -> HttpResponse {

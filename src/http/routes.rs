@@ -3,7 +3,7 @@
 use actix_web::{FromRequest, Handler, Resource, Responder, web};
 
 use super::reply::Failure;
-use super::{auth, editor, health, mailbox, metrics, realtime, rest};
+use super::{auth, editor, health, mailbox, metrics, realtime, rest, storage};
 use crate::error::{Code, Error};
 
 /// Every path this server answers. What is not here is 404 in the dialect's own words.
@@ -15,7 +15,8 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
         .configure(mailbox::configure)
         .service(web::scope("/auth/v1").configure(auth::configure))
         .service(web::scope("/realtime/v1").configure(realtime::configure))
-        .service(web::scope("/rest/v1").configure(rest::configure));
+        .service(web::scope("/rest/v1").configure(rest::configure))
+        .service(web::scope("/storage/v1").configure(storage::configure));
 }
 
 /// A path that can only be read.

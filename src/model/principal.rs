@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Kind;
@@ -14,7 +15,7 @@ pub const AUTHENTICATED: &str = "authenticated";
 pub const SERVICE_ROLE: &str = "service_role";
 
 /// Who is asking. Made by the credential extractor, by `policy test`, or by a job; never by a request's body.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Principal {
     /// `anon`, `authenticated` or `service_role`.
     pub role: String,

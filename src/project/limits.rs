@@ -8,7 +8,7 @@ use super::gather::Definition;
 use super::later::Place;
 use super::yaml::{Node, Plain, Tree};
 
-pub(super) const KEYS: [&str; 8] = [
+pub(super) const KEYS: [&str; 9] = [
     "rows",
     "body",
     "embed_depth",
@@ -17,7 +17,11 @@ pub(super) const KEYS: [&str; 8] = [
     "in_values",
     "bulk_rows",
     "json_depth",
+    "upload",
 ];
+
+/// Bytes of the largest object that the server stores.
+const MAX_UPLOAD: u64 = 5 << 30;
 
 /// The limits that are plain numbers. The upper ends are what the server can still serve, not what is wise.
 pub(super) const NUMBERS: [(&str, u64, u64); 6] = [
@@ -43,6 +47,10 @@ pub(super) fn read(definitions: &[Definition<'_>], faults: &mut Faults<'_>) -> L
             "body" => match scalar(node).and_then(bytes) {
                 Some(size) if (1 << 10..=1 << 30).contains(&size) => limits.body = size,
                 _ => refuse(node, &what, "a size from 1KiB to 1GiB, as in `1MB`", faults),
+            },
+            "upload" => match scalar(node).and_then(bytes) {
+                Some(size) if (1..=MAX_UPLOAD).contains(&(size as u64)) => limits.upload = size as u64,
+                _ => refuse(node, &what, "a size up to 5GiB, as in `50MB`", faults),
             },
             "statement_timeout" => match scalar(node).and_then(duration) {
                 Some(time) if (Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(&time) => {

@@ -1,0 +1,404 @@
+//! Storing an object, by whichever door it comes: judged before its content is taken, gathered under a version of its own,
+//! and put in force by one statement that judges it whole.
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::blobs::{BlobFault, Received};
+use super::find::{Object, keyed};
+use super::key::Key;
+use super::version::Version;
+use super::{Objects, sniff};
+use crate::error::{Code, Error, StorageCode};
+use crate::model::bucket::Bucket;
+use crate::model::{Action, FieldSet, Kind};
+use crate::policy::{Decision, Permit};
+use crate::sql::{Alias, Sql};
+
+/// What becomes of an object that has the key already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It stays, and the upload is refused.
+    Create,
+    /// It is replaced, if the rules of updates allow that.
+    Upsert,
+    /// It is replaced, and there must be one.
+    Replace,
+}
+
+/// An upload, as its dialect says it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upload {
+    pub bucket: String,
+    pub key: Key,
+    /// The media type that was declared.
+    pub mime: Option<String>,
+    /// The header of that name, for whoever reads the object.
+    pub cache_control: String,
+    pub metadata: Map<String, Value>,
+    pub manner: Manner,
+    /// Bytes, where they are announced.
+    pub length: Option<u64>,
+}
+
+/// What a bucket asks of content.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// Bytes at most.
+    pub limit: u64,
+    bucket: Bucket,
+}
+
+/// Content that has arrived whole and lasts; no object has it yet.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub version: Version,
+    pub size: u64,
+    etag: String,
+    mime: String,
+    inline: bool,
+}
+
+/// How often an upload that another one came before is judged anew.
+const ATTEMPTS: usize = 3;
+
+impl Terms {
+    /// # Errors
+    /// `EntityTooLarge`.
+    pub fn fits(&self, size: u64) -> Result<(), Error> {
+        if size <= self.limit { Ok(()) } else { Err(StorageCode::EntityTooLarge.into()) }
+    }
+
+    /// What arrived whole, if the bucket takes such content.
+    ///
+    /// # Errors
+    /// `InvalidMimeType`, for what is declared and for what is found in its first bytes; `EntityTooLarge`.
+    pub fn take(&self, upload: &Upload, version: Version, received: Received) -> Result<Stored, Error> {
+        self.fits(received.size)?;
+        let judged = sniff::judge(upload.mime.as_deref(), &received.head);
+        if !self.bucket.accepts(&judged.mime) {
+            let message = format!("mime type {} is not supported", judged.mime);
+            return Err(Error::with(StorageCode::InvalidMimeType, message));
+        }
+        let (mime, inline) = (judged.mime, judged.inline);
+        Ok(Stored { version, size: received.size, etag: received.etag, mime, inline })
+    }
+}
+
+impl Objects<'_> {
+    /// Judges an upload as far as it is known before its content: whoever may not store it need not send it.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `AccessDenied`, `EntityTooLarge` where the length is announced, `KeyAlreadyExists`, `NoSuchKey` where
+    /// one is to be replaced.
+    pub async fn admit(&self, upload: &Upload) -> Result<Terms, Error> {
+        let rules = Rules::of(self, upload);
+        let Some(found) = self.bucket_row(&upload.bucket).await? else {
+            return Err(StorageCode::NoSuchBucket.into());
+        };
+        if rules.is_empty() {
+            return Err(match self.decide(Action::Create, &upload.bucket) {
+                Decision::Unknown if !found.bucket.public => StorageCode::NoSuchBucket.into(),
+                Decision::Permit(_) | Decision::Denied | Decision::Unknown => StorageCode::AccessDenied.into(),
+            });
+        }
+        let most = self.context.catalog.limits.upload;
+        let limit = found.bucket.max_size.map_or(most, |size| size.min(most));
+        let terms = Terms { limit, bucket: found.bucket };
+        if let Some(length) = upload.length {
+            terms.fits(length)?;
+        }
+        self.foresee(upload, &rules).await?;
+        Ok(terms)
+    }
+
+    /// What can be said of an upload when its content is not known.
+    async fn foresee(&self, upload: &Upload, rules: &Rules) -> Result<(), Error> {
+        let mut sql = Sql::new();
+        let (new, old) = (sql.fresh(), sql.fresh());
+        sql.raw("with ").alias(new).raw(" as materialized (");
+        self.new_row(&mut sql, upload, None);
+        sql.raw(") select ");
+        match &rules.create {
+            Some(create) if !self.needs_content(create) => self.admits(&mut sql, create, new, None),
+            Some(_) => drop(sql.raw("true")),
+            None => drop(sql.raw("false")),
+        }
+        sql.raw(", exists (select 1 from storage.objects ").alias(old).raw(" where ");
+        keyed(&mut sql, old, &upload.bucket, &upload.key);
+        if upload.manner != Manner::Create {
+            sql.raw(" and ");
+            self.replaceable(&mut sql, rules, old);
+        }
+        sql.raw(") from ").alias(new);
+        let rows = self.read_by_key(&sql).await?;
+        let said = |at| rows.first().and_then(|row| row.boolean(at)) == Some(true);
+        let (may_create, is_there) = (said(0), said(1));
+        match upload.manner {
+            Manner::Create if may_create && is_there => Err(StorageCode::KeyAlreadyExists.into()),
+            Manner::Create | Manner::Upsert if may_create => Ok(()),
+            Manner::Upsert | Manner::Replace if is_there => Ok(()),
+            Manner::Create | Manner::Upsert => Err(StorageCode::AccessDenied.into()),
+            Manner::Replace => Err(self.missing(&upload.bucket).await),
+        }
+    }
+
+    /// Takes content as it comes and gathers it under a version of its own. Given up halfway, nothing of it stays.
+    ///
+    /// # Errors
+    /// Those of the content itself; `EntityTooLarge`, `InvalidMimeType`, `StorageFull`, `StorageUnavailable`.
+    pub async fn receive(
+        &self,
+        upload: &Upload,
+        terms: &Terms,
+        content: impl Stream<Item = Result<Bytes, Error>>,
+    ) -> Result<Stored, Error> {
+        let version = Version::new();
+        let mut incoming = self.blobs.begin(version).await?;
+        let mut content = std::pin::pin!(content);
+        let mut size: u64 = 0;
+        while let Some(piece) = content.next().await {
+            let piece = piece?;
+            size = size.saturating_add(piece.len() as u64);
+            terms.fits(size)?;
+            incoming.write(piece).await?;
+        }
+        let received = incoming.finish().await?;
+        let taken = terms.take(upload, version, received);
+        if taken.is_err() {
+            self.forget(version).await;
+        }
+        taken
+    }
+
+    /// Makes stored content an object: judges it whole, by the rights of the moment, and puts it in force, in one
+    /// statement. `claim` is an upload that was granted before and is over with it.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `KeyAlreadyExists`, `NoSuchKey` where one is to be replaced, `NoSuchUpload` where the claim is no
+    /// more, `QuotaExceeded`. The content is removed then, unless nobody can say whether the statement was committed.
+    pub async fn settle(&self, upload: &Upload, stored: Stored, claim: Option<Uuid>) -> Result<Object, Error> {
+        let mut outcome = self.put_in_force(upload, &stored, claim).await;
+        for _ in 1..ATTEMPTS {
+            // Somebody stored one of that key after this one had looked: it is there to be replaced now.
+            match &outcome {
+                Err(error)
+                    if upload.manner == Manner::Upsert
+                        && error.code == Code::Storage(StorageCode::KeyAlreadyExists) => {}
+                _ => break,
+            }
+            outcome = self.put_in_force(upload, &stored, claim).await;
+        }
+        if let Err(error) = &outcome
+            && error.code.status() < 500
+        {
+            self.forget(stored.version).await;
+        }
+        outcome
+    }
+
+    /// Removes content that no object has. What cannot be removed now is found by the sweeper.
+    pub(crate) async fn forget(&self, version: Version) {
+        if let Err(fault) = self.blobs.remove(version).await {
+            tracing::debug!(%fault, "content without an object stays until it is swept away");
+        }
+    }
+
+    async fn put_in_force(
+        &self,
+        upload: &Upload,
+        stored: &Stored,
+        claim: Option<Uuid>,
+    ) -> Result<Object, Error> {
+        let rules = Rules::of(self, upload);
+        self.noted(rules.create.as_ref().or(rules.update.as_ref()));
+        let mut sql = Sql::new();
+        let [new, old, changed, claimed, made, replaced, row] = std::array::from_fn(|_| sql.fresh());
+        sql.raw("with ").alias(new).raw(" as materialized (");
+        self.new_row(&mut sql, upload, Some(stored));
+        sql.raw(")");
+        if let Some(claim) = claim {
+            sql.raw(", ").alias(claimed).raw(" as (delete from storage.uploads where id = ");
+            sql.bind(Kind::UUID, Some(claim.to_string())).raw(" returning 1)");
+        }
+        let claims = |sql: &mut Sql| {
+            if claim.is_some() {
+                sql.raw(" and exists (select 1 from ").alias(claimed).raw(")");
+            }
+        };
+        let replaces = upload.manner != Manner::Create;
+        if replaces {
+            sql.raw(", ").alias(old).raw(" as materialized (select ").alias(row).raw(".*, ");
+            self.replaceable(&mut sql, &rules, row);
+            sql.raw(" as is_replaceable from storage.objects ").alias(row).raw(" where ");
+            keyed(&mut sql, row, &upload.bucket, &upload.key);
+            sql.raw(" for no key update), ").alias(changed).raw(" as materialized (select ");
+            for (at, (column, origin)) in CHANGED.into_iter().enumerate() {
+                sql.raw(if at > 0 { ", " } else { "" });
+                sql.alias(if origin == Origin::Old { old } else { new }).raw(".").raw(column);
+            }
+            sql.raw(" from ").alias(old).raw(", ").alias(new).raw("), ").alias(replaced);
+            sql.raw(" as (update storage.objects ").alias(row).raw(" set ");
+            for (at, (column, _)) in
+                CHANGED.into_iter().filter(|(_, origin)| *origin == Origin::New).enumerate()
+            {
+                sql.raw(if at > 0 { ", " } else { "" }).raw(column).raw(" = ").alias(changed).raw(".").raw(column);
+            }
+            sql.raw(" from ").alias(old).raw(", ").alias(changed);
+            sql.raw(" where ").alias(row).raw(".id = ").alias(old).raw(".id and ");
+            sql.alias(old).raw(".is_replaceable and ");
+            match &rules.update {
+                Some(update) => self.admits(&mut sql, update, changed, Some(old)),
+                None => drop(sql.raw("false")),
+            }
+            claims(&mut sql);
+            sql.raw(" returning ");
+            Object::columns(&mut sql, row);
+            sql.raw(")");
+        }
+        sql.raw(", ").alias(made).raw(" as (insert into storage.objects as ").alias(row).raw(" (");
+        sql.raw(INSERTED).raw(") select ").raw(INSERTED).raw(" from ").alias(new).raw(" where ");
+        match &rules.create {
+            Some(create) if upload.manner != Manner::Replace => self.admits(&mut sql, create, new, None),
+            Some(_) | None => drop(sql.raw("false")),
+        }
+        if replaces {
+            sql.raw(" and not exists (select 1 from ").alias(old).raw(")");
+        }
+        claims(&mut sql);
+        sql.raw(" returning ");
+        Object::columns(&mut sql, row);
+        sql.raw(") select ");
+        if claim.is_some() {
+            sql.raw("exists (select 1 from ").alias(claimed).raw("), ");
+        } else {
+            sql.raw("true, ");
+        }
+        if replaces {
+            sql.raw("exists (select 1 from ").alias(old).raw(" where is_replaceable)");
+        } else {
+            sql.raw("false");
+        }
+        sql.raw(", ").alias(row).raw(".* from (select) as one left join (select * from ").alias(made);
+        if replaces {
+            sql.raw(" union all select * from ").alias(replaced);
+        }
+        sql.raw(") as ").alias(row).raw(" on true");
+
+        let rows = self.write(&sql).await?;
+        let answer = rows.first().ok_or_else(|| Error::internal("an upload was answered with nothing"))?;
+        match Object::of(answer, 2)? {
+            Some(object) => Ok(object),
+            None if answer.boolean(0) != Some(true) => Err(StorageCode::NoSuchUpload.into()),
+            None if upload.manner == Manner::Replace && answer.boolean(1) != Some(true) => {
+                Err(self.missing(&upload.bucket).await)
+            }
+            None => Err(StorageCode::AccessDenied.into()),
+        }
+    }
+
+    /// Writes a select of the row that an upload makes, as far as it is known.
+    fn new_row(&self, sql: &mut Sql, upload: &Upload, stored: Option<&Stored>) {
+        let owner = self.context.principal.id;
+        sql.raw("select ").bind(Kind::UUID, Some(Uuid::now_v7().to_string())).raw(" as id, ");
+        sql.bind_text(&upload.bucket).raw(" as bucket, ");
+        sql.bind_text(upload.key.as_str()).raw(" collate \"C\" as name, ");
+        sql.bind(Kind::UUID, owner.map(|id| id.to_string())).raw(" as owner, ");
+        let size = stored.map(|stored| stored.size).or(upload.length);
+        sql.bind(Kind::BIGINT, size.map(|size| size.to_string())).raw(" as size, ");
+        sql.bind(Kind::TEXT, stored.map(|stored| stored.mime.clone())).raw(" as mime, ");
+        sql.bind(Kind::TEXT, stored.map(|stored| stored.etag.clone())).raw(" as etag, ");
+        sql.bind_text(&upload.cache_control).raw(" as cache_control, ");
+        let metadata = Value::Object(upload.metadata.clone());
+        sql.bind(Kind::JSON, Some(metadata.to_string())).raw(" as metadata, ");
+        sql.raw("now() as created_at, now() as updated_at, ");
+        sql.bind(Kind::UUID, stored.map(|stored| stored.version.to_string())).raw(" as version, ");
+        sql.bind(Kind::BOOLEAN, stored.map(|stored| stored.inline.to_string())).raw(" as inline");
+    }
+
+    /// Writes whether the caller may read a stored row and replace it at all.
+    fn replaceable(&self, sql: &mut Sql, rules: &Rules, row: Alias) {
+        sql.raw("(");
+        for (at, permit) in [&rules.read, &rules.update].into_iter().enumerate() {
+            sql.raw(if at > 0 { " and " } else { "" });
+            match permit {
+                Some(permit) => self.when(sql, permit, row),
+                None => drop(sql.raw("false")),
+            }
+        }
+        sql.raw(") is true");
+    }
+
+    /// Some rule asks what only the content can tell.
+    fn needs_content(&self, permit: &Permit) -> bool {
+        let collection = self.context.catalog.collection(self.collection());
+        let told: FieldSet =
+            ["size", "mime", "etag"].into_iter().filter_map(|name| collection.field_id(name)).collect();
+        permit.rules().iter().any(|rule| rule.check.fields().iter().any(|field| told.contains(field)))
+    }
+}
+
+/// What the caller's rules of a bucket give him for an upload.
+struct Rules {
+    read: Option<Permit>,
+    create: Option<Permit>,
+    update: Option<Permit>,
+}
+
+impl Rules {
+    fn of(objects: &Objects<'_>, upload: &Upload) -> Rules {
+        let permit = |action, wanted: bool| {
+            if wanted { objects.permit(action, &upload.bucket) } else { None }
+        };
+        let replaces = upload.manner != Manner::Create;
+        Rules {
+            read: permit(Action::Read, replaces),
+            create: permit(Action::Create, upload.manner != Manner::Replace),
+            update: permit(Action::Update, replaces),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.create.is_none() && self.update.is_none()
+    }
+}
+
+/// Where a column of a replaced object comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The object stays what it is and whose it is.
+    Old,
+    New,
+}
+
+/// The columns of an object that is replaced.
+const CHANGED: [(&str, Origin); 13] = [
+    ("id", Origin::Old),
+    ("bucket", Origin::Old),
+    ("name", Origin::Old),
+    ("owner", Origin::Old),
+    ("created_at", Origin::Old),
+    ("size", Origin::New),
+    ("mime", Origin::New),
+    ("etag", Origin::New),
+    ("cache_control", Origin::New),
+    ("metadata", Origin::New),
+    ("updated_at", Origin::New),
+    ("version", Origin::New),
+    ("inline", Origin::New),
+];
+
+const INSERTED: &str = "id, bucket, name, owner, size, mime, etag, cache_control, metadata, created_at, updated_at, version, inline";
+
+impl From<BlobFault> for Error {
+    fn from(fault: BlobFault) -> Error {
+        let code = match &fault {
+            BlobFault::Full(_) => StorageCode::StorageFull.into(),
+            BlobFault::Unreachable(_) => StorageCode::StorageUnavailable.into(),
+            _ => Code::Internal,
+        };
+        Error::new(code).source(fault)
+    }
+}
