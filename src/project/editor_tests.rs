@@ -6,7 +6,9 @@ use serde_json::{Value as Json, json};
 
 use super::editor::{schema, value};
 use super::later::{self, Place};
-use super::{Sources, cases, channels, draft, gather, index, limits, load, policies, providers, sign_in};
+use super::{
+    Sources, buckets, cases, channels, draft, gather, index, limits, load, policies, providers, sign_in,
+};
 use crate::model::Action;
 
 fn validator() -> jsonschema::Validator {
@@ -33,6 +35,7 @@ fn tables() -> Vec<(Place, Vec<&'static str>)> {
         (Place::Role, policies::ROLE_KEYS.to_vec()),
         (Place::Action, Action::ALL.map(Action::as_str).to_vec()),
         (Place::Rule, rules),
+        (Place::Bucket, buckets::BUCKET_KEYS.to_vec()),
         (Place::Channel, channels::CHANNEL_KEYS.to_vec()),
         (Place::ChannelRule, channels::RULE_KEYS.to_vec()),
         (Place::Realtime, channels::REALTIME_KEYS.to_vec()),
@@ -101,6 +104,15 @@ policies:
     create: [{ role: authenticated, check: mine, fields: [kind], set: { owner: auth.id } }]
     update: [{ role: authenticated, when: mine, check: old.kind == kind, fields: [data], set: { kind: a } }]
     delete: [{ role: editor, when: mine }]
+buckets:
+  avatars: { public: true, max_size: 2MB, accept: ['image/*'], quota: 1000000000 }
+  exports:
+    policies:
+      read: [{ role: anon, when: owner == auth.id }]
+      create: [{ role: authenticated, check: \"name.startsWith(auth.id + '/')\" }]
+      update: [{ role: authenticated, when: mine, check: size < 10 }]
+      delete: [{ role: editor, when: mine }]
+  empty:
 channels:
   'room:{room}':
     read: [{ role: anon, when: \"notes.exists(n, n.id == room)\" }]
