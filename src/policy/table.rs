@@ -337,6 +337,8 @@ mod tests {
         Collections::new((0..count).map(collection).collect())
     }
 
+    /// One of a name that a collection has, too.
+    const BUCKETS: [&str; 3] = ["c0", "avatars", "a.b-c"];
     const TOPICS: [(&str, &str); 2] = [("lobby", "lobby"), ("room:{room}", "room:1")];
 
     fn channels(rules: &[(Name, ChannelAction, usize)]) -> Channels {
@@ -388,6 +390,7 @@ mod tests {
             parents in prop::collection::vec(prop::collection::vec(0_usize..14, 0..3), 12),
             rules in prop::collection::vec((0_usize..15, 0_usize..4, 0_u16..4), 0..24),
             topics in prop::collection::vec((0_usize..15, 0_usize..2, 0_usize..2), 0..8),
+            objects in prop::collection::vec((0_usize..15, 0_usize..4, 0_usize..BUCKETS.len()), 0..12),
         ) {
             let collections = collections(4);
             let mut roles = builtin();
@@ -403,6 +406,18 @@ mod tests {
                 .filter(|(_, (role, _, _))| *role != 2)
                 .map(|(id, (role, action, collection))| rule(id, roles[*role].name.as_str(), Action::ALL[*action], *collection))
                 .collect();
+            let objects = objects.iter().enumerate().filter(|(_, (role, _, _))| *role != 2).map(
+                |(id, (role, action, bucket))| {
+                    let (action, bucket) = (Action::ALL[*action], BUCKETS[*bucket]);
+                    Rule {
+                        id: format!("buckets.{bucket}.{}[{id}]", action.as_str()),
+                        collection: collections.objects(),
+                        bucket: Some(bucket.to_owned()),
+                        ..rule(id, roles[*role].name.as_str(), action, 0)
+                    }
+                },
+            );
+            let rules: Vec<Rule> = rules.into_iter().chain(objects).collect();
             let topics: Vec<_> = topics
                 .iter()
                 .filter(|(role, _, _)| *role != 2)
@@ -419,6 +434,17 @@ mod tests {
                         let decided = matches!(table.decide(&principal, action, id), Decision::Permit(_));
                         prop_assert_eq!(allowed, decided, "{} {} {}", role.name, action.as_str(), collection.name);
                     }
+                }
+                for action in Action::ALL {
+                    let mut some = false;
+                    for bucket in BUCKETS {
+                        let allowed = casbin.enforce((role.name.as_str(), format!("storage:{bucket}"), action.as_str())).unwrap();
+                        let decided = matches!(table.bucket(&principal, action, bucket), Decision::Permit(_));
+                        prop_assert_eq!(allowed, decided, "{} {} {}", role.name, action.as_str(), bucket);
+                        some |= allowed;
+                    }
+                    let all = matches!(table.decide(&principal, action, collections.objects()), Decision::Permit(_));
+                    prop_assert_eq!(some, all, "{} {} in any bucket", role.name, action.as_str());
                 }
                 for (form, topic) in TOPICS {
                     let allowed = ChannelAction::ALL.map(|action| {

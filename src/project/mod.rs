@@ -179,6 +179,8 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
 }
 
 #[cfg(test)]
+mod buckets_tests;
+#[cfg(test)]
 mod editor_tests;
 #[cfg(test)]
 mod faults_tests;
