@@ -13,6 +13,7 @@ pub mod app;
 
 // --- use cases
 pub mod auth;
+pub mod objects;
 pub mod records;
 
 // --- changes, reading rows, shaping tables, talking to Postgres

@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 18] = [
     &["cli"],
     &["http"],
     &["app"],
-    &["records", "auth"],
+    &["records", "auth", "objects"],
     &["realtime"],
     &["read"],
     &["schema"],
