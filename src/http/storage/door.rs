@@ -29,6 +29,7 @@ impl Door {
     /// `InvalidJWT`, `AccessDenied` without any credential; 503 while the server is starting.
     pub(super) async fn open(request: &HttpRequest) -> Result<Door, Error> {
         let caller = principal::caller(request).await?;
+        principal::admit(request, &caller)?;
         Door::of(request, caller)
     }
 
@@ -46,7 +47,6 @@ impl Door {
         else {
             return Err(Error::internal("the server was built without its App or its Worker"));
         };
-        principal::admit(request, &caller)?;
         let catalog = app.catalog()?;
         Ok(Door { app: app.clone(), worker: Rc::clone(worker), catalog, caller })
     }
