@@ -26,6 +26,7 @@ mod read;
 mod resolve;
 mod schema;
 mod sign_in;
+mod stored;
 pub mod tests;
 mod wording;
 mod yaml;
@@ -152,6 +153,7 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         collections: &collections,
         roles: &roles,
         rules: &rules,
+        buckets: &declared.buckets,
         conditions: &names,
         broken: &broken,
     };
