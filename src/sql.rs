@@ -9,7 +9,7 @@ mod shared;
 
 use std::fmt::Write as _;
 
-use crate::model::{Kind, Language, Name, Scalar, Value};
+use crate::model::{Collection, Kind, Language, Name, Scalar, Value};
 
 pub use shared::{Shared, array_literal};
 
@@ -84,6 +84,11 @@ impl Sql {
     pub fn name(&mut self, name: &Name) -> &mut Sql {
         quote_into(&mut self.text, name.as_str(), '"');
         self
+    }
+
+    /// The table of a collection: `public."posts"`.
+    pub fn table(&mut self, collection: &Collection) -> &mut Sql {
+        self.raw(collection.schema.as_str()).raw(".").name(&collection.name)
     }
 
     /// A table or sub-select alias.

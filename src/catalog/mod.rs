@@ -7,7 +7,7 @@ mod limits;
 mod relationship;
 mod validator;
 
-use crate::model::{Collection, CollectionId, Collections};
+use crate::model::{Buckets, Collection, CollectionId, Collections};
 use crate::policy::{Channels, Policies, PolicyFault, Role, Rule};
 
 pub use limits::Limits;
@@ -19,6 +19,8 @@ pub struct Catalog {
     /// Counts reloads; part of every statement's shape.
     pub version: u64,
     pub collections: Collections,
+    /// The declared buckets.
+    pub buckets: Buckets,
     pub policies: Policies,
     pub limits: Limits,
     validators: Vec<Validator>,
@@ -39,18 +41,19 @@ impl Catalog {
     pub fn compile(
         version: u64,
         collections: Collections,
+        buckets: Buckets,
         roles: &[Role],
         rules: Vec<Rule>,
         channels: Channels,
         limits: Limits,
     ) -> Result<Catalog, CatalogFault> {
         let validators = collections
-            .iter()
+            .with_objects()
             .map(|(_, collection)| Validator::compile(collection))
             .collect::<Result<_, _>>()?;
         let relationships = relationship::of(&collections);
         let policies = Policies::compile(&collections, roles, rules, channels)?;
-        Ok(Catalog { version, collections, policies, limits, validators, relationships })
+        Ok(Catalog { version, collections, buckets, policies, limits, validators, relationships })
     }
 
     pub fn collection(&self, id: CollectionId) -> &Collection {

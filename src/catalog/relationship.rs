@@ -80,7 +80,7 @@ impl Relationship {
 
 /// Every relationship by source collection.
 pub(super) fn of(collections: &Collections) -> Vec<Vec<Relationship>> {
-    let mut by_source: Vec<Vec<Relationship>> = vec![Vec::new(); collections.len()];
+    let mut by_source: Vec<Vec<Relationship>> = vec![Vec::new(); collections.with_objects().count()];
     for (source, collection) in collections.iter() {
         for local in collection.field_ids() {
             let Some(Relation { target: RelationTarget::Collection(target), constraint, inverse, .. }) =

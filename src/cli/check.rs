@@ -47,11 +47,13 @@ pub(super) fn run(command: Check) -> Result<(), Failure> {
     let cases: usize = project.tests.iter().map(|tests| tests.cases.len()).sum();
     let counts = [
         (project.collections.ids().count(), "collection"),
+        (project.buckets.len(), "bucket"),
         (project.rules.len(), "rule"),
         (cases, "test case"),
     ];
     let counts: Vec<String> = counts
         .iter()
+        .filter(|(count, what)| *count > 0 || *what != "bucket")
         .map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" }))
         .collect();
     println!("no faults: {}", counts.join(", "));

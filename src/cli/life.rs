@@ -449,7 +449,10 @@ fn announce(
 
 /// A collection that can be read at once, and the key for it.
 fn first_question<'a>(project: &'a Project, ring: &'a Keyring) -> (&'a str, &'a str) {
-    let public = project.rules.iter().find(|rule| rule.role == ANON && rule.action == Action::Read);
+    let public = project
+        .rules
+        .iter()
+        .find(|rule| rule.role == ANON && rule.action == Action::Read && rule.bucket.is_none());
     match public {
         Some(rule) => (ring.publishable(), project.collections.get(rule.collection).name.as_str()),
         None => {

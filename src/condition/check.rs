@@ -28,7 +28,7 @@ pub const RESERVED: [&str; 7] = ["auth", "old", "now", "true", "false", "null", 
 pub fn check(syntax: &Syntax, scope: &Scope<'_>) -> Result<Condition, Vec<Fault>> {
     let record = scope
         .collection
-        .and_then(|collection| scope.collections.find(collection.name.as_str()).map(|id| (id, collection)));
+        .and_then(|collection| scope.collections.id_of(collection).map(|id| (id, collection)));
     let mut checker = Checker {
         scope,
         record: scope.collection,

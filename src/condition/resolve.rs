@@ -404,7 +404,7 @@ impl<'a> Checker<'a> {
         let hint = hint.or_else(|| closest(&word.text, known));
         let what = match self.record {
             Some(record) => {
-                format!("`{}` is no field of `{}`, no condition and no variable", word.text, record.name)
+                format!("`{}` is no field of `{}`, no condition and no variable", word.text, record.title())
             }
             None => format!("`{}` is no part of the topic, no collection and no variable", word.text),
         };
@@ -423,6 +423,6 @@ impl<'a> Checker<'a> {
             .flat_map(|id| self.scope.collections.inverses_of(id))
             .map(|(name, _)| name.as_str());
         let hint = closest(&word.text, fields.chain(inverses));
-        self.fault(&word.span, format!("`{}` has no field `{}`", collection.name, word.text), hint)
+        self.fault(&word.span, format!("`{}` has no field `{}`", collection.title(), word.text), hint)
     }
 }

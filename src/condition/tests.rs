@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::model::{
     Attribute, Collection, CollectionId, Collections, Field, FieldId, Kind, Name, OnDelete, Principal,
-    Record, Relation, RelationTarget, Scalar, Value,
+    Record, Relation, RelationTarget, Scalar, Schema, Value,
 };
 use crate::sql::Sql;
 
@@ -44,6 +44,7 @@ fn collection(text: &str, fields: Vec<Field>) -> Collection {
     all.extend(fields);
     Collection {
         name: name(text),
+        schema: Schema::Public,
         fields: all,
         primary_key: vec![FieldId(0)],
         unique: Vec::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::pattern::Pattern;
 use super::syntax::Comparison;
-use crate::model::{Attribute, CollectionId, FieldId, Kind, Name, Value};
+use crate::model::{Attribute, Collection, CollectionId, FieldId, Kind, Name, Value};
 
 /// Where a condition can be decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,6 +184,18 @@ impl Condition {
     /// The condition that never holds.
     pub fn never() -> Condition {
         Condition { root: Node::Constant(false) }
+    }
+
+    /// The record's text field has this value: what a project writes `field == 'text'`.
+    pub fn is_text(collection: &Collection, field: FieldId, text: &str) -> Condition {
+        let column = &collection.field(field).name;
+        let quoted = format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
+        let path = Path { slot: Slot::Record, hops: Vec::new(), field, column: column.clone() };
+        let left = Operand { text: Arc::from(column.as_str()), kind: Kind::TEXT, source: Source::Path(path) };
+        let value = Source::Literal(Value::text(text));
+        let right = Operand { text: Arc::from(quoted.as_str()), kind: Kind::TEXT, source: value };
+        let test = Test::Compare { comparison: Comparison::Equal, left, right };
+        Condition { root: Node::Term { text: Arc::from(format!("{column} == {quoted}")), test } }
     }
 
     /// It is TRUE whatever the row and the caller.

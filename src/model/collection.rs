@@ -72,10 +72,30 @@ impl FromIterator<FieldId> for FieldSet {
     }
 }
 
-/// A declared kind of record; one table in schema `public`.
+/// Where the table of a collection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Schema {
+    /// Declared by the project.
+    Public,
+    /// The rows of stored objects, which are there without being declared.
+    Storage,
+}
+
+impl Schema {
+    /// Its name in Postgres.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Schema::Public => "public",
+            Schema::Storage => "storage",
+        }
+    }
+}
+
+/// A kind of record; one table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Collection {
     pub name: Name,
+    pub schema: Schema,
     /// In column order: the key first, then as declared, then `created_at` and `updated_at`.
     pub fields: Vec<Field>,
     pub primary_key: Vec<FieldId>,
@@ -94,6 +114,14 @@ pub struct Collection {
 }
 
 impl Collection {
+    /// How people name it: `posts`, `storage.objects`.
+    pub fn title(&self) -> String {
+        match self.schema {
+            Schema::Public => self.name.to_string(),
+            Schema::Storage => format!("{}.{}", self.schema.as_str(), self.name),
+        }
+    }
+
     pub fn field(&self, id: FieldId) -> &Field {
         &self.fields[usize::from(id.0)]
     }
@@ -284,12 +312,20 @@ pub struct Inverse {
     pub field: FieldId,
 }
 
-/// Every collection of a project, with names and inverse relations looked up in constant time.
-#[derive(Clone, Debug, Default)]
+/// Every collection of a project, with names and inverse relations looked up in constant time. Behind the declared
+/// ones is that of stored objects, which only those find who ask for it: no relation and no condition leads to it.
+#[derive(Clone, Debug)]
 pub struct Collections {
     list: Vec<Collection>,
+    objects: Collection,
     by_name: HashMap<Name, CollectionId>,
     inverses: HashMap<(CollectionId, Name), Inverse>,
+}
+
+impl Default for Collections {
+    fn default() -> Collections {
+        Collections::new(Vec::new())
+    }
 }
 
 impl Collections {
@@ -310,29 +346,69 @@ impl Collections {
                 }
             }
         }
-        Collections { list, by_name, inverses }
+        Collections { list, objects: super::bucket::objects(), by_name, inverses }
     }
 
+    /// A declared collection, or that of the objects.
     pub fn get(&self, id: CollectionId) -> &Collection {
-        &self.list[usize::from(id.0)]
+        self.list.get(usize::from(id.0)).unwrap_or(&self.objects)
     }
 
+    /// A declared collection by its name.
     pub fn find(&self, name: &str) -> Option<CollectionId> {
         self.by_name.get(name).copied()
     }
 
+    /// The collection of stored objects: `storage.objects`.
+    pub fn objects(&self) -> CollectionId {
+        CollectionId(self.list.len() as u16)
+    }
+
+    /// A collection by its table, that of the objects among them.
+    pub fn of_table(&self, schema: &str, table: &str) -> Option<CollectionId> {
+        if schema == Schema::Public.as_str() {
+            return self.find(table);
+        }
+        let objects = schema == self.objects.schema.as_str() && self.objects.name == *table;
+        objects.then(|| self.objects())
+    }
+
+    /// A collection by its [title](Collection::title), that of the objects among them.
+    pub fn titled(&self, title: &str) -> Option<CollectionId> {
+        match title.split_once('.') {
+            None => self.find(title),
+            Some((schema, table)) => {
+                self.of_table(schema, table).filter(|id| self.get(*id).schema != Schema::Public)
+            }
+        }
+    }
+
+    /// The id of one of these.
+    pub fn id_of(&self, collection: &Collection) -> Option<CollectionId> {
+        self.of_table(collection.schema.as_str(), collection.name.as_str())
+    }
+
+    /// The ids of the declared ones.
     pub fn ids(&self) -> impl Iterator<Item = CollectionId> + use<> {
         (0..self.list.len() as u16).map(CollectionId)
     }
 
+    /// The declared ones.
     pub fn iter(&self) -> impl Iterator<Item = (CollectionId, &Collection)> {
         self.ids().zip(&self.list)
     }
 
+    /// The declared ones, and behind them that of the objects: the order of the ids.
+    pub fn with_objects(&self) -> impl Iterator<Item = (CollectionId, &Collection)> {
+        self.iter().chain(std::iter::once((self.objects(), &self.objects)))
+    }
+
+    /// How many are declared.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
+    /// None is declared.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -1,8 +1,10 @@
-//! The words of the product as types: names, kinds, fields, collections, values, records, callers.
+//! The words of the product as types: names, kinds, fields, collections, buckets, values, records,
+//! callers.
 //!
 //! Pure data. Nothing here knows YAML, SQL statements, HTTP or policies.
 
 pub(crate) mod binary;
+mod bucket;
 mod collection;
 mod json;
 mod kind;
@@ -14,10 +16,12 @@ pub(crate) mod text;
 mod value;
 
 pub use binary::Malformed;
+pub use bucket::{Bucket, BucketFault, Buckets};
 
 pub use collection::{
     Bound, Check, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, FieldSet, Index,
-    IndexColumn, IndexMethod, Inverse, Language, MAX_FIELDS, OnDelete, Relation, RelationTarget, Search,
+    IndexColumn, IndexMethod, Inverse, Language, MAX_FIELDS, OnDelete, Relation, RelationTarget, Schema,
+    Search,
 };
 pub use kind::{Kind, Scalar};
 pub use letter::Occasion;

@@ -18,14 +18,19 @@ pub use channel::{
 pub use permit::{Decision, Grant, Permit, WriteRule};
 pub use table::{Policies, PolicyFault};
 
+/// What buckets are called among the objects of rules.
+pub const BUCKET_PREFIX: &str = "storage:";
+
 /// One rule of the project: role × action × collection, with its conditions and fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// How people name it: `posts.read[0]`, its place in the project's YAML.
+    /// How people name it: `posts.read[0]`, `buckets.avatars.read[0]`: its place in the project's YAML.
     pub id: String,
     pub role: Name,
     pub action: Action,
     pub collection: CollectionId,
+    /// The bucket of whose objects it speaks, where the collection is that of the objects. Its conditions say so too.
+    pub bucket: Option<String>,
     /// Judged on the stored record; always for a create.
     pub when: Condition,
     /// Judged on the record after the write; always for a read or a delete.

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 
 use super::channel::{ChannelAction, ChannelDecision, ChannelPermit, Channels, TOPIC_PREFIX};
 use super::permit::Grant;
-use super::{Decision, Permit, Role, Rule};
+use super::{BUCKET_PREFIX, Decision, Permit, Role, Rule};
 use crate::condition::Condition;
 use crate::model::{Action, CollectionId, Collections, FieldSet, Name, Principal};
 
@@ -27,7 +27,9 @@ pub struct PolicyFault(String);
 
 /// The rules of a project, compiled.
 pub struct Policies {
+    /// How many there are, that of the objects among them.
     collections: usize,
+    objects: CollectionId,
     rules: Vec<Arc<Rule>>,
     channels: Channels,
     /// For each role, the rules that casbin says it holds, its inherited roles' among them.
@@ -58,8 +60,14 @@ enum Place {
 struct Access {
     /// The roles are not bound by rules.
     unrestricted: bool,
-    grants: Vec<[Option<Arc<Grant>>; 4]>,
+    /// Those of the objects are what all buckets' rules together grant.
+    grants: Vec<Granted>,
+    /// What the rules of one bucket grant, of those that have any.
+    buckets: HashMap<String, Granted>,
 }
+
+/// By action.
+type Granted = [Option<Arc<Grant>>; 4];
 
 impl Policies {
     /// Builds the role graph and the rules in casbin and reads back, for every role, what it may do.
@@ -95,7 +103,8 @@ impl Policies {
             held.insert(role.name.clone(), places);
         }
         Ok(Policies {
-            collections: collections.len(),
+            collections: collections.with_objects().count(),
+            objects: collections.objects(),
             rules: rules.into_iter().map(Arc::new).collect(),
             channels,
             held,
@@ -105,18 +114,23 @@ impl Policies {
         })
     }
 
-    /// May this principal do this, and under which conditions?
+    /// May this principal do this, and under which conditions? Of the objects, whatever bucket they are in.
     pub fn decide(&self, principal: &Principal, action: Action, collection: CollectionId) -> Decision {
         let access = self.access(principal);
         if access.unrestricted {
             return Decision::Permit(Permit::unrestricted(collection, action, "secret key"));
         }
-        let Some(grants) = access.grants.get(usize::from(collection.0)) else { return Decision::Unknown };
-        match &grants[action as usize] {
-            Some(grant) => Decision::Permit(Permit::granted(collection, action, grant.clone())),
-            None if grants.iter().any(Option::is_some) => Decision::Denied,
-            None => Decision::Unknown,
+        decided(access.grants.get(usize::from(collection.0)), collection, action)
+    }
+
+    /// May this principal do this with objects of a bucket, and under which conditions? To whoever is bound by rules, a
+    /// bucket of which they do not speak is [`Decision::Unknown`], whether it is there or not.
+    pub fn bucket(&self, principal: &Principal, action: Action, bucket: &str) -> Decision {
+        let access = self.access(principal);
+        if access.unrestricted {
+            return Decision::Permit(Permit::unrestricted(self.objects, action, "secret key"));
         }
+        decided(access.buckets.get(bucket), self.objects, action)
     }
 
     /// What may this principal do on a topic (as it is called behind `realtime:`), and under which conditions?
@@ -203,15 +217,30 @@ impl Policies {
         places.dedup();
         let mut sorted: Vec<[Vec<Arc<Rule>>; 4]> =
             (0..self.collections).map(|_| Default::default()).collect();
+        let mut buckets: HashMap<String, [Vec<Arc<Rule>>; 4]> = HashMap::new();
         for place in places {
             let rule = &self.rules[place];
             sorted[usize::from(rule.collection.0)][rule.action as usize].push(rule.clone());
+            if let Some(bucket) = &rule.bucket {
+                let actions = buckets.entry(bucket.clone()).or_default();
+                actions[rule.action as usize].push(rule.clone());
+            }
         }
         let grant = |rules: Vec<Arc<Rule>>| (!rules.is_empty()).then(|| Arc::new(Grant::of(rules)));
         Access {
             unrestricted: roles.iter().any(|role| self.unrestricted.contains(role)),
             grants: sorted.into_iter().map(|actions| actions.map(grant)).collect(),
+            buckets: buckets.into_iter().map(|(bucket, actions)| (bucket, actions.map(grant))).collect(),
         }
+    }
+}
+
+fn decided(grants: Option<&Granted>, collection: CollectionId, action: Action) -> Decision {
+    let Some(grants) = grants else { return Decision::Unknown };
+    match &grants[action as usize] {
+        Some(grant) => Decision::Permit(Permit::granted(collection, action, grant.clone())),
+        None if grants.iter().any(Option::is_some) => Decision::Denied,
+        None => Decision::Unknown,
     }
 }
 
@@ -262,8 +291,11 @@ fn enforcer(
         }
     }
     lines.extend(rules.iter().map(|rule| {
-        let collection = collections.get(rule.collection).name.to_string();
-        vec![rule.role.to_string(), collection, rule.action.as_str().to_owned(), rule.id.clone()]
+        let object = match &rule.bucket {
+            Some(bucket) => format!("{BUCKET_PREFIX}{bucket}"),
+            None => collections.get(rule.collection).name.to_string(),
+        };
+        vec![rule.role.to_string(), object, rule.action.as_str().to_owned(), rule.id.clone()]
     }));
     for channel in &channels.declared {
         let topic = format!("{TOPIC_PREFIX}{}", channel.topic);
@@ -281,7 +313,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Collection, FieldId};
+    use crate::model::{Collection, FieldId, Schema};
     use crate::policy::{Channel, ChannelRule, Topic};
 
     fn name(text: &str) -> Name {
@@ -291,6 +323,7 @@ mod tests {
     fn collections(count: usize) -> Collections {
         let collection = |at: usize| Collection {
             name: name(&format!("c{at}")),
+            schema: Schema::Public,
             fields: Vec::new(),
             primary_key: Vec::new(),
             unique: Vec::new(),
@@ -304,6 +337,8 @@ mod tests {
         Collections::new((0..count).map(collection).collect())
     }
 
+    /// One of a name that a collection has, too.
+    const BUCKETS: [&str; 3] = ["c0", "avatars", "a.b-c"];
     const TOPICS: [(&str, &str); 2] = [("lobby", "lobby"), ("room:{room}", "room:1")];
 
     fn channels(rules: &[(Name, ChannelAction, usize)]) -> Channels {
@@ -339,6 +374,7 @@ mod tests {
             role: name(role),
             action,
             collection: CollectionId(collection),
+            bucket: None,
             when: Condition::always(),
             check: Condition::always(),
             fields: FieldSet::first(2),
@@ -354,6 +390,7 @@ mod tests {
             parents in prop::collection::vec(prop::collection::vec(0_usize..14, 0..3), 12),
             rules in prop::collection::vec((0_usize..15, 0_usize..4, 0_u16..4), 0..24),
             topics in prop::collection::vec((0_usize..15, 0_usize..2, 0_usize..2), 0..8),
+            objects in prop::collection::vec((0_usize..15, 0_usize..4, 0_usize..BUCKETS.len()), 0..12),
         ) {
             let collections = collections(4);
             let mut roles = builtin();
@@ -369,6 +406,18 @@ mod tests {
                 .filter(|(_, (role, _, _))| *role != 2)
                 .map(|(id, (role, action, collection))| rule(id, roles[*role].name.as_str(), Action::ALL[*action], *collection))
                 .collect();
+            let objects = objects.iter().enumerate().filter(|(_, (role, _, _))| *role != 2).map(
+                |(id, (role, action, bucket))| {
+                    let (action, bucket) = (Action::ALL[*action], BUCKETS[*bucket]);
+                    Rule {
+                        id: format!("buckets.{bucket}.{}[{id}]", action.as_str()),
+                        collection: collections.objects(),
+                        bucket: Some(bucket.to_owned()),
+                        ..rule(id, roles[*role].name.as_str(), action, 0)
+                    }
+                },
+            );
+            let rules: Vec<Rule> = rules.into_iter().chain(objects).collect();
             let topics: Vec<_> = topics
                 .iter()
                 .filter(|(role, _, _)| *role != 2)
@@ -385,6 +434,17 @@ mod tests {
                         let decided = matches!(table.decide(&principal, action, id), Decision::Permit(_));
                         prop_assert_eq!(allowed, decided, "{} {} {}", role.name, action.as_str(), collection.name);
                     }
+                }
+                for action in Action::ALL {
+                    let mut some = false;
+                    for bucket in BUCKETS {
+                        let allowed = casbin.enforce((role.name.as_str(), format!("storage:{bucket}"), action.as_str())).unwrap();
+                        let decided = matches!(table.bucket(&principal, action, bucket), Decision::Permit(_));
+                        prop_assert_eq!(allowed, decided, "{} {} {}", role.name, action.as_str(), bucket);
+                        some |= allowed;
+                    }
+                    let all = matches!(table.decide(&principal, action, collections.objects()), Decision::Permit(_));
+                    prop_assert_eq!(some, all, "{} {} in any bucket", role.name, action.as_str());
                 }
                 for (form, topic) in TOPICS {
                     let allowed = ChannelAction::ALL.map(|action| {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::fault::Faults;
-use super::gather::Definition;
+use super::gather::Gathered;
 use super::yaml::{Broken, Node};
 use crate::condition::{self, Condition, Scope, Syntax};
 use crate::model::{CollectionId, Collections, Name};
@@ -21,13 +21,13 @@ pub(super) fn report(node: &Node, found: Vec<condition::Fault>, faults: &mut Fau
 
 /// Reads `conditions:`. They are typed where they are used.
 pub(super) fn named(
-    definitions: &[Definition<'_>],
+    gathered: &Gathered<'_>,
     collections: &Collections,
     broken: &mut Broken,
     faults: &mut Faults<'_>,
 ) -> HashMap<Name, Syntax> {
     let mut named = HashMap::new();
-    for (key, node) in definitions {
+    for (key, node) in &gathered.conditions {
         let Some(name) = faults.name(&key.text, key.at) else {
             broken.insert(&key.text);
             continue;
@@ -35,7 +35,12 @@ pub(super) fn named(
         if super::draft::LANGUAGE.contains(&name.as_str()) {
             faults.add(key.at, format!("`{name}` has a meaning of its own and cannot name a condition"));
         }
-        for (id, collection) in collections.iter() {
+        let objects = collections.with_objects().skip(if gathered.buckets.is_empty() {
+            usize::MAX
+        } else {
+            collections.len()
+        });
+        for (id, collection) in collections.iter().chain(objects) {
             let shadowed = if collection.field_id(name.as_str()).is_some() {
                 "a field"
             } else if collections.inverses_of(id).any(|(inverse, _)| *inverse == name) {
@@ -45,7 +50,10 @@ pub(super) fn named(
             };
             faults.hint(
                 key.at,
-                format!("`{}` has {shadowed} `{name}`, which this condition would shadow", collection.name),
+                format!(
+                    "`{}` has {shadowed} `{name}`, which this condition would shadow",
+                    collection.title()
+                ),
                 format!("`is_{name}` would do"),
             );
             break;

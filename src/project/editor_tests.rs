@@ -6,7 +6,9 @@ use serde_json::{Value as Json, json};
 
 use super::editor::{schema, value};
 use super::later::{self, Place};
-use super::{Sources, cases, channels, draft, gather, index, limits, load, policies, providers, sign_in};
+use super::{
+    Sources, buckets, cases, channels, draft, gather, index, limits, load, policies, providers, sign_in,
+};
 use crate::model::Action;
 
 fn validator() -> jsonschema::Validator {
@@ -33,6 +35,7 @@ fn tables() -> Vec<(Place, Vec<&'static str>)> {
         (Place::Role, policies::ROLE_KEYS.to_vec()),
         (Place::Action, Action::ALL.map(Action::as_str).to_vec()),
         (Place::Rule, rules),
+        (Place::Bucket, buckets::BUCKET_KEYS.to_vec()),
         (Place::Channel, channels::CHANNEL_KEYS.to_vec()),
         (Place::ChannelRule, channels::RULE_KEYS.to_vec()),
         (Place::Realtime, channels::REALTIME_KEYS.to_vec()),
@@ -101,6 +104,15 @@ policies:
     create: [{ role: authenticated, check: mine, fields: [kind], set: { owner: auth.id } }]
     update: [{ role: authenticated, when: mine, check: old.kind == kind, fields: [data], set: { kind: a } }]
     delete: [{ role: editor, when: mine }]
+buckets:
+  avatars: { public: true, max_size: 2MB, accept: ['image/*'], quota: 1000000000 }
+  exports:
+    policies:
+      read: [{ role: anon, when: owner == auth.id }]
+      create: [{ role: authenticated, check: \"name.startsWith(auth.id + '/')\" }]
+      update: [{ role: authenticated, when: mine, check: size < 10 }]
+      delete: [{ role: editor, when: mine }]
+  empty:
 channels:
   'room:{room}':
     read: [{ role: anon, when: \"notes.exists(n, n.id == room)\" }]
@@ -263,6 +275,8 @@ fn the_schema_and_the_loader_refuse_the_same_shapes() {
         field("{ type: decimal, max: 1.5 }"),
         rule("read", "{ role: anon, when: false }"),
         "limits:\n".to_owned(),
+        "buckets: { files: { max_size: 10, quota: 2 TiB, policies: { read: [] } } }\n".to_owned(),
+        "buckets: { a.b-9: }\n".to_owned(),
         "roles: { r: }\n".to_owned(),
         "limits: { body: 4096, statement_timeout: 250ms }\n".to_owned(),
         subscribe("when_deleted: a1, sees: nothing"),
@@ -305,6 +319,16 @@ fn the_schema_and_the_loader_refuse_the_same_shapes() {
         "channels: { a: { read: [{}] } }\n".to_owned(),
         "channels: { a: { read: [{ role: anon, check: true }] } }\n".to_owned(),
         "channels: []\n".to_owned(),
+        "buckets: []\n".to_owned(),
+        "buckets: { Files: }\n".to_owned(),
+        "buckets: { no: }\n".to_owned(),
+        "buckets: { files: { public: 1 } }\n".to_owned(),
+        "buckets: { files: { max_size: 0 } }\n".to_owned(),
+        "buckets: { files: { max_size: 2XB } }\n".to_owned(),
+        "buckets: { files: { accept: [image] } }\n".to_owned(),
+        "buckets: { files: { policies: { read: [{ role: anon, fields: [name] }] } } }\n".to_owned(),
+        "buckets: { files: { policies: { create: [{ role: anon, when: true }] } } }\n".to_owned(),
+        "buckets: { files: { policies: { list: [] } } }\n".to_owned(),
         "realtime: { public_channels: 1 }\n".to_owned(),
         "collections: { A: { fields: {} } }\n".to_owned(),
         "collections: { a: { realtime: true } }\n".to_owned(),

@@ -125,7 +125,7 @@ fn a_key_that_is_not_known_is_never_passed_over() {
 
 #[test]
 fn what_a_later_version_brings_is_said_to_be_not_there() {
-    for (section, column) in [("buckets: {}", 1), ("function: {}", 1), ("webhooks: []", 1)] {
+    for (section, column) in [("function: {}", 1), ("webhooks: []", 1)] {
         let word = section.split(':').next().unwrap();
         told(section, &[&format!("1:{column} `{word}` is not supported by this version")]);
     }

@@ -6,8 +6,9 @@ use super::fault::{At, Faults};
 use super::later::Place;
 use super::yaml::{Key, Node};
 
-pub(super) const SECTIONS: [&str; 10] = [
+pub(super) const SECTIONS: [&str; 11] = [
     "auth",
+    "buckets",
     "channels",
     "collections",
     "conditions",
@@ -28,6 +29,7 @@ pub(super) struct Gathered<'n> {
     pub(super) roles: Vec<Definition<'n>>,
     pub(super) conditions: Vec<Definition<'n>>,
     pub(super) policies: Vec<Definition<'n>>,
+    pub(super) buckets: Vec<Definition<'n>>,
     pub(super) channels: Vec<Definition<'n>>,
     pub(super) realtime: Vec<Definition<'n>>,
     pub(super) limits: Vec<Definition<'n>>,
@@ -48,6 +50,7 @@ pub(super) fn gather<'n>(files: &'n [Node], faults: &mut Faults<'_>) -> Gathered
                 "roles" => &mut gathered.roles,
                 "conditions" => &mut gathered.conditions,
                 "policies" => &mut gathered.policies,
+                "buckets" => &mut gathered.buckets,
                 "channels" => &mut gathered.channels,
                 "realtime" => &mut gathered.realtime,
                 "limits" => &mut gathered.limits,
@@ -69,6 +72,7 @@ pub(super) fn gather<'n>(files: &'n [Node], faults: &mut Faults<'_>) -> Gathered
         &mut gathered.roles,
         &mut gathered.conditions,
         &mut gathered.policies,
+        &mut gathered.buckets,
         &mut gathered.channels,
         &mut gathered.realtime,
         &mut gathered.limits,

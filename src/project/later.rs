@@ -14,6 +14,7 @@ pub(super) enum Place {
     Role,
     Action,
     Rule,
+    Bucket,
     Channel,
     ChannelRule,
     Realtime,
@@ -44,6 +45,7 @@ impl Place {
             Place::Role => "key of a role",
             Place::Action => "action",
             Place::Rule => "key of a rule",
+            Place::Bucket => "key of a bucket",
             Place::Channel => "key of a channel",
             Place::ChannelRule => "key of a channel's rule",
             Place::Realtime => "key of `realtime`",
@@ -65,7 +67,7 @@ impl Place {
 }
 
 const LATER: &[(Place, &[&str])] = &[
-    (Place::Top, &["buckets", "function", "functions", "webhooks"]),
+    (Place::Top, &["function", "functions", "webhooks"]),
     (Place::Collection, &["adopt", "function", "functions", "view"]),
     (Place::Field, &["accept", "bucket", "max_size"]),
 ];

@@ -45,7 +45,9 @@ pub(super) fn read(definitions: &[Definition<'_>], faults: &mut Faults<'_>) -> L
         }
         match key.text.as_str() {
             "body" => match scalar(node).and_then(bytes) {
-                Some(size) if (1 << 10..=1 << 30).contains(&size) => limits.body = size,
+                Some(size) if (1 << 10..=1 << 30).contains(&size) => {
+                    limits.body = usize::try_from(size).unwrap_or(limits.body);
+                }
                 _ => refuse(node, &what, "a size from 1KiB to 1GiB, as in `1MB`", faults),
             },
             "upload" => match scalar(node).and_then(bytes) {
@@ -78,13 +80,13 @@ fn set(limits: &mut Limits, key: &str, number: u64) {
     }
 }
 
-fn refuse(node: &Node, what: &str, form: &str, faults: &mut Faults<'_>) {
+pub(super) fn refuse(node: &Node, what: &str, form: &str, faults: &mut Faults<'_>) {
     if !matches!(node.tree, Tree::Bad) {
         faults.add(node.at, format!("{what} is {form}"));
     }
 }
 
-fn scalar(node: &Node) -> Option<&str> {
+pub(super) fn scalar(node: &Node) -> Option<&str> {
     match (&node.tree, node.plain()) {
         (Tree::Scalar(text, _), Some(Plain::Text | Plain::Number)) => Some(text),
         _ => None,
@@ -97,20 +99,22 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((text[..digits].parse().ok()?, text[digits..].trim_start()))
 }
 
-/// `500KB`, `1MB`, `2GiB`, `4096`: K, M, G are powers of 1,000, Ki, Mi, Gi of 1,024.
-fn bytes(text: &str) -> Option<usize> {
+/// `500KB`, `1MB`, `2GiB`, `4096`: K, M, G, T are powers of 1,000, Ki, Mi, Gi, Ti of 1,024.
+pub(super) fn bytes(text: &str) -> Option<u64> {
     let (count, unit) = split(text)?;
     let unit = match unit {
         "" | "B" => 1,
         "KB" => 1_000,
         "MB" => 1_000_000,
         "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
         _ => return None,
     };
-    usize::try_from(count.checked_mul(unit)?).ok()
+    count.checked_mul(unit)
 }
 
 /// `250ms`, `8s`, `2m`, `1h`. A number without a unit would be a guess.

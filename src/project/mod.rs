@@ -4,6 +4,7 @@
 
 mod address;
 mod advice;
+mod buckets;
 mod cases;
 mod channels;
 mod conditions;
@@ -34,7 +35,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::catalog::{Catalog, CatalogFault, Limits};
 use crate::condition::{Condition, Syntax};
 use crate::model::sign_in::{MailSettings, SignIn};
-use crate::model::{CollectionId, Collections, Name};
+use crate::model::{Bucket, CollectionId, Collections, Name};
 use crate::policy::{Channels, Role, Rule};
 
 pub use fault::render;
@@ -58,7 +59,11 @@ pub struct Project {
     pub conditions: HashMap<Name, Syntax>,
     /// Declared roles and the three built-in ones.
     pub roles: Vec<Role>,
+    /// Those of collections, then those of buckets.
     pub rules: Vec<Rule>,
+    pub buckets: Vec<Bucket>,
+    /// Where each stands, as faults that say nothing yet.
+    bucket_places: Vec<Fault>,
     pub channels: Channels,
     /// Where each declared channel stands, as faults that say nothing yet.
     channel_places: Vec<Fault>,
@@ -77,6 +82,7 @@ impl Project {
         Catalog::compile(
             version,
             self.collections.clone(),
+            self.buckets.iter().map(|bucket| (bucket.id.clone(), bucket.clone())).collect(),
             &self.roles,
             self.rules.clone(),
             self.channels.clone(),
@@ -122,7 +128,7 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     let mut broken = yaml::Broken::default();
     let drafts = draft::read(&gathered.collections, &mut broken, &mut faults);
     let collections = resolve::resolve(&drafts, sources, &mut broken, &mut faults);
-    let conditions = conditions::named(&gathered.conditions, &collections, &mut broken, &mut faults);
+    let conditions = conditions::named(&gathered, &collections, &mut broken, &mut faults);
     let roles = policies::roles(&gathered.roles, &mut broken, &mut faults);
     let typing = conditions::Typing { collections: &collections, named: &conditions, broken: &broken };
     let mut checks: HashMap<CollectionId, Vec<Condition>> = HashMap::new();
@@ -134,7 +140,9 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         checks.insert(id, typed.collect());
         check_places.insert(id, draft.checks.iter().map(|node| faults.at(node.at)).collect());
     }
-    let rules = policies::rules(&gathered.policies, &roles, &typing, &mut faults);
+    let mut rules = policies::rules(&gathered.policies, &roles, &typing, &mut faults);
+    let declared = buckets::read(&gathered.buckets, &roles, &typing, &mut faults);
+    rules.extend(declared.rules);
     let (channels, channel_places) =
         channels::read(&gathered.channels, &gathered.realtime, &roles, &typing, &mut faults);
     let limits = limits::read(&gathered.limits, &mut faults);
@@ -158,6 +166,8 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         conditions,
         roles,
         rules,
+        buckets: declared.buckets,
+        bucket_places: declared.places,
         channels,
         channel_places,
         limits,
@@ -168,6 +178,8 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     })
 }
 
+#[cfg(test)]
+mod buckets_tests;
 #[cfg(test)]
 mod editor_tests;
 #[cfg(test)]

@@ -135,17 +135,56 @@ pub(super) fn rules(
             continue;
         };
         let Some(actions) = faults.map_or_nothing(node, "policies of a collection") else { continue };
-        faults.keys(Place::Action, actions, &Action::ALL.map(Action::as_str));
-        for (word, node) in actions {
-            let Some(action) = Action::ALL.into_iter().find(|action| action.as_str() == word.text) else {
-                continue;
-            };
-            let Some(items) = faults.list(node, &format!("`{}`", word.text)) else { continue };
-            for (at, item) in items.iter().enumerate() {
-                let place = Rules { typing, roles, collection: id, action };
-                let name = format!("{}.{}[{at}]", key.text, action.as_str());
-                rules.extend(place.rule(name, item, faults));
+        let place = |action| Rules { typing, roles, collection: id, bucket: None, action };
+        rules.extend(rules_of(&key.text, actions, place, faults));
+    }
+    rules
+}
+
+/// The rules of a bucket: of its objects alone, whatever their conditions say.
+pub(super) fn bucket_rules(
+    bucket: &str,
+    node: &Node,
+    roles: &[Role],
+    typing: &Typing<'_>,
+    faults: &mut Faults<'_>,
+) -> Vec<Rule> {
+    let Some(actions) = faults.map_or_nothing(node, "policies of a bucket") else { return Vec::new() };
+    let collection = typing.collections.objects();
+    let place = |action| Rules { typing, roles, collection, bucket: Some(bucket), action };
+    let mut rules = rules_of(&format!("buckets.{bucket}"), actions, place, faults);
+    let objects = typing.collections.get(collection);
+    if let Some(field) = objects.field_id("bucket") {
+        let inside = || Condition::is_text(objects, field, bucket);
+        for rule in &mut rules {
+            if rule.action != Action::Create {
+                rule.when = Condition::all([inside(), rule.when.clone()]);
             }
+            if matches!(rule.action, Action::Create | Action::Update) {
+                rule.check = Condition::all([inside(), rule.check.clone()]);
+            }
+        }
+    }
+    rules
+}
+
+/// What stands under `read`, `create`, `update` and `delete`.
+fn rules_of<'a>(
+    of: &str,
+    actions: &Entries,
+    place: impl Fn(Action) -> Rules<'a>,
+    faults: &mut Faults<'_>,
+) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    faults.keys(Place::Action, actions, &Action::ALL.map(Action::as_str));
+    for (word, node) in actions {
+        let Some(action) = Action::ALL.into_iter().find(|action| action.as_str() == word.text) else {
+            continue;
+        };
+        let Some(items) = faults.list(node, &format!("`{}`", word.text)) else { continue };
+        for (at, item) in items.iter().enumerate() {
+            let name = format!("{of}.{}[{at}]", action.as_str());
+            rules.extend(place(action).rule(name, item, faults));
         }
     }
     rules
@@ -166,34 +205,48 @@ pub(super) fn rule_keys(action: Action) -> &'static [&'static str] {
     }
 }
 
+/// The keys that mean something in a bucket's rule: an object is read and written whole.
+pub(super) fn bucket_rule_keys(action: Action) -> Vec<&'static str> {
+    rule_keys(action).iter().copied().filter(|key| !["fields", "set"].contains(key)).collect()
+}
+
 struct Rules<'a> {
     typing: &'a Typing<'a>,
     roles: &'a [Role],
     collection: CollectionId,
+    bucket: Option<&'a str>,
     action: Action,
 }
 
 impl Rules<'_> {
     fn rule(&self, id: String, node: &Node, faults: &mut Faults<'_>) -> Option<Rule> {
         let entries = faults.map(node, "a rule")?;
-        let allowed = rule_keys(self.action);
+        let allowed = match self.bucket {
+            None => rule_keys(self.action).to_vec(),
+            Some(_) => bucket_rule_keys(self.action),
+        };
         faults.keys(Place::Rule, entries, &RULE_KEYS);
         for (key, _) in entries {
             let word = key.text.as_str();
-            if RULE_KEYS.contains(&word) && !allowed.contains(&word) {
+            if self.bucket.is_some() && rule_keys(self.action).contains(&word) && !allowed.contains(&word) {
+                let message = format!("`{word}` has no meaning in a rule of a bucket");
+                let hint = format!("an object is read and written whole: it takes {}", listed(&allowed));
+                faults.hint(key.at, message, hint);
+            } else if RULE_KEYS.contains(&word) && !allowed.contains(&word) {
                 let message = format!("`{word}` has no meaning in a `{}` rule", self.action.as_str());
-                faults.hint(key.at, message, format!("it takes {}", listed(allowed)));
+                faults.hint(key.at, message, format!("it takes {}", listed(&allowed)));
             }
         }
         let role = role_of(node, entries, self.roles, self.typing.broken, faults);
         let when = self.condition(entries, "when", Where::Rule, faults);
         let place = if self.action == Action::Update { Where::UpdateCheck } else { Where::Rule };
         let check = self.condition(entries, "check", place, faults);
-        let fields = match get(entries, "fields") {
+        let own = |key: &str| get(entries, key).filter(|_| self.bucket.is_none());
+        let fields = match own("fields") {
             None => Some(self.collection().all_fields()),
             Some(node) => self.fields(node, faults),
         };
-        let set = match get(entries, "set") {
+        let set = match own("set") {
             None => Some(Vec::new()),
             Some(node) => self.set(node, faults),
         };
@@ -202,6 +255,7 @@ impl Rules<'_> {
             role: role?,
             action: self.action,
             collection: self.collection,
+            bucket: self.bucket.map(str::to_owned),
             when: when?,
             check: check?,
             fields: fields?,

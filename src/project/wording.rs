@@ -8,7 +8,7 @@ use crate::condition::Condition;
 use crate::model::{Collection, FieldId, FieldSet, Name};
 
 impl Project {
-    /// Everything that decides who may do what: roles, rules, channels and the named conditions that these use. It says
+    /// Everything that decides who may do what: roles, rules, public buckets, channels and the named conditions that these use. It says
     /// names and not places in memory, so that another collection changes nothing about the policies of this one.
     pub fn policy_text(&self) -> String {
         let mut lines: Vec<String> = Vec::new();
@@ -28,6 +28,9 @@ impl Project {
                 let _ = write!(line, " set {}={value:?}", collection.field(*field).name.as_str());
             }
             lines.push(line);
+        }
+        for bucket in self.buckets.iter().filter(|bucket| bucket.public) {
+            lines.push(format!("public bucket {}", bucket.id));
         }
         lines.push(format!("undeclared channels {}", self.channels.public));
         for channel in &self.channels.declared {

@@ -642,12 +642,12 @@ impl Stream {
             sql.raw(", ").column(t, &collection.field(*field).name);
         }
         // One row at least, so that an empty answer says when it was given.
-        sql.raw(" from (select pg_current_snapshot()::text as snapshot, (pg_current_wal_insert_lsn() - '0/0')::bigint as lsn) s left join public.");
+        sql.raw(" from (select pg_current_snapshot()::text as snapshot, (pg_current_wal_insert_lsn() - '0/0')::bigint as lsn) s left join ");
         let field = collection.field(shape.field);
         let kind = crate::model::Kind::many(field.kind.scalar);
         let texts: Vec<Option<String>> = whose.iter().map(|known| text_of(known, field.kind)).collect();
         let list = array_literal(texts.iter().map(Option::as_deref));
-        sql.name(&collection.name).raw(" ").alias(t).raw(" on ").column(t, &field.name).raw(" = any(");
+        sql.table(collection).raw(" ").alias(t).raw(" on ").column(t, &field.name).raw(" = any(");
         sql.bind(kind, Some(list)).raw(")");
         let rows = self.pool.read(&sql).await?;
         let first = rows.first().ok_or_else(|| DbError::driver("a query without an answer"))?;

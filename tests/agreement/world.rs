@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use basewright::condition::Rows;
 use basewright::model::{
     Collection, CollectionId, Collections, Field, FieldId, Kind, Name, OnDelete, Principal, Record, Relation,
-    RelationTarget, Scalar, Value,
+    RelationTarget, Scalar, Schema, Value,
 };
 use serde_json::{Value as Json, json};
 use tokio_postgres::Client;
@@ -105,6 +105,7 @@ fn collections(random: &mut Random) -> Collections {
         }
         Collection {
             name: Name::declared(name).unwrap(),
+            schema: Schema::Public,
             fields,
             primary_key: vec![FieldId(0)],
             unique: Vec::new(),

@@ -2,7 +2,7 @@
 
 use basewright::model::{
     Bound, Collection, CollectionId, Collections, DefaultValue, Field, FieldId, Index, IndexColumn,
-    IndexMethod, Kind, Language, Name, OnDelete, Relation, RelationTarget, Search, Value,
+    IndexMethod, Kind, Language, Name, OnDelete, Relation, RelationTarget, Schema, Search, Value,
 };
 
 pub(super) fn name(text: &str) -> Name {
@@ -71,6 +71,7 @@ pub(super) fn collection(text: &str) -> CollectionBuilder {
     CollectionBuilder {
         collection: Collection {
             name: name(text),
+            schema: Schema::Public,
             fields: vec![id.0],
             primary_key: vec![FieldId(0)],
             unique: Vec::new(),

@@ -29,7 +29,7 @@ fn days_of(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// (year, month, day); year 0 is 1 BC.
-fn civil_of(days: i64) -> (i64, u64, u64) {
+pub(crate) fn civil_of(days: i64) -> (i64, u64, u64) {
     let days = days + 730_425;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

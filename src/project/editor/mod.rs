@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::later::{self, Place};
 use super::tests::Told;
-use super::{cases, channels, draft, gather, index, limits, policies};
+use super::{buckets, cases, channels, draft, gather, index, limits, policies};
 use crate::model::{Action, Kind, Language, Scalar};
 
 /// The schema of one file of a project.
@@ -73,6 +73,13 @@ fn definitions() -> Json {
         let rule = required(object(Place::Rule, policies::rule_keys(action)), &["role"]);
         define(&format!("rule.{}", action.as_str()), rule);
     }
+    let mut bucket = object(Place::Bucket, &buckets::BUCKET_KEYS);
+    nullable(&mut bucket);
+    define("bucket", bucket);
+    for action in Action::ALL {
+        let rule = required(object(Place::Rule, &policies::bucket_rule_keys(action)), &["role"]);
+        define(&format!("rule.bucket.{}", action.as_str()), rule);
+    }
     let mut channel = object(Place::Channel, &channels::CHANNEL_KEYS);
     nullable(&mut channel);
     define("channel", channel);
@@ -124,7 +131,38 @@ fn described(mut schema: Json, description: &str) -> Json {
 /// What stands behind a key. `None` of one that this table lacks: a test holds it complete.
 pub(super) fn value(place: Place, key: &str) -> Option<Json> {
     let flag = |description: &str| json!({ "type": "boolean", "description": description });
+    let bytes = |description: &str| {
+        let text = json!({ "type": "string", "pattern": "^[0-9]+ *(B|[KMGT]i?B)$" });
+        json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, text], "description": description })
+    };
     Some(match (place, key) {
+        (Place::Top, "buckets") => json!({
+            "type": ["object", "null"],
+            "propertyNames": { "pattern": "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$" },
+            "additionalProperties": reference("bucket"),
+            "description": "Places for objects (files).",
+        }),
+        (Place::Bucket, "public") => flag("Whoever knows an object's key may read it; `false` unless said."),
+        (Place::Bucket, "max_size") => bytes("The largest object, as in `2MB`."),
+        (Place::Bucket, "quota") => bytes("The bytes of all objects together, as in `10GB`."),
+        (Place::Bucket, "accept") => json!({
+            "type": "array",
+            "items": { "type": "string", "pattern": "^[a-z0-9!#$&^_.+*-]+/[a-z0-9!#$&^_.+*-]+$" },
+            "uniqueItems": true,
+            "description": "Media types that objects may have, as in `image/*`; all unless said.",
+        }),
+        (Place::Bucket, "policies") => {
+            let of = |action: Action| {
+                let rule = reference(&format!("rule.bucket.{}", action.as_str()));
+                (action.as_str().to_owned(), json!({ "type": "array", "items": rule }))
+            };
+            json!({
+                "type": ["object", "null"],
+                "properties": Action::ALL.map(of).into_iter().collect::<Map<_, _>>(),
+                "additionalProperties": false,
+                "description": "Who may do what with its objects: conditions speak of `name`, `owner`, `size` and the like.",
+            })
+        }
         (Place::Top, "channels") => json!({
             "type": ["object", "null"],
             "propertyNames": { "minLength": 1 },

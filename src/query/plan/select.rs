@@ -198,7 +198,7 @@ impl Context<'_> {
 
     /// `"public"."posts" as t0 where …`
     pub(super) fn rows_from(&self, sql: &mut Sql, node: &NodePlan, row: Alias, join: Option<Join<'_>>) {
-        sql.raw("public.").name(&self.collection(node.permit.collection()).name).raw(" as ").alias(row);
+        sql.table(self.collection(node.permit.collection())).raw(" as ").alias(row);
         let mut glue = Glue::where_clause();
         if let Some(join) = join {
             glue.put(sql);
@@ -218,10 +218,7 @@ impl Context<'_> {
             (Some(junction), Some(permit)) => {
                 let pair = sql.fresh();
                 let id = junction.collection;
-                sql.raw("exists (select 1 from public.")
-                    .name(&self.collection(id).name)
-                    .raw(" as ")
-                    .alias(pair);
+                sql.raw("exists (select 1 from ").table(self.collection(id)).raw(" as ").alias(pair);
                 sql.raw(" where ").column(pair, name(id, junction.far)).raw(" = ").column(row, foreign);
                 sql.raw(" and ").column(pair, name(id, junction.near)).raw(" = ");
                 sql.column(join.parent_row, local);

@@ -57,7 +57,7 @@ pub(super) async fn give(
             continue;
         }
         let (written, row) = (sql.fresh(), sql.fresh());
-        sql.raw(", ").alias(written).raw(" as (insert into public.").name(&collection.name).raw(" (");
+        sql.raw(", ").alias(written).raw(" as (insert into ").table(collection).raw(" (");
         for (at, field) in collection.fields.iter().enumerate() {
             sql.raw(if at > 0 { ", " } else { "" }).name(&field.name);
         }

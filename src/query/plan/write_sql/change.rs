@@ -34,7 +34,7 @@ impl Context<'_> {
         if !a_row_each {
             sql.alias(written).raw(" as (");
         }
-        sql.raw("update public.").name(&collection.name).raw(" as ").alias(target).raw(" set ");
+        sql.raw("update ").table(collection).raw(" as ").alias(target).raw(" set ");
         let rules = rules_in_turn(&plan.permit, &plan.columns, turn);
         self.assignments(&mut sql, collection, plan, &rules, (target, body, paired.then_some(old)));
         let mut glue = Glue::from_clause();
@@ -98,7 +98,7 @@ impl Context<'_> {
 
     /// `public."posts" as t0 where readable and filter and some rule's when`
     pub(super) fn rows_to_write_sql(&self, sql: &mut Sql, rows: &NodePlan, permit: &Permit, row: Alias) {
-        sql.raw("public.").name(&self.collection(permit.collection()).name).raw(" as ").alias(row);
+        sql.table(self.collection(permit.collection())).raw(" as ").alias(row);
         let mut glue = Glue::where_clause();
         self.rows_that_qualify(sql, rows, row, &mut glue);
         if let Some(when) = permit.when() {

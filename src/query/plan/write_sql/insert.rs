@@ -44,7 +44,7 @@ impl Context<'_> {
         if !a_row_each {
             sql.raw("with ").alias(written).raw(" as (");
         }
-        sql.raw("insert into public.").name(&collection.name).raw(" as ").alias(target).raw("(");
+        sql.raw("insert into ").table(collection).raw(" as ").alias(target).raw("(");
         let mut all: Vec<FieldId> =
             plan.columns.iter().copied().chain(way.filled.iter().map(|(field, _)| *field)).collect();
         if all.is_empty() {
@@ -106,17 +106,12 @@ impl Context<'_> {
             sql.raw(", ").alias(old).raw(" as materialized (select ");
             let source = sql.fresh();
             self.old_row(&mut sql, &update.permit, &update.columns, source);
-            sql.raw(" from public.").name(&collection.name).raw(" as ").alias(source).raw(" where ");
+            sql.raw(" from ").table(collection).raw(" as ").alias(source).raw(" where ");
             self.same_key(&mut sql, collection, plan, way, conflict, (source, body));
             self.in_order(&mut sql, collection, &conflict.target, source);
             sql.raw(" for no key update)");
         }
-        sql.raw(", ")
-            .alias(written)
-            .raw(" as (insert into public.")
-            .name(&collection.name)
-            .raw(" as ")
-            .alias(target);
+        sql.raw(", ").alias(written).raw(" as (insert into ").table(collection).raw(" as ").alias(target);
         let all: Vec<FieldId> =
             plan.columns.iter().copied().chain(way.filled.iter().map(|(field, _)| *field)).collect();
         if all.is_empty() {

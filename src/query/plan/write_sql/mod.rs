@@ -245,10 +245,10 @@ impl Context<'_> {
             let declared = collection.field(*field);
             sql.name(&declared.name).raw(" ").raw(declared.kind.sql()).raw(", ");
         }
-        sql.name(&private(INSERTED)).raw(" boolean, ").name(&private(OLD)).raw(" json) join public.");
-        sql.name(&collection.name).raw(" as ").alias(row).raw(" on ");
+        sql.name(&private(INSERTED)).raw(" boolean, ").name(&private(OLD)).raw(" json) join ");
+        sql.table(collection).raw(" as ").alias(row).raw(" on ");
         self.same_row(sql, collection, key, row);
-        sql.raw(" cross join lateral json_populate_record(null::public.").name(&collection.name).raw(", ");
+        sql.raw(" cross join lateral json_populate_record(null::").table(collection).raw(", ");
         sql.column(key, &private(OLD)).raw(") as ").alias(old);
     }
 

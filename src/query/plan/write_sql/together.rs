@@ -65,7 +65,7 @@ impl Context<'_> {
             sql.raw("basewright.uuid_v7() as key, ");
         }
         sql.raw("b.* from ").each_request().raw("), ").alias(written);
-        sql.raw(" as (insert into public.").name(&collection.name).raw(" as ").alias(target).raw("(");
+        sql.raw(" as (insert into ").table(collection).raw(" as ").alias(target).raw("(");
         let mut all: Vec<FieldId> =
             plan.columns.iter().copied().chain(way.filled.iter().map(|(field, _)| *field)).collect();
         all.extend(
