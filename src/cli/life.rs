@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::reload::{self, Follower};
 use super::tables::{self, Manner, Trouble};
-use super::{Failure, Place, keys, project, settings};
+use super::{Failure, Place, Storing, keys, project, settings};
 use crate::app::monitor::Watch;
 use crate::app::{App, Readiness, Worker};
 use crate::auth::keyfile::Origin;
@@ -108,6 +108,7 @@ impl AnonymousLimit {
 /// What a server is started with.
 pub(super) struct Life {
     pub(super) place: Place,
+    pub(super) storing: Storing,
     pub(super) listening: Listening,
     pub(super) manner: Manner,
     pub(super) allow_superuser: bool,
@@ -210,7 +211,7 @@ async fn live(
         pool(SHARED)?,
         pool(SIGN_IN)?,
         hashing,
-        life.place.store()?,
+        life.storing.store(&life.place.data())?,
         Turns::new(pool(1)?),
     ));
     let files = server::allow_connections();

@@ -121,8 +121,3 @@ pub struct Store {
     /// How it is told to people: a folder or the address of a bucket, without credentials.
     pub place: Arc<str>,
 }
-
-pub mod blobs;
-pub mod sniff;
-pub mod turn;
-pub mod version;

@@ -12,7 +12,7 @@ use super::key::Key;
 use super::version::Version;
 use super::{Objects, sniff};
 use crate::error::{Code, Error, StorageCode};
-use crate::model::bucket::Bucket;
+use crate::model::Bucket;
 use crate::model::{Action, FieldSet, Kind};
 use crate::policy::{Decision, Permit};
 use crate::sql::{Alias, Sql};
@@ -398,7 +398,7 @@ const INSERTED: &str = "id, bucket, name, owner, size, mime, etag, cache_control
 impl From<BlobFault> for Error {
     fn from(fault: BlobFault) -> Error {
         let code = match &fault {
-            BlobFault::Full(_) => StorageCode::StorageFull.into(),
+            BlobFault::Full(..) => StorageCode::StorageFull.into(),
             BlobFault::Unreachable(_) => StorageCode::StorageUnavailable.into(),
             _ => Code::Internal,
         };
