@@ -30,7 +30,9 @@ impl Noted {
         let Some(verified) = verified else { return Noted::Nobody };
         let (key, claims) = (verified.key.clone(), verified.claims.clone());
         match &verified.holder {
-            Holder::Key { .. } | Holder::Operator { .. } | Holder::Session { .. } => Noted::Own { key, claims },
+            Holder::Key { .. } | Holder::Operator { .. } | Holder::Session { .. } => {
+                Noted::Own { key, claims }
+            }
             Holder::Foreign { id, roles } => {
                 Noted::Foreign { id: *id, roles: roles.clone(), key, expires: verified.expires, claims }
             }

@@ -64,8 +64,11 @@ impl Pass {
     /// # Errors
     /// Where the key cannot sign.
     pub fn mint(&self, key: &SigningKey) -> Result<String, KeyFault> {
-        let header =
-            Header { alg: key.algorithm().as_str().to_owned(), kid: key.kid().to_owned(), typ: TYPE.to_owned() };
+        let header = Header {
+            alg: key.algorithm().as_str().to_owned(),
+            kid: key.kid().to_owned(),
+            typ: TYPE.to_owned(),
+        };
         let mut token = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(self)?, &mut token);
@@ -171,7 +174,8 @@ mod tests {
             let token = pass(purpose).mint(ring.active()).unwrap();
             assert!(token::verify(&token, &ring, NOW).is_err());
             let id = Uuid::new_v4();
-            let access = token::mint_operator(ring.active(), id, "authenticated", &[], NOW, NOW + 60).unwrap();
+            let access =
+                token::mint_operator(ring.active(), id, "authenticated", &[], NOW, NOW + 60).unwrap();
             for other in [access.as_str(), ring.secret(), ring.publishable()] {
                 assert_ne!(word(Pass::verify(other, &ring, purpose, NOW)), "opens");
             }
@@ -226,7 +230,12 @@ mod tests {
         tokens.push(forged(stranger.active(), &header, &claims));
         let sound = forged(key, &header, &claims);
         let unsigned = sound.rsplit_once('.').unwrap().0;
-        tokens.extend([unsigned.to_owned(), format!("{unsigned}."), format!("{sound}A"), sound[1..].to_owned()]);
+        tokens.extend([
+            unsigned.to_owned(),
+            format!("{unsigned}."),
+            format!("{sound}A"),
+            sound[1..].to_owned(),
+        ]);
         tokens.push(format!("{sound}.{}", "A".repeat(MAX_BYTES)));
         for token in tokens {
             assert_eq!(word(Pass::verify(&token, &ring, Purpose::Read, NOW)), "InvalidSignature", "{token}");

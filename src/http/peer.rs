@@ -235,7 +235,10 @@ mod tests {
                 &[("x-forwarded-host", "a.example:8443, b"), ("x-forwarded-proto", "http")],
                 Some("http://a.example:8443"),
             ),
-            (&[("x-forwarded-host", "a.example"), ("x-forwarded-prefix", "/api/")], Some("https://a.example/api")),
+            (
+                &[("x-forwarded-host", "a.example"), ("x-forwarded-prefix", "/api/")],
+                Some("https://a.example/api"),
+            ),
             (&[("x-forwarded-proto", "http")], None),
             (&[("x-forwarded-host", "a.example/x")], None),
             (&[("x-forwarded-host", "u@a.example")], None),

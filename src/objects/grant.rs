@@ -4,10 +4,10 @@
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Objects;
 use super::key::Key;
 use super::upload::{Manner, Upload};
 use super::version::Version;
-use super::Objects;
 use crate::error::{Error, StorageCode};
 use crate::model::{Kind, Scalar};
 use crate::sql::Sql;
@@ -50,7 +50,9 @@ impl Objects<'_> {
         sql.raw(", ").bind(Kind::BOOLEAN, Some((upload.manner == Manner::Upsert).to_string()));
         // It has no content: that comes under a version of its own.
         sql.raw(", ").bind(Kind::UUID, Some(Version::new().to_string()));
-        sql.raw(", now() + ").bind(Kind::one(Scalar::Interval), Some(format!("{seconds} s"))).raw(") returning 1");
+        sql.raw(", now() + ")
+            .bind(Kind::one(Scalar::Interval), Some(format!("{seconds} s")))
+            .raw(") returning 1");
         self.write(&sql).await?;
         Ok(id)
     }

@@ -10,11 +10,11 @@ use futures_util::{Stream, StreamExt as _};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Objects;
 use super::blobs::{BlobFault, Progress, Received, Rehash};
 use super::key::Key;
 use super::upload::{Manner, Terms, Upload};
 use super::version::Version;
-use super::Objects;
 use crate::db::Row;
 use crate::error::{Error, StorageCode};
 use crate::model::Kind;
@@ -80,7 +80,12 @@ impl Objects<'_> {
     ///
     /// # Errors
     /// `NoSuchBucket`; 503 where the database cannot be reached.
-    pub async fn begin(&self, upload: Upload, told: Option<String>, right: Right) -> Result<Resumable, Error> {
+    pub async fn begin(
+        &self,
+        upload: Upload,
+        told: Option<String>,
+        right: Right,
+    ) -> Result<Resumable, Error> {
         let id = Uuid::from(Version::new());
         let text = |text: &Option<String>| text.clone();
         let mut sql = Sql::new();

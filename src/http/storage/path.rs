@@ -47,7 +47,8 @@ fn bucket(encoded: &str) -> Result<String, Error> {
 /// # Errors
 /// `InvalidBucketName`.
 pub(super) fn sound_bucket(name: String) -> Result<String, Error> {
-    let sound = (1..=100).contains(&name.len()) && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
+    let sound =
+        (1..=100).contains(&name.len()) && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
     if sound { Ok(name) } else { Err(StorageCode::InvalidBucketName.into()) }
 }
 

@@ -124,7 +124,8 @@ pub(super) fn token(request: &HttpRequest) -> Result<String, Error> {
         token: Option<String>,
     }
     let query = web::Query::<Query>::from_query(request.query_string());
-    let query = query.map_err(|_| Error::with(StorageCode::InvalidParameter, "The query has no single token"))?;
+    let query =
+        query.map_err(|_| Error::with(StorageCode::InvalidParameter, "The query has no single token"))?;
     query.into_inner().token.ok_or_else(|| Error::with(StorageCode::MissingParameter, "token is missing"))
 }
 

@@ -33,7 +33,8 @@ impl Comer {
             return Ok(Comer { door: Door::open(request).await?, grant: None });
         }
         let token = said::text(request.headers(), &SIGNATURE);
-        let token = token.ok_or_else(|| Error::with(StorageCode::MissingParameter, "x-signature is missing"))?;
+        let token =
+            token.ok_or_else(|| Error::with(StorageCode::MissingParameter, "x-signature is missing"))?;
         let (door, grant) = granted::by_token(request, token, None).await?;
         Ok(Comer { door, grant: Some(grant) })
     }
@@ -80,7 +81,9 @@ impl Comer {
     /// # Errors
     /// `MissingParameter`, `InvalidBucketName`, `InvalidKey`; `InvalidUploadSignature` for another place than was granted.
     pub(super) fn place(&self, told: &Told) -> Result<(String, Key), Error> {
-        let missing = |name| Error::with(StorageCode::MissingParameter, format!("{name} is missing in Upload-Metadata"));
+        let missing = |name| {
+            Error::with(StorageCode::MissingParameter, format!("{name} is missing in Upload-Metadata"))
+        };
         let key = told.key.as_deref().map(Key::parse).transpose()?;
         match &self.grant {
             None => {

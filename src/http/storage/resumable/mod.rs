@@ -114,7 +114,9 @@ async fn standing(request: HttpRequest) -> Result<HttpResponse, Failure> {
     let (offset, found) = match comer.objects().standing(id(&request)?, comer.right()).await? {
         Standing::Done(size) => (size, None),
         // Its last piece came, and whoever took it came no further.
-        Standing::UnderWay(found) if found.is_whole() => (found.offset(), Some(away(finish(comer, found)).await?)),
+        Standing::UnderWay(found) if found.is_whole() => {
+            (found.offset(), Some(away(finish(comer, found)).await?))
+        }
         Standing::UnderWay(found) => (found.offset(), Some(found)),
     };
     let mut response = HttpResponse::Ok();

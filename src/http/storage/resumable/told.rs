@@ -40,7 +40,10 @@ impl Told {
             }
         };
         let mime = text("contentType")?.filter(|mime| !mime.is_empty());
-        if mime.as_ref().is_some_and(|mime| mime.len() > MAX_MIME || !mime.bytes().all(|b| matches!(b, b' '..=b'~'))) {
+        if mime
+            .as_ref()
+            .is_some_and(|mime| mime.len() > MAX_MIME || !mime.bytes().all(|b| matches!(b, b' '..=b'~')))
+        {
             return Err(invalid("contentType is no media type".to_owned()));
         }
         Ok(Told {
@@ -117,9 +120,11 @@ pub(super) fn number(request: &HttpRequest, name: &HeaderName) -> Result<Option<
     let mut values = request.headers().get_all(name);
     let (value, more) = (values.next(), values.next());
     let Some(value) = value else { return Ok(None) };
-    let digits = value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let digits =
+        value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     // What Postgres counts with is what a file can have.
-    let number = digits.and_then(|text| text.parse::<i64>().ok()).and_then(|number| u64::try_from(number).ok());
+    let number =
+        digits.and_then(|text| text.parse::<i64>().ok()).and_then(|number| u64::try_from(number).ok());
     match number.filter(|_| more.is_none()) {
         Some(number) => Ok(Some(number)),
         None => Err(Error::with(StorageCode::InvalidParameter, format!("{name} is no count of bytes"))),
@@ -197,7 +202,8 @@ mod tests {
     #[test]
     fn a_length_is_told_or_deferred_and_a_number() {
         let length = |headers: &[(&'static str, &'static str)]| {
-            let request = headers.iter().fold(TestRequest::post(), |request, header| request.append_header(*header));
+            let request =
+                headers.iter().fold(TestRequest::post(), |request, header| request.append_header(*header));
             length(&request.to_http_request()).map_err(|error| error.code.as_str().to_owned())
         };
         assert_eq!(length(&[("upload-length", "0")]), Ok(Some(0)));
