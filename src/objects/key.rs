@@ -52,6 +52,11 @@ impl Key {
         &self.0
     }
 
+    /// It stands for a folder without objects, as clients make one: nothing is in it.
+    pub fn is_placeholder(&self) -> bool {
+        self.0.ends_with(".emptyFolderPlaceholder")
+    }
+
     /// The last part.
     pub fn file_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()

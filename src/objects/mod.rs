@@ -7,9 +7,13 @@
 pub mod blobs;
 pub mod bucket;
 pub mod find;
+pub mod grant;
 pub mod judge;
 pub mod key;
+pub mod resume;
+pub mod sign;
 pub mod sniff;
+pub mod turn;
 pub mod upload;
 pub mod version;
 

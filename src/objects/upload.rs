@@ -107,8 +107,12 @@ impl Objects<'_> {
             });
         }
         let most = self.context.catalog.limits.upload;
-        let limit = found.bucket.max_size.map_or(most, |size| size.min(most));
-        let terms = Terms { limit, bucket: found.bucket };
+        let mut terms =
+            Terms { limit: found.bucket.max_size.unwrap_or(most).min(most), bucket: found.bucket };
+        if upload.key.is_placeholder() {
+            terms.limit = 0;
+            terms.bucket.accept.clear();
+        }
         if let Some(length) = upload.length {
             terms.fits(length)?;
         }
