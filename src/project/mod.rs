@@ -63,8 +63,6 @@ pub struct Project {
     /// Those of collections, then those of buckets.
     pub rules: Vec<Rule>,
     pub buckets: Vec<Bucket>,
-    /// Where each stands, as faults that say nothing yet.
-    bucket_places: Vec<Fault>,
     pub channels: Channels,
     /// Where each declared channel stands, as faults that say nothing yet.
     channel_places: Vec<Fault>,
@@ -169,7 +167,6 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         roles,
         rules,
         buckets: declared.buckets,
-        bucket_places: declared.places,
         channels,
         channel_places,
         limits,
