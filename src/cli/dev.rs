@@ -5,7 +5,7 @@ use clap::Args;
 use super::life::{self, Life, Listening};
 use super::logging::{Format, Logging};
 use super::tables::Manner;
-use super::{Failure, Place};
+use super::{Failure, Place, Storing};
 
 /// Serve a project while you write it
 ///
@@ -25,6 +25,8 @@ pub(super) struct Dev {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
+    storing: Storing,
+    #[command(flatten)]
     listening: Listening,
     #[command(flatten)]
     logging: Logging,
@@ -38,6 +40,7 @@ pub(super) fn run(command: Dev) -> Result<(), Failure> {
     let seed_from = command.place.project.clone();
     life::run(Life {
         place: command.place,
+        storing: command.storing,
         listening: command.listening,
         manner: Manner::Change { accept_loss: command.accept_loss, seed_from: Some(seed_from) },
         // Whoever develops against a database of their own is its superuser more often than not.

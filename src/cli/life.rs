@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::reload::{self, Follower};
 use super::tables::{self, Manner, Trouble};
-use super::{Failure, Place, keys, project, settings};
+use super::{Failure, Place, Storing, keys, project, settings};
 use crate::app::monitor::Watch;
 use crate::app::{App, Readiness, Worker};
 use crate::auth::keyfile::Origin;
@@ -107,6 +107,7 @@ impl AnonymousLimit {
 /// What a server is started with.
 pub(super) struct Life {
     pub(super) place: Place,
+    pub(super) storing: Storing,
     pub(super) listening: Listening,
     pub(super) manner: Manner,
     pub(super) allow_superuser: bool,
@@ -209,7 +210,7 @@ async fn live(
         pool(SHARED)?,
         pool(SIGN_IN)?,
         hashing,
-        life.place.store()?,
+        life.storing.store(&life.place.data())?,
     ));
     let files = server::allow_connections();
     app.hub().allow(files.saturating_sub(limits::RESERVED_FILES).min(limits::SOCKETS));

@@ -19,7 +19,7 @@ mod tail;
 mod token;
 mod user;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -59,9 +59,6 @@ struct Place {
     /// Where keys and the private Postgres are kept [default: PROJECT/.basewright]
     #[arg(long, env = "BASEWRIGHT_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Where the content of objects lies: file:///… or s3://BUCKET/… [default: the folder objects beside the keys]
-    #[arg(long = "storage", env = "BASEWRIGHT_STORAGE_URL", value_name = "URL")]
-    storage: Option<String>,
 }
 
 impl Place {
@@ -69,14 +66,26 @@ impl Place {
     fn data(&self) -> PathBuf {
         self.data.clone().unwrap_or_else(|| self.project.join(".basewright"))
     }
+}
 
-    /// Where the content of objects lies.
-    fn store(&self) -> Result<Store, Failure> {
+/// Where the content of objects lies.
+#[derive(Args, Clone, Debug)]
+struct Storing {
+    /// Where the content of objects lies: file:///… or s3://BUCKET/… [default: the folder objects beside the keys]
+    #[arg(long = "storage", env = "BASEWRIGHT_STORAGE_URL", value_name = "URL")]
+    storage: Option<String>,
+}
+
+impl Storing {
+    /// The store of a server whose data is in this folder. Has to be called where a runtime is.
+    ///
+    /// # Errors
+    /// An address that is none, a folder that cannot be written to.
+    fn store(&self, data: &Path) -> Result<Store, Failure> {
         let place = match &self.storage {
-            Some(url) => blobs::Place::parse(url),
-            None => Ok(blobs::Place::Folder(self.data().join("objects"))),
+            Some(url) => blobs::Place::parse(url, settings::variable).map_err(Failure::fault)?,
+            None => blobs::Place::Folder(data.join("objects")),
         };
-        let place = place.map_err(Failure::fault)?;
         let blobs = Blobs::connect(&place).map_err(Failure::fault)?;
         Ok(Store { blobs, place: place.to_string().into() })
     }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::life::{self, Life, Listening};
 use super::logging::{Format, Logging};
 use super::tables::Manner;
-use super::{Failure, Place};
+use super::{Failure, Place, Storing};
 
 /// Serve a project in production
 ///
@@ -21,6 +21,8 @@ use super::{Failure, Place};
 pub(super) struct Serve {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    storing: Storing,
     #[command(flatten)]
     listening: Listening,
     #[command(flatten)]
@@ -42,6 +44,7 @@ pub(super) fn run(command: Serve) -> Result<(), Failure> {
     };
     life::run(Life {
         place: command.place,
+        storing: command.storing,
         listening: command.listening,
         manner,
         allow_superuser: command.allow_superuser,

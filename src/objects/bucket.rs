@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::Objects;
 use crate::db::{DbError, Pool, Row};
 use crate::error::Error;
-use crate::model::bucket::Bucket;
+use crate::model::Bucket;
 use crate::model::{Kind, Scalar};
 use crate::sql::{Sql, array_literal};
 

@@ -6,6 +6,10 @@
 
 pub mod blobs;
 pub mod bucket;
+pub mod change;
+pub mod copy;
+pub mod delete;
+pub mod list;
 pub mod find;
 pub mod judge;
 pub mod key;
@@ -80,7 +84,8 @@ impl Objects<'_> {
 
     /// What is not found: the object, for whoever may know of its bucket, else the bucket.
     pub(crate) async fn missing(&self, bucket: &str) -> Error {
-        let known = Action::ALL.iter().any(|action| !matches!(self.decide(*action, bucket), Decision::Unknown));
+        let known =
+            Action::ALL.iter().any(|action| !matches!(self.decide(*action, bucket), Decision::Unknown));
         match self.bucket_row(bucket).await {
             Ok(Some(found)) if known || found.bucket.public => StorageCode::NoSuchKey.into(),
             Ok(_) => StorageCode::NoSuchBucket.into(),
@@ -117,7 +122,3 @@ pub struct Store {
     /// How it is told to people: a folder or the address of a bucket, without credentials.
     pub place: Arc<str>,
 }
-
-pub mod blobs;
-pub mod sniff;
-pub mod version;

@@ -12,7 +12,7 @@ use super::key::Key;
 use super::version::Version;
 use super::{Objects, sniff};
 use crate::error::{Code, Error, StorageCode};
-use crate::model::bucket::Bucket;
+use crate::model::Bucket;
 use crate::model::{Action, FieldSet, Kind};
 use crate::policy::{Decision, Permit};
 use crate::sql::{Alias, Sql};
@@ -149,7 +149,9 @@ impl Objects<'_> {
         if rules.is_empty() {
             return Err(match self.decide(Action::Create, &upload.bucket) {
                 Decision::Unknown if !found.bucket.public => StorageCode::NoSuchBucket.into(),
-                Decision::Permit(_) | Decision::Denied | Decision::Unknown => StorageCode::AccessDenied.into(),
+                Decision::Permit(_) | Decision::Denied | Decision::Unknown => {
+                    StorageCode::AccessDenied.into()
+                }
             });
         }
         let terms = self.terms_of(found.bucket, &upload.key);
@@ -225,7 +227,12 @@ impl Objects<'_> {
     /// # Errors
     /// `AccessDenied`, `KeyAlreadyExists`, `NoSuchKey` where one is to be replaced, `NoSuchUpload` where the claim is no
     /// more, `QuotaExceeded`. The content is removed then, unless nobody can say whether the statement was committed.
-    pub async fn settle(&self, upload: &Upload, stored: Stored, claim: Option<Uuid>) -> Result<Object, Error> {
+    pub async fn settle(
+        &self,
+        upload: &Upload,
+        stored: Stored,
+        claim: Option<Uuid>,
+    ) -> Result<Object, Error> {
         let mut outcome = self.put_in_force(upload, &stored, claim).await;
         for _ in 1..ATTEMPTS {
             // Somebody stored one of that key after this one had looked: it is there to be replaced now.
@@ -290,7 +297,12 @@ impl Objects<'_> {
             for (at, (column, _)) in
                 CHANGED.into_iter().filter(|(_, origin)| *origin == Origin::New).enumerate()
             {
-                sql.raw(if at > 0 { ", " } else { "" }).raw(column).raw(" = ").alias(changed).raw(".").raw(column);
+                sql.raw(if at > 0 { ", " } else { "" })
+                    .raw(column)
+                    .raw(" = ")
+                    .alias(changed)
+                    .raw(".")
+                    .raw(column);
             }
             sql.raw(" from ").alias(old).raw(", ").alias(changed);
             sql.raw(" where ").alias(row).raw(".id = ").alias(old).raw(".id and ");
@@ -440,7 +452,7 @@ const INSERTED: &str = "id, bucket, name, owner, size, mime, etag, cache_control
 impl From<BlobFault> for Error {
     fn from(fault: BlobFault) -> Error {
         let code = match &fault {
-            BlobFault::Full(_) => StorageCode::StorageFull.into(),
+            BlobFault::Full(..) => StorageCode::StorageFull.into(),
             BlobFault::Unreachable(_) => StorageCode::StorageUnavailable.into(),
             _ => Code::Internal,
         };

@@ -34,7 +34,8 @@ fn behind<'r>(request: &'r HttpRequest, before: &str) -> Result<&'r str, Error> 
 
 fn bucket(encoded: &str) -> Result<String, Error> {
     let name = decoded(encoded, StorageCode::InvalidBucketName)?;
-    let sound = (1..=100).contains(&name.len()) && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
+    let sound =
+        (1..=100).contains(&name.len()) && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
     if sound { Ok(name) } else { Err(StorageCode::InvalidBucketName.into()) }
 }
 
