@@ -66,7 +66,6 @@ impl Place {
     fn data(&self) -> PathBuf {
         self.data.clone().unwrap_or_else(|| self.project.join(".basewright"))
     }
-
 }
 
 /// Where the content of objects lies.

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::Objects;
 use super::key::Key;
 use super::version::Version;
-use super::Objects;
 use crate::db::Row;
 use crate::error::Error;
 use crate::model::Action;

@@ -27,7 +27,9 @@ impl Key {
         let key: String = text.nfc().collect();
         let sound = (1..=MAX_BYTES).contains(&key.len())
             && key.split('/').all(|part| !matches!(part, "" | "." | ".."))
-            && !key.chars().any(|c| c.is_control() || matches!(c, '\\' | '\u{2028}' | '\u{2029}' | '\u{feff}'));
+            && !key
+                .chars()
+                .any(|c| c.is_control() || matches!(c, '\\' | '\u{2028}' | '\u{2029}' | '\u{feff}'));
         if sound { Ok(Key(key)) } else { Err(invalid(text)) }
     }
 
@@ -48,6 +50,11 @@ impl Key {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// It stands for a folder without objects, as clients make one: nothing is in it.
+    pub fn is_placeholder(&self) -> bool {
+        self.0.ends_with(".emptyFolderPlaceholder")
     }
 
     /// The last part.
@@ -74,12 +81,37 @@ mod tests {
 
     #[test]
     fn a_key_is_parts_between_slashes() {
-        for text in ["a", "a/b.png", "ada/größe ☃.txt", "a b/c+d&e", ".hidden", "...", "a/..b", "x".repeat(1_024).as_str()] {
+        for text in [
+            "a",
+            "a/b.png",
+            "ada/größe ☃.txt",
+            "a b/c+d&e",
+            ".hidden",
+            "...",
+            "a/..b",
+            "x".repeat(1_024).as_str(),
+        ] {
             assert!(Key::parse(text).is_ok(), "{text}");
         }
         for text in [
-            "", "/", "/a", "a/", "a//b", ".", "..", "a/./b", "a/../b", "../a", "a\\b", "a\0b", "a\nb", "a\u{7f}",
-            "a\u{85}b", "a\u{2028}b", "\u{feff}a", "x".repeat(1_025).as_str(),
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/./b",
+            "a/../b",
+            "../a",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+            "a\u{7f}",
+            "a\u{85}b",
+            "a\u{2028}b",
+            "\u{feff}a",
+            "x".repeat(1_025).as_str(),
         ] {
             let error = Key::parse(text).unwrap_err();
             assert_eq!(error.code.as_str(), "InvalidKey", "{text:?}");

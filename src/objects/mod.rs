@@ -7,9 +7,13 @@
 pub mod blobs;
 pub mod bucket;
 pub mod find;
+pub mod grant;
 pub mod judge;
 pub mod key;
+pub mod resume;
+pub mod sign;
 pub mod sniff;
+pub mod turn;
 pub mod upload;
 pub mod version;
 
@@ -80,7 +84,8 @@ impl Objects<'_> {
 
     /// What is not found: the object, for whoever may know of its bucket, else the bucket.
     pub(crate) async fn missing(&self, bucket: &str) -> Error {
-        let known = Action::ALL.iter().any(|action| !matches!(self.decide(*action, bucket), Decision::Unknown));
+        let known =
+            Action::ALL.iter().any(|action| !matches!(self.decide(*action, bucket), Decision::Unknown));
         match self.bucket_row(bucket).await {
             Ok(Some(found)) if known || found.bucket.public => StorageCode::NoSuchKey.into(),
             Ok(_) => StorageCode::NoSuchBucket.into(),

@@ -171,9 +171,7 @@ fn begins(family: Family, head: &[u8]) -> bool {
         Family::Wav => at(0, b"RIFF") && at(8, b"WAVE"),
         // The length of the second header, of all versions; two letters alone could be a text.
         Family::Bmp => {
-            at(0, b"BM")
-                && matches!(byte(14), 12 | 16 | 40 | 52 | 56 | 64 | 108 | 124)
-                && at(15, &[0, 0, 0])
+            at(0, b"BM") && matches!(byte(14), 12 | 16 | 40 | 52 | 56 | 64 | 108 | 124) && at(15, &[0, 0, 0])
         }
         // With tags before it, or a frame of layer III with a bit rate and a sampling rate that exist.
         Family::Mp3 => {
@@ -193,7 +191,9 @@ fn begins(family: Family, head: &[u8]) -> bool {
         Family::Avif => {
             let end = (usize::from(byte(2)) << 8 | usize::from(byte(3))).min(head.len());
             let brands = head.get(8..end).unwrap_or_default();
-            at(0, &[0, 0]) && at(4, b"ftyp") && brands.chunks_exact(4).any(|brand| matches!(brand, b"avif" | b"avis"))
+            at(0, &[0, 0])
+                && at(4, b"ftyp")
+                && brands.chunks_exact(4).any(|brand| matches!(brand, b"avif" | b"avis"))
         }
         Family::Media => {
             at(4, b"ftyp") || (at(0, &[0, 0]) && (at(4, b"moov") || at(4, b"wide") || at(4, b"mdat")))

@@ -101,12 +101,18 @@ impl Objects<'_> {
         if rules.is_empty() {
             return Err(match self.decide(Action::Create, &upload.bucket) {
                 Decision::Unknown if !found.bucket.public => StorageCode::NoSuchBucket.into(),
-                Decision::Permit(_) | Decision::Denied | Decision::Unknown => StorageCode::AccessDenied.into(),
+                Decision::Permit(_) | Decision::Denied | Decision::Unknown => {
+                    StorageCode::AccessDenied.into()
+                }
             });
         }
         let most = self.context.catalog.limits.upload;
-        let limit = found.bucket.max_size.map_or(most, |size| size.min(most));
-        let terms = Terms { limit, bucket: found.bucket };
+        let mut terms =
+            Terms { limit: found.bucket.max_size.unwrap_or(most).min(most), bucket: found.bucket };
+        if upload.key.is_placeholder() {
+            terms.limit = 0;
+            terms.bucket.accept.clear();
+        }
         if let Some(length) = upload.length {
             terms.fits(length)?;
         }
@@ -179,7 +185,12 @@ impl Objects<'_> {
     /// # Errors
     /// `AccessDenied`, `KeyAlreadyExists`, `NoSuchKey` where one is to be replaced, `NoSuchUpload` where the claim is no
     /// more, `QuotaExceeded`. The content is removed then, unless nobody can say whether the statement was committed.
-    pub async fn settle(&self, upload: &Upload, stored: Stored, claim: Option<Uuid>) -> Result<Object, Error> {
+    pub async fn settle(
+        &self,
+        upload: &Upload,
+        stored: Stored,
+        claim: Option<Uuid>,
+    ) -> Result<Object, Error> {
         let mut outcome = self.put_in_force(upload, &stored, claim).await;
         for _ in 1..ATTEMPTS {
             // Somebody stored one of that key after this one had looked: it is there to be replaced now.
@@ -244,7 +255,12 @@ impl Objects<'_> {
             for (at, (column, _)) in
                 CHANGED.into_iter().filter(|(_, origin)| *origin == Origin::New).enumerate()
             {
-                sql.raw(if at > 0 { ", " } else { "" }).raw(column).raw(" = ").alias(changed).raw(".").raw(column);
+                sql.raw(if at > 0 { ", " } else { "" })
+                    .raw(column)
+                    .raw(" = ")
+                    .alias(changed)
+                    .raw(".")
+                    .raw(column);
             }
             sql.raw(" from ").alias(old).raw(", ").alias(changed);
             sql.raw(" where ").alias(row).raw(".id = ").alias(old).raw(".id and ");

@@ -109,28 +109,13 @@ mod tests {
     #[test]
     fn a_key_has_the_hour_of_its_uuid_in_utc() {
         // The example of RFC 9562, A.6: 2022-02-22 14:22:22 in New York is 19:22:22 in UTC.
-        check(
-            "017f22e2-79b0-7cc3-98c4-dc0c0c07398f",
-            "v/2022022219/017f22e2-79b0-7cc3-98c4-dc0c0c07398f",
-        );
-        check(
-            "00000000-0000-7000-8000-000000000000",
-            "v/1970010100/00000000-0000-7000-8000-000000000000",
-        );
+        check("017f22e2-79b0-7cc3-98c4-dc0c0c07398f", "v/2022022219/017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
+        check("00000000-0000-7000-8000-000000000000", "v/1970010100/00000000-0000-7000-8000-000000000000");
         // One millisecond before and at the turn of a leap year's February.
-        check(
-            "018df74f-83ff-7000-8000-000000000000",
-            "v/2024022923/018df74f-83ff-7000-8000-000000000000",
-        );
-        check(
-            "018df74f-8400-7000-8000-000000000000",
-            "v/2024030100/018df74f-8400-7000-8000-000000000000",
-        );
+        check("018df74f-83ff-7000-8000-000000000000", "v/2024022923/018df74f-83ff-7000-8000-000000000000");
+        check("018df74f-8400-7000-8000-000000000000", "v/2024030100/018df74f-8400-7000-8000-000000000000");
         // Not made by us, but any uuid has a key.
-        check(
-            "ffffffff-ffff-ffff-ffff-ffffffffffff",
-            "v/10889080205/ffffffff-ffff-ffff-ffff-ffffffffffff",
-        );
+        check("ffffffff-ffff-ffff-ffff-ffffffffffff", "v/10889080205/ffffffff-ffff-ffff-ffff-ffffffffffff");
     }
 
     #[test]

@@ -2,17 +2,26 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, web};
+use serde::de::DeserializeOwned;
 
 use crate::app::{App, Worker};
 use crate::catalog::Catalog;
-use crate::error::Error;
+use crate::error::{Error, StorageCode};
+use crate::http::body;
 use crate::http::principal::{self, Caller};
 use crate::model::Principal;
 use crate::objects::Objects;
 use crate::query::plan::Context;
 use crate::read::Database;
+
+/// Longest JSON, in bytes: a thousand of the longest keys, each of whose characters may be escaped.
+const MAX_BODY: usize = 8 << 20;
+/// Longest time in which it must have come.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// What a request for objects is judged with. It holds one version of the project from its first look-up to its answer.
 pub(super) struct Door {
@@ -20,6 +29,8 @@ pub(super) struct Door {
     worker: Rc<Worker>,
     catalog: Arc<Catalog>,
     caller: Caller,
+    /// What is answered depends on who asks.
+    judges: bool,
 }
 
 impl Door {
@@ -29,7 +40,8 @@ impl Door {
     /// `InvalidJWT`, `AccessDenied` without any credential; 503 while the server is starting.
     pub(super) async fn open(request: &HttpRequest) -> Result<Door, Error> {
         let caller = principal::caller(request).await?;
-        Door::of(request, caller)
+        principal::admit(request, &caller)?;
+        Door::of(request, caller, true)
     }
 
     /// Anybody at all: what is public, and what a signature opens.
@@ -37,18 +49,47 @@ impl Door {
     /// # Errors
     /// 503 while the server is starting.
     pub(super) fn open_to_all(request: &HttpRequest) -> Result<Door, Error> {
-        Door::of(request, Caller(Arc::new(Principal::anonymous())))
+        Door::of(request, Caller(Arc::new(Principal::anonymous())), false)
     }
 
-    fn of(request: &HttpRequest, caller: Caller) -> Result<Door, Error> {
+    /// Somebody whose credential was noted before, and holds.
+    ///
+    /// # Errors
+    /// 503 while the server is starting.
+    pub(super) fn open_for(request: &HttpRequest, caller: Caller) -> Result<Door, Error> {
+        Door::of(request, caller, true)
+    }
+
+    fn of(request: &HttpRequest, caller: Caller, judges: bool) -> Result<Door, Error> {
         let (Some(app), Some(worker)) =
             (request.app_data::<web::Data<App>>(), request.app_data::<Rc<Worker>>())
         else {
             return Err(Error::internal("the server was built without its App or its Worker"));
         };
-        principal::admit(request, &caller)?;
         let catalog = app.catalog()?;
-        Ok(Door { app: app.clone(), worker: Rc::clone(worker), catalog, caller })
+        Ok(Door { app: app.clone(), worker: Rc::clone(worker), catalog, caller, judges })
+    }
+
+    /// Whoever shows a credential that holds, and the JSON that he sends, which may be empty. He is judged as he is when it
+    /// has come.
+    ///
+    /// # Errors
+    /// As [`Door::open`]; `InvalidRequest` for what is no such JSON, `EntityTooLarge`.
+    pub(super) async fn with_json<T: DeserializeOwned>(
+        request: &HttpRequest,
+        payload: Payload,
+    ) -> Result<(Door, T), Error> {
+        let door = Door::open(request).await?;
+        let bytes = body::read_within(request, payload, MAX_BODY, WITHIN).await?;
+        let door = door.again(request).await?;
+        let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
+        let read = serde_json::from_slice(text);
+        Ok((
+            door,
+            read.map_err(|fault| {
+                Error::with(StorageCode::InvalidRequest, format!("The body does not fit: {fault}"))
+            })?,
+        ))
     }
 
     /// The same door for the caller as he is judged now: a body may have been long in coming.
@@ -58,6 +99,11 @@ impl Door {
     pub(super) async fn again(self, request: &HttpRequest) -> Result<Door, Error> {
         let caller = principal::caller_now(request).await?;
         Ok(Door { caller, ..self })
+    }
+
+    /// Another caller may get another answer.
+    pub(super) fn looks_at_credentials(&self) -> bool {
+        self.judges
     }
 
     pub(super) fn app(&self) -> &App {

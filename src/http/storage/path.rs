@@ -25,6 +25,12 @@ pub(super) fn bucket_alone(request: &HttpRequest, before: &str) -> Result<String
     bucket(behind(request, before)?.trim_end_matches('/'))
 }
 
+/// A key as it stands in an address: what would end the path is encoded, and so is what marks that. The rest is left to
+/// whoever sends it, since published clients encode what they are given.
+pub(super) fn written(key: &str) -> String {
+    key.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
+}
+
 fn behind<'r>(request: &'r HttpRequest, before: &str) -> Result<&'r str, Error> {
     let path = request.uri().path();
     path.strip_prefix("/storage/v1")
@@ -33,8 +39,16 @@ fn behind<'r>(request: &'r HttpRequest, before: &str) -> Result<&'r str, Error> 
 }
 
 fn bucket(encoded: &str) -> Result<String, Error> {
-    let name = decoded(encoded, StorageCode::InvalidBucketName)?;
-    let sound = (1..=100).contains(&name.len()) && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
+    sound_bucket(decoded(encoded, StorageCode::InvalidBucketName)?)
+}
+
+/// A bucket's name, if it can be one.
+///
+/// # Errors
+/// `InvalidBucketName`.
+pub(super) fn sound_bucket(name: String) -> Result<String, Error> {
+    let sound =
+        (1..=100).contains(&name.len()) && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
     if sound { Ok(name) } else { Err(StorageCode::InvalidBucketName.into()) }
 }
 

@@ -2,9 +2,101 @@
 
 use serde_json::{Value, json};
 
+use crate::model::text::time::{Style, write_timestamp};
+use crate::objects::bucket::Found;
 use crate::objects::find::Object;
+
+/// Seconds between 1970 and 2000, where Postgres begins to count.
+const EPOCH: i64 = 946_684_800;
 
 /// The answer to an upload.
 pub(super) fn uploaded(object: &Object) -> Value {
-    json!({ "Id": object.id.to_string(), "Key": format!("{}/{}", object.bucket, object.name) })
+    json!({ "Id": object.id, "Key": format!("{}/{}", object.bucket, object.name) })
+}
+
+/// What is known of one object.
+pub(super) fn info(object: &Object) -> Value {
+    json!({
+        "id": object.id, "name": object.name, "version": object.version.to_string(), "bucket_id": object.bucket,
+        "size": object.size, "content_type": object.mime, "cache_control": object.cache_control,
+        "etag": quoted(&object.etag), "metadata": object.metadata,
+        "last_modified": iso(object.updated), "created_at": iso(object.created),
+    })
+}
+
+/// An object as its row: what was copied or deleted.
+pub(super) fn row(object: &Object) -> Value {
+    let mut shape = listed(object, &object.name);
+    if let Some(members) = shape.as_object_mut() {
+        members.insert("bucket_id".to_owned(), object.bucket.as_str().into());
+        members.insert("owner".to_owned(), json!(object.owner));
+        members.insert("owner_id".to_owned(), json!(object.owner));
+        members.insert("version".to_owned(), object.version.to_string().into());
+        members.insert("user_metadata".to_owned(), Value::Object(object.metadata.clone()));
+    }
+    shape
+}
+
+/// An object in a list, under the name that it has there.
+pub(super) fn listed(object: &Object, name: &str) -> Value {
+    let updated = iso(object.updated);
+    json!({
+        "name": name, "id": object.id, "updated_at": updated, "created_at": iso(object.created),
+        // Reading leaves no trace.
+        "last_accessed_at": updated,
+        "metadata": {
+            "eTag": quoted(&object.etag), "size": object.size, "mimetype": object.mime,
+            "cacheControl": object.cache_control, "lastModified": updated, "contentLength": object.size,
+            "httpStatusCode": 200,
+        },
+    })
+}
+
+/// A folder in a list: objects lie below, and nothing else is known of it.
+pub(super) fn folder(name: &str) -> Value {
+    json!({
+        "name": name, "id": null, "updated_at": null, "created_at": null, "last_accessed_at": null, "metadata": null,
+    })
+}
+
+/// A bucket.
+pub(super) fn bucket(found: &Found) -> Value {
+    let bucket = &found.bucket;
+    let accept = Some(&bucket.accept).filter(|accept| !accept.is_empty());
+    json!({
+        "id": bucket.id, "name": bucket.id, "owner": found.owner.map_or_else(String::new, |id| id.to_string()),
+        "public": bucket.public, "type": "STANDARD", "file_size_limit": bucket.max_size,
+        "allowed_mime_types": accept, "created_at": iso(found.created), "updated_at": iso(found.updated),
+    })
+}
+
+fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
+
+/// `2026-01-02T03:04:05.678Z`
+fn iso(millis: i64) -> String {
+    let seconds = millis.div_euclid(1_000) - EPOCH;
+    let mut text = Vec::with_capacity(32);
+    write_timestamp(&mut text, seconds.saturating_mul(1_000_000), Style::Json);
+    let text = String::from_utf8_lossy(&text);
+    format!("{}.{:03}Z", text.trim_end_matches("+00:00"), millis.rem_euclid(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_after_the_second() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (946_684_800_000, "2000-01-01T00:00:00.000Z"),
+            (1_767_323_045_678, "2026-01-02T03:04:05.678Z"),
+            (1_767_323_045_070, "2026-01-02T03:04:05.070Z"),
+        ] {
+            assert_eq!(iso(millis), text);
+        }
+    }
 }

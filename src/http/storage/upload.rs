@@ -1,46 +1,80 @@
 //! Content that comes in one request.
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::Map;
 
 use super::door::Door;
-use super::{path, shape};
+use super::{form, path, said, shape};
 use crate::error::Error;
 use crate::http::body;
 use crate::http::reply::Failure;
-use crate::objects::upload::{Manner, Upload};
+use crate::objects::Objects;
+use crate::objects::key::Key;
+use crate::objects::upload::{Manner, Stored, Upload};
+
+const UPSERT: HeaderName = HeaderName::from_static("x-upsert");
+const METADATA: HeaderName = HeaderName::from_static("x-metadata");
 
 /// `POST /object/{bucket}/{key}`
 pub(super) async fn create(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
-    let upserts = request.headers().get("x-upsert").is_some_and(|value| value == "true");
-    Ok(upload(&request, payload, if upserts { Manner::Upsert } else { Manner::Create }).await?)
+    let manner = if upserts(&request) { Manner::Upsert } else { Manner::Create };
+    Ok(upload(&request, payload, manner).await?)
 }
 
 /// `PUT /object/{bucket}/{key}`
 pub(super) async fn replace(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
-    let upserts = request.headers().get("x-upsert").is_some_and(|value| value == "true");
-    Ok(upload(&request, payload, if upserts { Manner::Upsert } else { Manner::Replace }).await?)
+    let manner = if upserts(&request) { Manner::Upsert } else { Manner::Replace };
+    Ok(upload(&request, payload, manner).await?)
+}
+
+/// The request wishes to replace what may have the key already.
+pub(super) fn upserts(request: &HttpRequest) -> bool {
+    said::text(request.headers(), &UPSERT).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 async fn upload(request: &HttpRequest, payload: Payload, manner: Manner) -> Result<HttpResponse, Error> {
     let (bucket, key) = path::bucket_and_key(request, "/object/")?;
     let door = Door::open(request).await?;
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let upload = Upload {
-        bucket,
-        key,
-        mime: text(header::CONTENT_TYPE).map(str::to_owned),
-        cache_control: text(header::CACHE_CONTROL).unwrap_or("no-cache").to_owned(),
-        metadata: Map::new(),
-        manner,
-        length: body::announced(request),
-    };
-    let terms = door.objects().admit(&upload).await?;
-    let pieces = body::pieces(request, payload, terms.limit)?.stream();
-    let stored = door.objects().receive(&upload, &terms, pieces).await?;
+    let (upload, stored) = gather(&door.objects(), request, payload, bucket, key, manner).await?;
     let door = door.again(request).await?;
     let object = door.objects().settle(&upload, stored, None).await?;
     Ok(HttpResponse::Ok().json(shape::uploaded(&object)))
+}
+
+/// Takes the content of a request, as it is or in a form, for an object of this key.
+///
+/// # Errors
+/// Those of [`Objects::admit`] and [`Objects::receive`]; `InvalidParameter` and `InvalidRequest` for what is said beside.
+pub(super) async fn gather(
+    objects: &Objects<'_>,
+    request: &HttpRequest,
+    payload: Payload,
+    bucket: String,
+    key: Key,
+    manner: Manner,
+) -> Result<(Upload, Stored), Error> {
+    let headers = request.headers();
+    let metadata = said::text(headers, &METADATA).map(said::encoded_metadata).transpose()?;
+    let mut upload = Upload {
+        bucket,
+        key,
+        mime: None,
+        cache_control: said::NOT_CACHED.to_owned(),
+        metadata: metadata.unwrap_or_default(),
+        manner,
+        length: body::announced(request),
+    };
+    if form::is_one(request) {
+        let stored = form::gather(objects, request, payload, &mut upload).await?;
+        return Ok((upload, stored));
+    }
+    upload.mime = said::text(headers, &header::CONTENT_TYPE).map(str::to_owned);
+    if let Some(cached) = said::text(headers, &header::CACHE_CONTROL) {
+        upload.cache_control = said::cache_control(cached)?;
+    }
+    let terms = objects.admit(&upload).await?;
+    let pieces = body::pieces(request, payload, terms.limit)?.stream();
+    let stored = objects.receive(&upload, &terms, pieces).await?;
+    Ok((upload, stored))
 }

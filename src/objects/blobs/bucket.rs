@@ -201,7 +201,12 @@ impl Bucket {
         if let Some(stale) = parts.stale {
             self.delete(&self.tail(version, stale)).await?;
         }
-        let sent = Sent { upload: parts.upload, tags: parts.tags, digest: Digest::blocks(done), size: state.offset - rest };
+        let sent = Sent {
+            upload: parts.upload,
+            tags: parts.tags,
+            digest: Digest::blocks(done),
+            size: state.offset - rest,
+        };
         let sender = Sender { bucket: self, path, buffer: tail, at: At::Here(sent) };
         Ok(Appending { version, from: state.offset, sender })
     }
@@ -319,7 +324,8 @@ impl Sender {
             },
             _ => {
                 head = Bytes::new();
-                let last = if rest.is_empty() { Ok(()) } else { sent.send(&self.bucket, &self.path, rest).await };
+                let last =
+                    if rest.is_empty() { Ok(()) } else { sent.send(&self.bucket, &self.path, rest).await };
                 match last {
                     Ok(()) => self.join(&sent).await,
                     Err(fault) => Err(fault),

@@ -177,7 +177,9 @@ mod tests {
         let one = STANDARD_NO_PAD.encode([1; WIDTH]);
         assert!(kept(&one, BLOCK as u64).is_some());
         assert!(kept(&one, 2 * BLOCK as u64 - 1).is_some());
-        for (text, offset) in [(one.as_str(), 0), (&one, 2 * BLOCK as u64), ("", BLOCK as u64), ("?", 0), ("AAA", 0)] {
+        for (text, offset) in
+            [(one.as_str(), 0), (&one, 2 * BLOCK as u64), ("", BLOCK as u64), ("?", 0), ("AAA", 0)]
+        {
             assert!(kept(text, offset).is_none(), "{text} at {offset}");
         }
     }

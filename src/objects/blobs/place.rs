@@ -77,7 +77,8 @@ impl Place {
                 let bucket = url.host_str().filter(|bucket| !bucket.is_empty()).ok_or_else(refuse)?;
                 let prefix = url.path().trim_matches('/');
                 // A key has to be the same in every spelling of the address.
-                if prefix.split('/').any(|part| part.is_empty() != prefix.is_empty()) || prefix.contains('%') {
+                if prefix.split('/').any(|part| part.is_empty() != prefix.is_empty()) || prefix.contains('%')
+                {
                     return Err(refuse());
                 }
                 Ok(Place::Bucket(Box::new(Remote::new(bucket, prefix, variable))))
@@ -197,7 +198,10 @@ mod tests {
             "gs://things",
         ] {
             let fault = read(address, &[]).unwrap_err();
-            assert!(fault.contains("is no place for objects") && !fault.contains("secret"), "{address}: {fault}");
+            assert!(
+                fault.contains("is no place for objects") && !fault.contains("secret"),
+                "{address}: {fault}"
+            );
         }
     }
 

@@ -77,7 +77,10 @@ enum Next {
 }
 
 impl Reading {
-    pub(in super::super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BlobFault>>> {
+    pub(in super::super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BlobFault>>> {
         let bytes = match self.ready.take() {
             Some(bytes) => bytes,
             None => match &mut self.next {

@@ -187,7 +187,9 @@ fn filled(mut sink: Box<Sink>, mut buffer: Vec<u8>) -> Result<(Box<Sink>, Vec<u8
 
 impl Drop for Pump {
     fn drop(&mut self) {
-        if let (At::Here(sink, _), Ok(runtime)) = (mem::replace(&mut self.at, At::Over), Handle::try_current()) {
+        if let (At::Here(sink, _), Ok(runtime)) =
+            (mem::replace(&mut self.at, At::Over), Handle::try_current())
+        {
             runtime.spawn_blocking(move || drop(sink));
         }
     }

@@ -46,7 +46,10 @@ impl Folder {
         })
     }
 
-    pub(in super::super) async fn sweep_under_way(self: &Arc<Self>, age: Duration) -> Result<usize, BlobFault> {
+    pub(in super::super) async fn sweep_under_way(
+        self: &Arc<Self>,
+        age: Duration,
+    ) -> Result<usize, BlobFault> {
         let path = self.root.join(UNDER_WAY);
         blocking(move || {
             let fault = |error: io::Error| BlobFault::of_file(&error, &path);
@@ -57,7 +60,8 @@ impl Folder {
                 let written = entry.metadata().and_then(|facts| facts.modified());
                 // One that is gone by now is another's.
                 let is_old = written.is_ok_and(|at| now.duration_since(at).unwrap_or_default() >= age);
-                if is_old && version_of(&entry.file_name()).is_some() && fs::remove_file(entry.path()).is_ok() {
+                if is_old && version_of(&entry.file_name()).is_some() && fs::remove_file(entry.path()).is_ok()
+                {
                     cleared += 1;
                 }
             }
@@ -75,7 +79,9 @@ impl Folder {
                 Err(error)
                     if !matches!(
                         error.kind(),
-                        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+                        io::ErrorKind::DirectoryNotEmpty
+                            | io::ErrorKind::NotFound
+                            | io::ErrorKind::AlreadyExists
                     ) =>
                 {
                     Err(BlobFault::of_file(&error, &path))
