@@ -83,13 +83,10 @@ impl Door {
         let bytes = body::read_within(request, payload, MAX_BODY, WITHIN).await?;
         let door = door.again(request).await?;
         let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
-        let read = serde_json::from_slice(text);
-        Ok((
-            door,
-            read.map_err(|fault| {
-                Error::with(StorageCode::InvalidRequest, format!("The body does not fit: {fault}"))
-            })?,
-        ))
+        let read = serde_json::from_slice(text).map_err(|fault| {
+            Error::with(StorageCode::InvalidRequest, format!("The body does not fit: {fault}"))
+        })?;
+        Ok((door, read))
     }
 
     /// The same door for the caller as he is judged now: a body may have been long in coming.

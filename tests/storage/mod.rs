@@ -1,0 +1,3 @@
+//! Objects: where their content lies, and how it gets there.
+
+mod blobs;
