@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
+use super::Objects;
 use super::blobs::BlobFault;
 use super::find::Object;
 use super::key::Key;
 use super::upload::{Manner, Upload};
 use super::version::Version;
-use super::Objects;
 use crate::error::Error;
 
 /// From where to where, and what becomes another.
@@ -40,10 +40,10 @@ impl Objects<'_> {
             let stored = terms.take_again(&object, wish.mime.as_deref(), version)?;
             match self.blobs.copy(object.version, version).await {
                 Ok(()) => break (upload, stored),
-                Err(BlobFault::NotFound) => {
+                Err(fault @ BlobFault::NotFound(_)) => {
                     let now = self.find(&wish.bucket, &wish.key).await?;
                     if now.version == object.version {
-                        return Err(BlobFault::NotFound.into());
+                        return Err(fault.into());
                     }
                     // It was replaced since its row was read.
                     object = now;

@@ -45,9 +45,11 @@ fn attachment(name: &str) -> HeaderValue {
     let name = sound(name);
     let mut text = "attachment".to_owned();
     if !name.is_empty() {
-        let ascii: String = name.chars().map(|c| if matches!(c, ' '..='~') && c != '%' { c } else { '_' }).collect();
+        let ascii: String =
+            name.chars().map(|c| if matches!(c, ' '..='~') && c != '%' { c } else { '_' }).collect();
         // Writing to a String cannot fail.
-        let _ = write!(text, "; filename=\"{ascii}\"; filename*=UTF-8''{}", utf8_percent_encode(&name, PLAIN));
+        let _ =
+            write!(text, "; filename=\"{ascii}\"; filename*=UTF-8''{}", utf8_percent_encode(&name, PLAIN));
     }
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("attachment"))
 }
@@ -76,9 +78,18 @@ mod tests {
     fn a_name_cannot_leave_its_place() {
         for (name, header) in [
             ("a.png", "attachment; filename=\"a.png\"; filename*=UTF-8''a.png"),
-            ("größe ☃.txt", "attachment; filename=\"gr__e _.txt\"; filename*=UTF-8''gr%C3%B6%C3%9Fe%20%E2%98%83.txt"),
-            ("a\"; filename=\"b.exe", "attachment; filename=\"a_; filename=_b.exe\"; filename*=UTF-8''a_%3B%20filename%3D_b.exe"),
-            ("a\r\nset-cookie: x", "attachment; filename=\"a__set-cookie_ x\"; filename*=UTF-8''a__set-cookie_%20x"),
+            (
+                "größe ☃.txt",
+                "attachment; filename=\"gr__e _.txt\"; filename*=UTF-8''gr%C3%B6%C3%9Fe%20%E2%98%83.txt",
+            ),
+            (
+                "a\"; filename=\"b.exe",
+                "attachment; filename=\"a_; filename=_b.exe\"; filename*=UTF-8''a_%3B%20filename%3D_b.exe",
+            ),
+            (
+                "a\r\nset-cookie: x",
+                "attachment; filename=\"a__set-cookie_ x\"; filename*=UTF-8''a__set-cookie_%20x",
+            ),
             ("../../etc/passwd", "attachment; filename=\"_.._etc_passwd\"; filename*=UTF-8''_.._etc_passwd"),
             ("C:\\x", "attachment; filename=\"C__x\"; filename*=UTF-8''C__x"),
             ("gpj.\u{202e}exe", "attachment; filename=\"gpj._exe\"; filename*=UTF-8''gpj._exe"),

@@ -86,7 +86,7 @@ pub(super) async fn content(
     let mut object = find().await?;
     let mut portion = Portion::of(request.headers(), validators(&object), gets);
     let mut opened = open(door, &object, &portion, gets).await;
-    if matches!(opened, Err(BlobFault::NotFound)) {
+    if matches!(opened, Err(BlobFault::NotFound(_))) {
         // It was replaced since its row was read, and its content is gone: there is other content now.
         object = find().await?;
         portion = Portion::of(request.headers(), validators(&object), gets);
