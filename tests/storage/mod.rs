@@ -1,0 +1,10 @@
+//! Objects: what goes in, what comes out, and who may see of it.
+
+mod buckets;
+mod changes;
+mod hostile;
+mod inert;
+mod lists;
+mod reads;
+mod site;
+mod uploads;
