@@ -1,3 +1,13 @@
 //! Objects: where their content lies, and how it gets there.
 
 mod blobs;
+//! Objects: what goes in, what comes out, and who may see of it.
+
+mod buckets;
+mod changes;
+mod hostile;
+mod inert;
+mod lists;
+mod reads;
+mod site;
+mod uploads;
