@@ -20,4 +20,5 @@ mod matrix;
 mod realtime;
 mod rest;
 mod schema;
+mod storage;
 mod support;

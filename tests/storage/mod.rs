@@ -1,0 +1,6 @@
+//! Objects under `/storage/v1`.
+
+mod granted;
+mod hands;
+mod resumable;
+mod signed;
