@@ -54,6 +54,10 @@ const COLUMNS: [(&str, &str); 13] = [
 ];
 
 impl Object {
+    /// How many columns it is read from, and which of them its name is.
+    pub(crate) const WIDTH: usize = COLUMNS.len();
+    pub(crate) const NAME: usize = 2;
+
     /// Writes what [`Object::of`] reads.
     pub(crate) fn columns(sql: &mut Sql, row: Alias) {
         for (at, (before, after)) in COLUMNS.into_iter().enumerate() {

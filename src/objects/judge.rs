@@ -17,6 +17,18 @@ impl Objects<'_> {
         sql.raw(")");
     }
 
+    /// Writes whether the caller may read a stored row whose key he names: by a rule, or because its bucket is public.
+    pub(crate) fn readable(&self, sql: &mut Sql, read: Option<&Permit>, row: Alias) {
+        let place = sql.fresh();
+        sql.raw("(exists (select 1 from storage.buckets ").alias(place).raw(" where ").alias(place).raw(".id = ");
+        sql.alias(row).raw(".bucket and ").alias(place).raw(".public)");
+        if let Some(read) = read {
+            sql.raw(" or ");
+            self.when(sql, read, row);
+        }
+        sql.raw(")");
+    }
+
     /// Writes whether some one rule admits what a row becomes: its `when` holds on the old row, where there is one, and its
     /// `check` on the new one. Nothing changes a row between this and its writing, so that it can be asked beforehand, and
     /// a refusal tells nothing of what the table's keys would have said.

@@ -6,6 +6,10 @@
 
 pub mod blobs;
 pub mod bucket;
+pub mod change;
+pub mod copy;
+pub mod delete;
+pub mod list;
 pub mod find;
 pub mod grant;
 pub mod judge;

@@ -76,18 +76,66 @@ impl Terms {
     /// # Errors
     /// `InvalidMimeType`, for what is declared and for what is found in its first bytes; `EntityTooLarge`.
     pub fn take(&self, upload: &Upload, version: Version, received: Received) -> Result<Stored, Error> {
-        self.fits(received.size)?;
         let judged = sniff::judge(upload.mime.as_deref(), &received.head);
-        if !self.bucket.accepts(&judged.mime) {
-            let message = format!("mime type {} is not supported", judged.mime);
-            return Err(Error::with(StorageCode::InvalidMimeType, message));
-        }
+        self.suit(received.size, &judged.mime)?;
         let (mime, inline) = (judged.mime, judged.inline);
         Ok(Stored { version, size: received.size, etag: received.etag, mime, inline })
     }
 }
 
+impl Terms {
+    /// The content of another object, copied to a version of its own.
+    ///
+    /// # Errors
+    /// As [`Terms::suits`].
+    pub(crate) fn take_again(&self, object: &Object, mime: Option<&str>, version: Version) -> Result<Stored, Error> {
+        // What is called something else was not looked into under that name.
+        let judged = mime.map(|mime| sniff::judge(Some(mime), &[]));
+        let (mime, inline) = judged.map_or_else(|| (object.mime.clone(), object.inline), |judged| (judged.mime, judged.inline));
+        self.suit(object.size, &mime)?;
+        Ok(Stored { version, size: object.size, etag: object.etag.clone(), mime, inline })
+    }
+
+    /// Whether an object as it is may be in the bucket.
+    ///
+    /// # Errors
+    /// `EntityTooLarge`, `InvalidMimeType`.
+    pub(crate) fn suits(&self, object: &Object) -> Result<(), Error> {
+        self.suit(object.size, &object.mime)
+    }
+
+    fn suit(&self, size: u64, mime: &str) -> Result<(), Error> {
+        self.fits(size)?;
+        if !self.bucket.accepts(mime) {
+            let message = format!("mime type {mime} is not supported");
+            return Err(Error::with(StorageCode::InvalidMimeType, message));
+        }
+        Ok(())
+    }
+}
+
 impl Objects<'_> {
+    /// What a bucket asks of the content of a key.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`.
+    pub(crate) async fn terms(&self, bucket: &str, key: &Key) -> Result<Terms, Error> {
+        match self.bucket_row(bucket).await? {
+            Some(found) => Ok(self.terms_of(found.bucket, key)),
+            None => Err(StorageCode::NoSuchBucket.into()),
+        }
+    }
+
+    fn terms_of(&self, mut bucket: Bucket, key: &Key) -> Terms {
+        let most = self.context.catalog.limits.upload;
+        let mut limit = bucket.max_size.unwrap_or(most).min(most);
+        if key.is_placeholder() {
+            limit = 0;
+            bucket.accept.clear();
+        }
+        Terms { limit, bucket }
+    }
+
     /// Judges an upload as far as it is known before its content: whoever may not store it need not send it.
     ///
     /// # Errors
@@ -106,13 +154,7 @@ impl Objects<'_> {
                 }
             });
         }
-        let most = self.context.catalog.limits.upload;
-        let mut terms =
-            Terms { limit: found.bucket.max_size.unwrap_or(most).min(most), bucket: found.bucket };
-        if upload.key.is_placeholder() {
-            terms.limit = 0;
-            terms.bucket.accept.clear();
-        }
+        let terms = self.terms_of(found.bucket, &upload.key);
         if let Some(length) = upload.length {
             terms.fits(length)?;
         }
@@ -337,12 +379,11 @@ impl Objects<'_> {
     /// Writes whether the caller may read a stored row and replace it at all.
     fn replaceable(&self, sql: &mut Sql, rules: &Rules, row: Alias) {
         sql.raw("(");
-        for (at, permit) in [&rules.read, &rules.update].into_iter().enumerate() {
-            sql.raw(if at > 0 { " and " } else { "" });
-            match permit {
-                Some(permit) => self.when(sql, permit, row),
-                None => drop(sql.raw("false")),
-            }
+        self.readable(sql, rules.read.as_ref(), row);
+        sql.raw(" and ");
+        match &rules.update {
+            Some(update) => self.when(sql, update, row),
+            None => drop(sql.raw("false")),
         }
         sql.raw(") is true");
     }

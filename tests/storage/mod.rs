@@ -4,3 +4,6 @@ mod granted;
 mod hands;
 mod resumable;
 mod signed;
+//! Objects: where their content lies, and how it gets there.
+
+mod blobs;

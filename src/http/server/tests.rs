@@ -36,12 +36,18 @@ impl Running {
                 // A port on which nobody listens: whoever needs the database gets 503.
                 let url = "postgresql://nobody@127.0.0.1:1/nothing?sslmode=disable";
                 let target = Target::parse(url, &Session::default()).unwrap();
+                let folder = std::env::temp_dir().join(format!("basewright-routes-{}", std::process::id()));
+                let blobs =
+                    crate::objects::blobs::Blobs::connect(&crate::objects::blobs::Place::Folder(folder))
+                        .unwrap();
                 let app = Arc::new(App::new(
                     ring,
                     None,
                     Pool::open(&target, 1).unwrap(),
                     Pool::open(&target, 1).unwrap(),
                     crate::auth::password::Hashing::start(1).unwrap(),
+                    crate::objects::Store { blobs, place: "nowhere".into() },
+                    crate::objects::turn::Turns::new(Pool::open(&target, 1).unwrap()),
                 ));
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
                 let options = Options { origins, keyless: false, proxies: Proxies::default(), workers: 1 };

@@ -40,6 +40,7 @@ impl Door {
     /// `InvalidJWT`, `AccessDenied` without any credential; 503 while the server is starting.
     pub(super) async fn open(request: &HttpRequest) -> Result<Door, Error> {
         let caller = principal::caller(request).await?;
+        principal::admit(request, &caller)?;
         Door::of(request, caller, true)
     }
 
@@ -65,7 +66,6 @@ impl Door {
         else {
             return Err(Error::internal("the server was built without its App or its Worker"));
         };
-        principal::admit(request, &caller)?;
         let catalog = app.catalog()?;
         Ok(Door { app: app.clone(), worker: Rc::clone(worker), catalog, caller, judges })
     }
@@ -83,13 +83,10 @@ impl Door {
         let bytes = body::read_within(request, payload, MAX_BODY, WITHIN).await?;
         let door = door.again(request).await?;
         let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
-        let read = serde_json::from_slice(text);
-        Ok((
-            door,
-            read.map_err(|fault| {
-                Error::with(StorageCode::InvalidRequest, format!("The body does not fit: {fault}"))
-            })?,
-        ))
+        let read = serde_json::from_slice(text).map_err(|fault| {
+            Error::with(StorageCode::InvalidRequest, format!("The body does not fit: {fault}"))
+        })?;
+        Ok((door, read))
     }
 
     /// The same door for the caller as he is judged now: a body may have been long in coming.

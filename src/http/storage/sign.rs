@@ -76,7 +76,7 @@ async fn sign_many(request: HttpRequest, payload: Payload) -> Result<HttpRespons
     }
     let keys: Vec<Option<Key>> = paths.iter().map(|path| Key::parse(path).ok()).collect();
     let sound: Vec<Key> = keys.iter().flatten().cloned().collect();
-    let readable = door.objects().readable(&bucket, &sound).await?;
+    let readable = door.objects().readable_keys(&bucket, &sound).await?;
     let mut answers = Vec::with_capacity(paths.len());
     for (path, key) in paths.iter().zip(&keys) {
         answers.push(match key {
