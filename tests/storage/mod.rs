@@ -1,9 +1,15 @@
-//! Objects under `/storage/v1`.
-
-mod granted;
-mod hands;
-mod resumable;
-mod signed;
-//! Objects: where their content lies, and how it gets there.
+//! Objects: where their content lies, how it gets there, what comes out, and who may see of it.
 
 mod blobs;
+mod buckets;
+mod changes;
+mod granted;
+mod hands;
+mod hostile;
+mod inert;
+mod lists;
+mod reads;
+mod resumable;
+mod signed;
+mod site;
+mod uploads;
