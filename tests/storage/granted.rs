@@ -151,7 +151,10 @@ async fn an_upload_ends_with_the_session_the_user_and_the_right_that_granted_it(
 
     // A role that is taken away takes what it gave.
     hands
-        .execute(&format!("insert into auth.user_roles (user_id, role) values ('{}', 'editor')", hands.ada_id))
+        .execute(&format!(
+            "insert into auth.user_roles (user_id, role) values ('{}', 'editor')",
+            hands.ada_id
+        ))
         .await;
     let (url, _) = hands.granted_soon("edited/a.txt").await;
     hands.execute("delete from auth.user_roles").await;

@@ -112,7 +112,10 @@ impl Hands {
     ) -> Got {
         let mut sent = HeaderMap::new();
         for (name, value) in headers {
-            sent.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+            sent.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         let url = self.site.server.at(&format!("/storage/v1{path}"));
         let response =

@@ -1,13 +1,8 @@
 //! Objects: where their content lies, how it gets there, what comes out, and who may see of it.
 
 mod blobs;
-mod buckets;
-mod changes;
 mod granted;
 mod hands;
-mod hostile;
-mod inert;
-mod lists;
 mod reads;
 mod resumable;
 mod signed;

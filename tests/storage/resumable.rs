@@ -45,7 +45,9 @@ impl Hands {
 
     fn path_of(&self, headers: &HeaderMap) -> String {
         let location = headers["location"].to_str().unwrap();
-        let path = location.strip_prefix(&self.site.server.at("/storage/v1")).unwrap_or_else(|| panic!("{location}"));
+        let path = location
+            .strip_prefix(&self.site.server.at("/storage/v1"))
+            .unwrap_or_else(|| panic!("{location}"));
         path.to_owned()
     }
 
@@ -71,7 +73,12 @@ async fn an_upload_comes_in_pieces_and_is_an_object_when_all_of_it_is_there() {
     let hands = Hands::start().await;
     let content = noise(13 << 20);
     let length = content.len().to_string();
-    let told = format!("{},cacheControl {},metadata {},filename eA==", metadata("files", "ada/größe.bin"), STANDARD.encode("60"), STANDARD.encode("{\"a\":[1]}"));
+    let told = format!(
+        "{},cacheControl {},metadata {},filename eA==",
+        metadata("files", "ada/größe.bin"),
+        STANDARD.encode("60"),
+        STANDARD.encode("{\"a\":[1]}")
+    );
     let headers = [("upload-length", length.as_str()), ("upload-metadata", told.as_str())];
     let got = hands.tus(&hands.ada, Method::POST, "/upload/resumable", &headers, "").await;
     got.is(201);
@@ -89,7 +96,10 @@ async fn an_upload_comes_in_pieces_and_is_an_object_when_all_of_it_is_there() {
         got.is(204);
         at += piece;
         assert_eq!(got.header("upload-offset"), at.to_string());
-        assert_eq!(hands.content(&hands.ada, "files/ada/gr%C3%B6%C3%9Fe.bin").await.unwrap_err(), "NoSuchKey");
+        assert_eq!(
+            hands.content(&hands.ada, "files/ada/gr%C3%B6%C3%9Fe.bin").await.unwrap_err(),
+            "NoSuchKey"
+        );
     }
     assert_eq!(hands.count("select count(*) from storage.objects").await, 0);
     hands.patch(&hands.ada, &path, at, content[at..].to_vec()).await.is(204);
@@ -128,7 +138,13 @@ async fn the_server_says_what_it_can_and_speaks_one_version() {
         assert_eq!(got.header("tus-resumable"), "1.0.0");
     }
     // The upload is where the operator says that the server is, whatever a stranger says.
-    let lies = [headers[0], headers[1], ("x-forwarded-host", "evil.example"), ("x-forwarded-proto", "http"), ("host", "evil.example")];
+    let lies = [
+        headers[0],
+        headers[1],
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "http"),
+        ("host", "evil.example"),
+    ];
     let got = hands.tus(&hands.ada, Method::POST, "/upload/resumable", &lies, "").await;
     got.is(201);
     let location = got.header("location");
@@ -165,7 +181,9 @@ async fn pieces_begin_where_the_upload_stands_and_end_where_it_does() {
     assert_eq!(hands.offset(&hands.ada, &path).await, Some(5));
     hands.patch(&hands.ada, &path, 5, "56789").await.is(204);
     assert_eq!(hands.content(&hands.ada, "files/ada/a.txt").await.unwrap(), "0123456789");
-    for path in ["/upload/resumable/x", "/upload/resumable/00000000000070008000000000000000", &format!("{path}/x")] {
+    for path in
+        ["/upload/resumable/x", "/upload/resumable/00000000000070008000000000000000", &format!("{path}/x")]
+    {
         assert_eq!(hands.tus(&hands.ada, Method::HEAD, path, &[], "").await.status, 404, "{path}");
     }
 }
@@ -226,7 +244,19 @@ async fn hostile_metadata_are_refused_and_store_nothing() {
         format!("bucketName {},objectName {}", b64("files"), b64("a").trim_end_matches('=')),
         format!("x {}", "A".repeat(20_000)),
     ];
-    for key in ["", "../a", "a/../../b", "/etc/passwd", "a//b", "a\0b", "a\nb", "a\\b", ".", "a/", &"x".repeat(1_025)] {
+    for key in [
+        "",
+        "../a",
+        "a/../../b",
+        "/etc/passwd",
+        "a//b",
+        "a\0b",
+        "a\nb",
+        "a\\b",
+        ".",
+        "a/",
+        &"x".repeat(1_025),
+    ] {
         hostile.push(pair("files", key));
     }
     for bucket in ["", "../files", "files/ada", "fi\0les", &"x".repeat(101)] {
@@ -315,7 +345,10 @@ async fn what_a_bucket_does_not_take_is_refused_as_soon_as_that_is_known() {
     assert_eq!(create("files", ("upload-length", &huge)).await.refused(413, "413"), "EntityTooLarge");
     let path = hands.path_of(&create("small", ("upload-defer-length", "1")).await.headers);
     hands.patch(&hands.ada, &path, 0, vec![b'x'; 900]).await.is(204);
-    assert_eq!(hands.patch(&hands.ada, &path, 900, vec![b'x'; 101]).await.refused(413, "413"), "EntityTooLarge");
+    assert_eq!(
+        hands.patch(&hands.ada, &path, 900, vec![b'x'; 101]).await.refused(413, "413"),
+        "EntityTooLarge"
+    );
     hands.patch(&hands.ada, &path, 900, vec![b'x'; 100]).await.is(204);
     // What it is, is known when it is there: it was text all along.
     let path = hands.path_of(&create("images", ("upload-length", "5")).await.headers);
@@ -351,7 +384,10 @@ async fn one_at_a_time_goes_on_and_what_a_broken_connection_brought_stays() {
             (got.status == 423).then_some(())
         })
         .await;
-        assert_eq!(hands.tus(&hands.ada, Method::DELETE, &path, &[], "").await.refused(423, "423"), "ResourceLocked");
+        assert_eq!(
+            hands.tus(&hands.ada, Method::DELETE, &path, &[], "").await.refused(423, "423"),
+            "ResourceLocked"
+        );
         // A stranger does not learn that somebody is at it.
         assert_eq!(hands.patch(&hands.bob, &path, 0, "x").await.status, 404);
         assert_eq!(hands.offset(&hands.ada, &path).await, Some(from));
@@ -511,5 +547,8 @@ async fn a_signed_upload_may_come_in_pieces_and_is_used_up_with_the_last() {
     assert_eq!(patch(&second, "2", "zz").await.refused(404, "404"), "NoSuchUpload");
     assert_eq!(create(&[]).await.refused(404, "404"), "NoSuchUpload");
     assert_eq!(hands.count("select count(*) from storage.uploads").await, 0);
-    assert_eq!(hands.count(&format!("select count(*) from storage.objects where owner = '{}'", hands.ada_id)).await, 1);
+    assert_eq!(
+        hands.count(&format!("select count(*) from storage.objects where owner = '{}'", hands.ada_id)).await,
+        1
+    );
 }

@@ -79,7 +79,9 @@ async fn whoever_may_not_read_an_object_signs_nothing_of_it() {
     let bare = hands.bare(Method::POST, "/object/sign/files/ada/me.txt", &[], "{\"expiresIn\":60}").await;
     assert_eq!(bare.refused(400, "401"), "AccessDenied");
 
-    for expires in [json!(0), json!(-5), json!(604_801), json!(1.5), json!("60"), json!(null), json!({}), json!(1e300)] {
+    for expires in
+        [json!(0), json!(-5), json!(604_801), json!(1.5), json!("60"), json!(null), json!({}), json!(1e300)]
+    {
         let wish = json!({ "expiresIn": expires });
         let got = hands.post(&hands.ada, "/object/sign/files/ada/me.txt", wish).await;
         let code = got.refused(400, "400");
@@ -199,7 +201,9 @@ async fn a_token_of_an_address_is_no_credential_anywhere() {
             "/storage/v1/object/files/ada/a.txt",
             "/storage/v1/upload/resumable/00000000-0000-7000-8000-000000000000",
         ] {
-            for headers in [vec![("apikey", key), ("authorization", bearer.as_str())], vec![("apikey", token)]] {
+            for headers in
+                [vec![("apikey", key), ("authorization", bearer.as_str())], vec![("apikey", token)]]
+            {
                 let method = if path.contains("resumable") { Method::HEAD } else { Method::GET };
                 let mut request = hands.site.client.request(method, hands.site.server.at(path));
                 for (name, value) in headers {
@@ -210,9 +214,11 @@ async fn a_token_of_an_address_is_no_credential_anywhere() {
             }
         }
         let socket = hands.site.server.at(&format!("/realtime/v1/websocket?apikey={token}&vsn=2.0.0"));
-        let upgrade = hands.site.client.get(socket).header("connection", "upgrade").header("upgrade", "websocket");
         let upgrade =
-            upgrade.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+            hands.site.client.get(socket).header("connection", "upgrade").header("upgrade", "websocket");
+        let upgrade = upgrade
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(upgrade.send().await.unwrap().status().as_u16(), 401);
     }
     // One to read begins no resumable upload.
