@@ -4,9 +4,9 @@ use uuid::Uuid;
 
 use super::Objects;
 use crate::db::{DbError, Pool, Row};
-use crate::error::Error;
-use crate::model::Bucket;
-use crate::model::{Kind, Scalar};
+use crate::error::{Error, StorageCode};
+use crate::model::{Action, Bucket, Kind, Scalar};
+use crate::policy::Decision;
 use crate::sql::{Sql, array_literal};
 
 /// A bucket and what is known of it besides its terms.
@@ -49,7 +49,72 @@ impl Found {
     }
 }
 
+/// A page of buckets.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// What stands somewhere in their names, in capitals or not.
+    pub search: String,
+    pub order: Order,
+    pub descending: bool,
+    pub limit: u32,
+    pub offset: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Name,
+    Created,
+    Updated,
+}
+
 impl Objects<'_> {
+    /// The buckets that the caller may know of: a rule of his speaks of them, or whoever likes may read them. The secret
+    /// key knows all.
+    ///
+    /// # Errors
+    /// 503 where the database cannot be reached.
+    pub async fn buckets(&self, wish: &Wish) -> Result<Vec<Found>, Error> {
+        let mut sql = Sql::new();
+        sql.raw("select ").raw(COLUMNS).raw(" from storage.buckets where ");
+        if self.context.principal.is_service() {
+            sql.raw("true");
+        } else {
+            let declared = self.context.catalog.buckets.keys().filter(|name| self.knows(name));
+            let known = array_literal(declared.map(|name| Some(name.as_str())));
+            sql.raw("(public or id = any(").bind(Kind::many(Scalar::Text), Some(known)).raw("))");
+        }
+        if !wish.search.is_empty() {
+            sql.raw(" and position(lower(").bind_text(&wish.search).raw(") in lower(id)) > 0");
+        }
+        sql.raw(match (wish.order, wish.descending) {
+            (Order::Name, false) => " order by id collate \"C\"",
+            (Order::Name, true) => " order by id collate \"C\" desc",
+            (Order::Created, false) => " order by created_at, id collate \"C\"",
+            (Order::Created, true) => " order by created_at desc, id collate \"C\" desc",
+            (Order::Updated, false) => " order by updated_at, id collate \"C\"",
+            (Order::Updated, true) => " order by updated_at desc, id collate \"C\" desc",
+        });
+        sql.raw(" limit ").bind(Kind::BIGINT, Some(wish.limit.to_string()));
+        sql.raw(" offset ").bind(Kind::BIGINT, Some(wish.offset.to_string()));
+        self.read(&sql).await?.iter().map(Found::of).collect()
+    }
+
+    /// A bucket, if the caller may know of it.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`.
+    pub async fn bucket(&self, id: &str) -> Result<Found, Error> {
+        match self.bucket_row(id).await? {
+            Some(found) if found.bucket.public || self.knows(id) => Ok(found),
+            Some(_) | None => Err(StorageCode::NoSuchBucket.into()),
+        }
+    }
+
+    /// Some rule of the caller speaks of the bucket.
+    pub(crate) fn knows(&self, bucket: &str) -> bool {
+        Action::ALL.iter().any(|action| !matches!(self.decide(*action, bucket), Decision::Unknown))
+    }
+
     /// A bucket, whoever asks.
     pub(crate) async fn bucket_row(&self, id: &str) -> Result<Option<Found>, Error> {
         let mut sql = Sql::new();

@@ -43,7 +43,9 @@ impl Objects<'_> {
                 (None, Some(found)) => match judged {
                     // Other content than the one that was looked at: that one may not be taken.
                     Judged::Removed { version, .. } if version != found => {}
-                    Judged::Removed { .. } | Judged::Renamed(_) => return Err(StorageCode::AccessDenied.into()),
+                    Judged::Removed { .. } | Judged::Renamed(_) => {
+                        return Err(StorageCode::AccessDenied.into());
+                    }
                 },
             }
         }
@@ -86,14 +88,35 @@ impl Objects<'_> {
         sql.raw(" is true as is_readable from storage.objects ").alias(row).raw(" where ");
         keyed(&mut sql, row, &wish.bucket, &wish.key);
         sql.raw(" for update), ").alias(new).raw(" as materialized (select ").alias(old).raw(".id, ");
-        sql.bind_text(&wish.to_bucket).raw(" as bucket, ").bind_text(wish.to.as_str()).raw(" collate \"C\" as name, ");
-        for column in [".owner, ", ".size, ", ".mime, ", ".etag, ", ".cache_control, ", ".metadata, ", ".created_at, "] {
+        sql.bind_text(&wish.to_bucket)
+            .raw(" as bucket, ")
+            .bind_text(wish.to.as_str())
+            .raw(" collate \"C\" as name, ");
+        for column in
+            [".owner, ", ".size, ", ".mime, ", ".etag, ", ".cache_control, ", ".metadata, ", ".created_at, "]
+        {
             sql.alias(old).raw(column);
         }
         sql.raw("now() as updated_at from ").alias(old).raw("), ").alias(moved);
-        sql.raw(" as (update storage.objects ").alias(row).raw(" set bucket = ").alias(new).raw(".bucket, name = ");
-        sql.alias(new).raw(".name, updated_at = ").alias(new).raw(".updated_at from ").alias(old).raw(", ").alias(new);
-        sql.raw(" where ").alias(row).raw(".id = ").alias(old).raw(".id and ").alias(old).raw(".is_readable and ");
+        sql.raw(" as (update storage.objects ")
+            .alias(row)
+            .raw(" set bucket = ")
+            .alias(new)
+            .raw(".bucket, name = ");
+        sql.alias(new)
+            .raw(".name, updated_at = ")
+            .alias(new)
+            .raw(".updated_at from ")
+            .alias(old)
+            .raw(", ")
+            .alias(new);
+        sql.raw(" where ")
+            .alias(row)
+            .raw(".id = ")
+            .alias(old)
+            .raw(".id and ")
+            .alias(old)
+            .raw(".is_readable and ");
         match judged {
             Judged::Renamed(update) => {
                 self.noted(Some(update));

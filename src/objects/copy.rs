@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
+use super::Objects;
 use super::blobs::BlobFault;
 use super::find::Object;
 use super::key::Key;
 use super::upload::{Manner, Upload};
 use super::version::Version;
-use super::Objects;
 use crate::error::Error;
 
 /// From where to where, and what becomes another.

@@ -102,7 +102,9 @@ impl Span {
     fn behind(self, wish: &Wish, name: &str) -> Span {
         let is_folder = name.ends_with('/');
         match (wish.descending, is_folder) {
-            (true, _) => Span { to: Some(self.to.map_or(name.to_owned(), |to| to.min(name.to_owned()))), ..self },
+            (true, _) => {
+                Span { to: Some(self.to.map_or(name.to_owned(), |to| to.min(name.to_owned()))), ..self }
+            }
             // No name has this character, which sorts before all others.
             (false, false) => Span { from: self.from.max(format!("{name}\u{1}")), ..self },
             (false, true) => match successor(name) {
@@ -138,7 +140,9 @@ impl Objects<'_> {
         };
         self.noted(Some(&permit));
         let page = match (wish.order, &wish.start) {
-            (Order::Name, Start::Offset(..=NEAR) | Start::After(_)) => self.front(bucket, wish, &permit).await?,
+            (Order::Name, Start::Offset(..=NEAR) | Start::After(_)) => {
+                self.front(bucket, wish, &permit).await?
+            }
             (Order::Name | Order::Created | Order::Updated, _) => self.sorted(bucket, wish, &permit).await?,
         };
         if page.entries.is_empty() && self.bucket_row(bucket).await?.is_none() {
@@ -189,10 +193,19 @@ impl Objects<'_> {
         let [walk, row, next, ahead] = std::array::from_fn(|_| sql.fresh());
         sql.raw("with recursive ").alias(walk).raw(" as ((select ");
         Object::columns(&mut sql, row);
-        sql.raw(", ").alias(row).raw(".name as stand, 1::bigint as step from storage.objects ").alias(row).raw(" where ");
+        sql.raw(", ")
+            .alias(row)
+            .raw(".name as stand, 1::bigint as step from storage.objects ")
+            .alias(row)
+            .raw(" where ");
         self.within(&mut sql, row, bucket, wish, permit, Some(&span.from), span.to.as_deref());
         direct(sql.raw(" order by ").alias(row).raw(".name"), wish).raw(" limit 1) union all select ");
-        sql.alias(ahead).raw(".*, ").alias(walk).raw(".step + 1 from ").alias(walk).raw(" cross join lateral (select ");
+        sql.alias(ahead)
+            .raw(".*, ")
+            .alias(walk)
+            .raw(".step + 1 from ")
+            .alias(walk)
+            .raw(" cross join lateral (select ");
         Object::columns(&mut sql, next);
         sql.raw(", ").alias(next).raw(".name as stand from storage.objects ").alias(next).raw(" where ");
         let (from, to) = match wish.descending {
@@ -247,10 +260,15 @@ impl Objects<'_> {
                 let beyond = if wish.descending { " < " } else { " > " };
                 match (mark.name.ends_with('/'), wish.order) {
                     (_, Order::Name) => drop(sql.raw("stand").raw(beyond).bind_text(&mark.name)),
-                    (true, _) => drop(sql.raw("(folder is null or stand").raw(beyond).bind_text(&mark.name).raw(")")),
+                    (true, _) => {
+                        drop(sql.raw("(folder is null or stand").raw(beyond).bind_text(&mark.name).raw(")"))
+                    }
                     (false, _) => {
                         sql.raw("folder is null and (moment, stand)").raw(beyond).raw("(");
-                        sql.bind(Kind::BIGINT, Some(mark.time.to_string())).raw(", ").bind_text(&mark.name).raw(")");
+                        sql.bind(Kind::BIGINT, Some(mark.time.to_string()))
+                            .raw(", ")
+                            .bind_text(&mark.name)
+                            .raw(")");
                     }
                 }
                 0
@@ -298,7 +316,10 @@ impl Objects<'_> {
         self.when(sql, permit, row);
         if !wish.search.is_empty() {
             sql.raw(" and starts_with(lower(substr(").alias(row).raw(".name, ");
-            begin(sql, wish).raw(") collate \"default\"), lower(").bind_text(&wish.search).raw(" collate \"default\"))");
+            begin(sql, wish)
+                .raw(") collate \"default\"), lower(")
+                .bind_text(&wish.search)
+                .raw(" collate \"default\"))");
         }
     }
 }

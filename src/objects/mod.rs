@@ -4,18 +4,19 @@
 //! which no row shares and nobody writes twice: what is stored anew is a new version, and one statement makes the row
 //! point at it. A reader sees the old content or the new one, nothing between; what loses its row is swept away.
 
+pub mod admin;
 pub mod blobs;
 pub mod bucket;
 pub mod change;
 pub mod copy;
 pub mod delete;
-pub mod list;
 pub mod find;
 pub mod grant;
 pub mod judge;
 pub mod key;
 pub mod resume;
 pub mod sign;
+pub mod list;
 pub mod sniff;
 pub mod turn;
 pub mod upload;

@@ -88,10 +88,16 @@ impl Terms {
     ///
     /// # Errors
     /// As [`Terms::suits`].
-    pub(crate) fn take_again(&self, object: &Object, mime: Option<&str>, version: Version) -> Result<Stored, Error> {
+    pub(crate) fn take_again(
+        &self,
+        object: &Object,
+        mime: Option<&str>,
+        version: Version,
+    ) -> Result<Stored, Error> {
         // What is called something else was not looked into under that name.
         let judged = mime.map(|mime| sniff::judge(Some(mime), &[]));
-        let (mime, inline) = judged.map_or_else(|| (object.mime.clone(), object.inline), |judged| (judged.mime, judged.inline));
+        let (mime, inline) = judged
+            .map_or_else(|| (object.mime.clone(), object.inline), |judged| (judged.mime, judged.inline));
         self.suit(object.size, &mime)?;
         Ok(Stored { version, size: object.size, etag: object.etag.clone(), mime, inline })
     }

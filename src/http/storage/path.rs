@@ -22,7 +22,16 @@ pub(super) fn bucket_and_key(request: &HttpRequest, before: &str) -> Result<(Str
 /// # Errors
 /// `InvalidBucketName`.
 pub(super) fn bucket_alone(request: &HttpRequest, before: &str) -> Result<String, Error> {
-    bucket(behind(request, before)?.trim_end_matches('/'))
+    bucket_between(request, before, "")
+}
+
+/// The same, before what the path ends with.
+///
+/// # Errors
+/// `InvalidBucketName`.
+pub(super) fn bucket_between(request: &HttpRequest, before: &str, after: &str) -> Result<String, Error> {
+    let rest = behind(request, before)?.trim_end_matches('/');
+    bucket(rest.strip_suffix(after).unwrap_or(rest))
 }
 
 /// A key as it stands in an address: what would end the path is encoded, and so is what marks that. The rest is left to
@@ -39,17 +48,17 @@ fn behind<'r>(request: &'r HttpRequest, before: &str) -> Result<&'r str, Error> 
 }
 
 fn bucket(encoded: &str) -> Result<String, Error> {
-    sound_bucket(decoded(encoded, StorageCode::InvalidBucketName)?)
+    bucket_name(&decoded(encoded, StorageCode::InvalidBucketName)?)
 }
 
-/// A bucket's name, if it can be one.
+/// A bucket by its name, wherever that is written.
 ///
 /// # Errors
-/// `InvalidBucketName`.
-pub(super) fn sound_bucket(name: String) -> Result<String, Error> {
+/// `InvalidBucketName`, for what is none of any.
+pub(super) fn bucket_name(name: &str) -> Result<String, Error> {
     let sound =
         (1..=100).contains(&name.len()) && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
-    if sound { Ok(name) } else { Err(StorageCode::InvalidBucketName.into()) }
+    if sound { Ok(name.to_owned()) } else { Err(StorageCode::InvalidBucketName.into()) }
 }
 
 fn decoded(encoded: &str, code: StorageCode) -> Result<String, Error> {

@@ -14,7 +14,7 @@ use crate::objects::key::Key;
 use crate::objects::upload::{Manner, Stored, Upload};
 
 const UPSERT: HeaderName = HeaderName::from_static("x-upsert");
-const METADATA: HeaderName = HeaderName::from_static("x-metadata");
+pub(super) const METADATA: HeaderName = HeaderName::from_static("x-metadata");
 
 /// `POST /object/{bucket}/{key}`
 pub(super) async fn create(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
