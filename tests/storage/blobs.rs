@@ -16,8 +16,20 @@ use crate::support::server::{Folder, eventually};
 const MIB: usize = 1 << 20;
 const PART: usize = 5 * MIB;
 /// Around each border that there is: of what is read at once, written at once, and sent at once.
-const SIZES: [usize; 12] =
-    [0, 1, 4_095, 4_097, 256 << 10, (256 << 10) + 1, (512 << 10) + 1, PART - 1, PART, PART + 1, 2 * PART, 11 * MIB + 7];
+const SIZES: [usize; 12] = [
+    0,
+    1,
+    4_095,
+    4_097,
+    256 << 10,
+    (256 << 10) + 1,
+    (512 << 10) + 1,
+    PART - 1,
+    PART,
+    PART + 1,
+    2 * PART,
+    11 * MIB + 7,
+];
 /// How soon something is cleared away that nobody waits for.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -363,13 +375,15 @@ async fn a_bucket_keeps_content_as_it_came() {
     let bucket = s3.bucket().await;
     for prefix in ["", "/some/where"] {
         let variables = s3.variables();
-        let variable = |name: &str| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         let place = Place::parse(&format!("s3://{bucket}{prefix}"), variable).unwrap();
         contract(&Blobs::connect(&place).unwrap()).await;
     }
-    eventually("no parts lie about", SOON, || async { s3.unfinished(&bucket).await.is_empty().then_some(()) }).await;
+    eventually("no parts lie about", SOON, || async {
+        s3.unfinished(&bucket).await.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

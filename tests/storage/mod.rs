@@ -9,5 +9,13 @@ mod hostile;
 mod inert;
 mod lists;
 mod reads;
+//! Objects: where their content lies, how it gets there, what comes out, and who may see of it.
+
+mod blobs;
+mod granted;
+mod hands;
+mod reads;
+mod resumable;
+mod signed;
 mod site;
 mod uploads;

@@ -54,9 +54,9 @@ buckets:
 
 /// The smallest picture there is.
 pub const PNG: &[u8] = &[
-    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0, 0, 1, 8, 6,
-    0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 0x0d, b'I', b'D', b'A', b'T', 0x78, 0x9c, 0x63, 0, 1, 0, 0, 5, 0, 1, 0x0d,
-    0x0a, 0x2d, 0xb4, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82,
+    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0,
+    0, 1, 8, 6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 0x0d, b'I', b'D', b'A', b'T', 0x78, 0x9c, 0x63, 0,
+    1, 0, 0, 5, 0, 1, 0x0d, 0x0a, 0x2d, 0xb4, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82,
 ];
 
 pub struct Site {
@@ -131,7 +131,15 @@ impl Site {
         let (path, data) = (folder.join("project"), folder.join("data"));
         std::fs::create_dir_all(&data).unwrap();
         let server = tokio::task::block_in_place(|| {
-            Start { command: "dev", project: &path, data: &data, database: Some(&database.urls), args: &[], env }.run()
+            Start {
+                command: "dev",
+                project: &path,
+                data: &data,
+                database: Some(&database.urls),
+                args: &[],
+                env,
+            }
+            .run()
         });
         Site { server, database, folder }
     }

@@ -25,9 +25,9 @@ use crate::http::routes::{no_such_method, reading};
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(reading("/status", status))
         .configure(buckets)
+        .configure(resumable::configure)
         .configure(sign::configure)
         .configure(granted::configure)
-        .configure(resumable::configure)
         .configure(objects);
 }
 
