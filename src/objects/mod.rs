@@ -18,6 +18,8 @@ pub mod resume;
 pub mod sign;
 pub mod list;
 pub mod sniff;
+pub mod stocktaking;
+pub mod sweep;
 pub mod turn;
 pub mod upload;
 pub mod version;
