@@ -77,10 +77,13 @@ create table storage.uploads (
     size bigint check (size >= 0),
     version uuid not null,
     progress jsonb,
+    told text,
+    granted_by uuid references storage.uploads (id) on delete cascade,
     created_at timestamptz not null default now(),
     expires_at timestamptz not null
 );
 create index uploads_expires_at_idx on storage.uploads (expires_at);
+create index uploads_granted_by_idx on storage.uploads (granted_by) where granted_by is not null;
 create index uploads_version_idx on storage.uploads (version);
 comment on table storage.uploads is 'Uploads that were granted and are not finished. None of them is visible as an object.';
 comment on column storage.uploads.id is 'What its URL or token names.';
@@ -95,6 +98,8 @@ comment on column storage.uploads.metadata is 'As in objects.';
 comment on column storage.uploads.size is 'How many bytes there will be, once that is known.';
 comment on column storage.uploads.version is 'Under which key the content is gathered.';
 comment on column storage.uploads.progress is 'How far it has come, and where the pieces lie.';
+comment on column storage.uploads.told is 'What its sender said of it, as he wrote it.';
+comment on column storage.uploads.granted_by is 'The signed upload that it goes on with, and with which it goes.';
 comment on column storage.uploads.created_at is 'When it was granted.';
 comment on column storage.uploads.expires_at is 'Until when it can be gone on with.';
 

@@ -24,6 +24,7 @@ use crate::catalog::Catalog;
 use crate::db::{Lanes, Pool};
 use crate::error::{Code, Error};
 use crate::objects::Store;
+use crate::objects::turn::Turns;
 use crate::realtime::feed::Feed;
 use crate::realtime::hub::Hub;
 
@@ -53,6 +54,7 @@ pub struct App {
     desk: Desk,
     pool: Pool,
     store: Store,
+    turns: Turns,
     feed: Feed,
     hub: Hub,
     readiness: ArcSwap<Readiness>,
@@ -75,6 +77,7 @@ impl App {
         own: Pool,
         hashing: Hashing,
         store: Store,
+        turns: Turns,
     ) -> App {
         let feed = Feed::new();
         let keys = Arc::new(ArcSwap::from_pointee(keys));
@@ -85,6 +88,7 @@ impl App {
             caches: Caches::new(feed.clone()),
             pool,
             store,
+            turns,
             feed,
             hub: Hub::default(),
             readiness: ArcSwap::from_pointee(Readiness::Not("the server is starting")),
@@ -143,6 +147,11 @@ impl App {
     /// Where the content of objects lies.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Who goes on with an upload that comes in pieces.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// The stream of changes.

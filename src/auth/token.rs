@@ -205,7 +205,7 @@ pub fn verify(token: &str, ring: &Keyring, now: i64) -> Result<Verified, TokenFa
 }
 
 /// Judges the claims of a token whose signature holds.
-fn judge(claims: Map<String, Value>, key: String, now: i64) -> Result<Verified, TokenFault> {
+pub(super) fn judge(claims: Map<String, Value>, key: String, now: i64) -> Result<Verified, TokenFault> {
     let expires = match claims.get("exp") {
         Some(Value::Number(exp)) => seconds(exp).ok_or(TokenFault::Expiry)?,
         Some(_) | None => return Err(TokenFault::Expiry),

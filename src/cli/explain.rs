@@ -144,7 +144,7 @@ fn act(command: &Explain, catalog: &Catalog) -> Result<Act, Failure> {
         Some((name, key)) => (name, Some(key)),
         None => (command.target.as_str(), None),
     };
-    let Some(collection) = catalog.collections.find(name) else {
+    let Some(collection) = catalog.collections.titled(name) else {
         return Err(Failure::fault(format!("the project has no collection `{name}`")));
     };
     let declared = catalog.collection(collection);
@@ -175,7 +175,7 @@ fn key_of(text: &str, collection: &Collection) -> Result<Vec<Value>, Failure> {
     });
     match key.collect::<Option<Vec<Value>>>() {
         Some(key) if parts.len() == collection.primary_key.len() => Ok(key),
-        Some(_) | None => Err(Failure::fault(format!("`{text}` is no key of `{}`", collection.name))),
+        Some(_) | None => Err(Failure::fault(format!("`{text}` is no key of `{}`", collection.title()))),
     }
 }
 
@@ -191,7 +191,7 @@ fn values(sent: &[String], collection: &Collection) -> Result<Vec<(FieldId, Valu
             return Err(Failure::usage(format!("`{text}` is no FIELD=VALUE")));
         };
         let Some(field) = collection.field_id(name) else {
-            return Err(Failure::fault(format!("`{}` has no field `{name}`", collection.name)));
+            return Err(Failure::fault(format!("`{}` has no field `{name}`", collection.title())));
         };
         if values.iter().any(|(known, _)| *known == field) {
             return Err(Failure::usage(format!("`{name}` is sent twice")));

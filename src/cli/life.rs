@@ -34,6 +34,7 @@ use crate::http::peer::Proxies;
 use crate::http::server::{self, Options, ServerHandle, runtime};
 use crate::model::{ANON, Action};
 use crate::objects::bucket;
+use crate::objects::turn::Turns;
 use crate::project::Project;
 use crate::realtime::limits;
 use crate::realtime::stream;
@@ -211,6 +212,7 @@ async fn live(
         pool(SIGN_IN)?,
         hashing,
         life.storing.store(&life.place.data())?,
+        Turns::new(pool(1)?),
     ));
     let files = server::allow_connections();
     app.hub().allow(files.saturating_sub(limits::RESERVED_FILES).min(limits::SOCKETS));

@@ -59,7 +59,7 @@ pub(super) struct Tail {
 pub(super) fn run(command: &Tail) -> Result<(), Failure> {
     let project = project::load(&command.project)?;
     let catalog = project.catalog(1).map_err(Failure::fault)?;
-    let Some(collection) = catalog.collections.find(&command.collection) else {
+    let Some(collection) = catalog.collections.titled(&command.collection) else {
         return Err(Failure::fault(format!("the project has no collection `{}`", command.collection)));
     };
     let urls = match Urls::from_env() {
@@ -180,7 +180,7 @@ impl Line<'_> {
 
     fn text(&self, verdict: &Verdict) -> String {
         let key: Vec<String> = self.key().into_iter().map(|(_, part)| part).collect();
-        let (name, key) = (&self.declared.name, key.join(","));
+        let (name, key) = (self.declared.title(), key.join(","));
         let why =
             if verdict.lines.is_empty() { String::new() } else { format!("  {}", verdict.lines.join("; ")) };
         let (at, operation) = (self.at(), self.operation());
@@ -194,7 +194,7 @@ impl Line<'_> {
             "time": self.at(),
             "transaction": self.transaction.xid,
             "operation": self.operation(),
-            "collection": self.declared.name.as_str(),
+            "collection": self.declared.title(),
             "key": key,
             "sees": sees(verdict.told),
             "why": verdict.lines,

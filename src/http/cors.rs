@@ -21,7 +21,7 @@ const ALLOWED: HeaderValue = HeaderValue::from_static(
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "content-range, location, content-location, preference-applied, x-total-count, link, x-supabase-api-version, \
      etag, retry-after, x-request-id, upload-offset, upload-length, tus-version, tus-resumable, tus-max-size, \
-     tus-extension, upload-metadata, basewright-cursor",
+     tus-extension, upload-metadata, upload-defer-length, upload-expires, basewright-cursor",
 );
 /// Seconds for which a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");

@@ -25,6 +25,7 @@ use super::principal::Caller;
 use super::reply::{self, Dialect, Failure};
 use super::request_id::{self, RequestId};
 use super::server::Options;
+use super::storage::resumable;
 use crate::app::App;
 use crate::error::{Code, Error};
 
@@ -210,6 +211,9 @@ impl Dress {
         let headers = response.headers_mut();
         headers.insert(request_id::HEADER, self.id.header());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if self.dialect == Dialect::Resumable {
+            headers.insert(resumable::VERSION_HEADER, HeaderValue::from_static(resumable::VERSION));
+        }
         if self.app.is_draining() {
             response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
         }

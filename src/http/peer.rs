@@ -121,6 +121,33 @@ pub(super) fn address(request: &HttpRequest) -> IpAddr {
     }
 }
 
+/// How whoever sent the request calls this server, without a slash at the end, if a trusted proxy says that. Nobody else is
+/// believed: what is made of it is an address that the sender is sent to.
+pub(super) fn origin(request: &HttpRequest) -> Option<String> {
+    let peer = request.peer_addr()?.ip().to_canonical();
+    let options = request.app_data::<web::Data<Options>>()?;
+    if options.proxies.trusts(peer) { forwarded_origin(request.headers()) } else { None }
+}
+
+/// Scheme, host and prefix of `X-Forwarded-Proto`, `-Host` and `-Prefix`. Each proxy adds itself at the end of a row: the
+/// first is what the sender saw.
+fn forwarded_origin(headers: &HeaderMap) -> Option<String> {
+    let said = |name: &str| {
+        let value = headers.get(name)?.to_str().ok()?;
+        value.split(',').next().map(str::trim).filter(|value| !value.is_empty())
+    };
+    let scheme = said("x-forwarded-proto").unwrap_or("https");
+    let host = said("x-forwarded-host")?;
+    let prefix = said("x-forwarded-prefix").unwrap_or("").trim_end_matches('/');
+    let plain = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+    let sound = matches!(scheme, "http" | "https")
+        && plain(host, ".-_:[]")
+        && (prefix.is_empty() || prefix.starts_with('/'))
+        && !prefix.starts_with("//")
+        && plain(prefix, "/.-_~");
+    sound.then(|| format!("{scheme}://{host}{prefix}"))
+}
+
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
@@ -197,6 +224,33 @@ mod tests {
         }
         for wrong in ["localhost", "10.0.0.0/33", "10.0.0.1:80", "*"] {
             assert!(Proxies::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn where_a_proxy_says_that_the_server_is_must_be_an_address() {
+        for (said, expected) in [
+            (&[("x-forwarded-host", "a.example")][..], Some("https://a.example")),
+            (
+                &[("x-forwarded-host", "a.example:8443, b"), ("x-forwarded-proto", "http")],
+                Some("http://a.example:8443"),
+            ),
+            (
+                &[("x-forwarded-host", "a.example"), ("x-forwarded-prefix", "/api/")],
+                Some("https://a.example/api"),
+            ),
+            (&[("x-forwarded-proto", "http")], None),
+            (&[("x-forwarded-host", "a.example/x")], None),
+            (&[("x-forwarded-host", "u@a.example")], None),
+            (&[("x-forwarded-host", "a.example"), ("x-forwarded-proto", "javascript")], None),
+            (&[("x-forwarded-host", "a.example"), ("x-forwarded-prefix", "//b")], None),
+            (&[("x-forwarded-host", "a.example"), ("x-forwarded-prefix", "x")], None),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in said {
+                map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(forwarded_origin(&map).as_deref(), expected, "{said:?}");
         }
     }
 }

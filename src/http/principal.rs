@@ -16,6 +16,7 @@ use super::peer;
 use super::reply::Failure;
 use super::server::Options;
 use crate::app::{App, Worker, now};
+use crate::auth::noted::Noted;
 use crate::auth::resolve::{self, Credentials};
 use crate::auth::token::{Holder, KeyRole, TokenFault, Verified};
 use crate::error::{Code, Error};
@@ -108,6 +109,34 @@ pub(super) async fn verified_caller(request: &HttpRequest) -> Result<(Caller, Op
     let caller = Caller(principal);
     request.extensions_mut().insert(caller.clone());
     Ok((caller, verified))
+}
+
+/// Whoever a credential stands for, at this moment, that was noted when something was granted to its holder.
+///
+/// # Errors
+/// As [`caller`].
+pub(super) async fn recalled(request: &HttpRequest, noted: &Noted) -> Result<Caller, Error> {
+    let (Some(app), Some(options), Some(worker)) = (
+        request.app_data::<web::Data<App>>(),
+        request.app_data::<web::Data<Options>>(),
+        request.app_data::<Rc<Worker>>(),
+    ) else {
+        return Err(Error::internal("the server was built without its App or its Worker"));
+    };
+    let Some(verified) = noted.recall(&app.keys(), now())? else {
+        return if options.keyless {
+            Ok(Caller(Arc::new(Principal::anonymous())))
+        } else {
+            Err(Error::new(Code::CredentialRequired))
+        };
+    };
+    if verified.jti.as_ref().is_some_and(|jti| app.revocations().contains(jti)) {
+        return Err(TokenFault::Revoked.into());
+    }
+    if !app.desk().still_accepts(&verified) {
+        return Err(TokenFault::Issuer.into());
+    }
+    Ok(Caller(resolve::principal(&verified, worker.lanes(), app.caches().standings()).await?))
 }
 
 /// The request's API key is the secret one, whoever it is judged as: with it comes the operator.

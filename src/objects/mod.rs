@@ -11,10 +11,14 @@ pub mod change;
 pub mod copy;
 pub mod delete;
 pub mod find;
+pub mod grant;
 pub mod judge;
 pub mod key;
 pub mod list;
+pub mod resume;
+pub mod sign;
 pub mod sniff;
+pub mod turn;
 pub mod upload;
 pub mod version;
 

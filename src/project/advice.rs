@@ -4,7 +4,7 @@
 //! writes the one until it is refused, and so learns what stands in the other. No rule of ours can tell such a check
 //! from one that is meant, so the project loads, and says so.
 //!
-//! So does one whose channels nobody can join, or whose buckets are more open than their rules.
+//! So does one whose channels nobody can join.
 
 use super::fault::listed;
 use super::{Fault, Project};
@@ -44,33 +44,6 @@ impl Project {
             }
         }
         advice.extend(self.channel_advice());
-        advice.extend(self.bucket_advice());
-        advice
-    }
-
-    /// The conditions on reading from a public bucket: they hold for lists and changes alone.
-    fn bucket_advice(&self) -> Vec<Fault> {
-        let mut advice = Vec::new();
-        for (bucket, place) in self.buckets.iter().zip(&self.bucket_places) {
-            let own = |condition: &Condition| {
-                let objects = self.collections.get(self.collections.objects());
-                let field = objects.field_id("bucket");
-                field.is_some_and(|field| *condition == Condition::is_text(objects, field, &bucket.id))
-            };
-            let reads = self.rules.iter().find(|rule| {
-                rule.bucket.as_ref() == Some(&bucket.id) && rule.action == Action::Read && !own(&rule.when)
-            });
-            if let Some(rule) = reads.filter(|_| bucket.public) {
-                advice.push(Fault {
-                    message: format!(
-                        "warning: the bucket is public: whoever knows an object's key reads it, whatever {} says",
-                        rule.id
-                    ),
-                    hint: Some("leave out `public`, if its objects are not for everybody".to_owned()),
-                    ..place.clone()
-                });
-            }
-        }
         advice
     }
 

@@ -1,6 +1,5 @@
 //! `buckets:` → [`Bucket`]s and the rules of their objects.
 
-use super::Fault;
 use super::conditions::Typing;
 use super::fault::Faults;
 use super::gather::Definition;
@@ -18,8 +17,6 @@ pub(super) const BUCKET_KEYS: [&str; 5] = ["public", "max_size", "accept", "quot
 #[derive(Default)]
 pub(super) struct Declared {
     pub(super) buckets: Vec<Bucket>,
-    /// Where each stands.
-    pub(super) places: Vec<Fault>,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -51,7 +48,6 @@ pub(super) fn read(
         if let Some(node) = get(entries, "policies") {
             declared.rules.extend(bucket_rules(&key.text, node, roles, typing, faults));
         }
-        declared.places.push(faults.at(key.at));
         declared.buckets.push(Bucket {
             id: key.text.clone(),
             public: flag.unwrap_or(false),

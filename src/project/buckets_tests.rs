@@ -189,28 +189,3 @@ fn who_may_see_a_bucket_is_part_of_what_the_policies_say() {
     assert!(changed("when: mine", "when: true"));
     assert!(!changed("max_size: 2MB", "max_size: 3MB"));
 }
-
-#[test]
-fn a_condition_on_reading_what_is_public_is_warned_of() {
-    let advice = |bucket: &str| {
-        let project = loaded(&format!("buckets:\n  files: {bucket}\n"));
-        let advice = project.advice(&project.catalog(1).unwrap());
-        advice
-            .into_iter()
-            .map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.message))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        advice("{ public: true, policies: { read: [{ role: anon, when: owner == auth.id }] } }"),
-        [
-            "2:3 warning: the bucket is public: whoever knows an object's key reads it, whatever buckets.files.read[0] says"
-        ]
-    );
-    for quiet in [
-        "{ public: true, policies: { read: [{ role: anon }] } }",
-        "{ public: true, policies: { update: [{ role: anon, when: owner == auth.id }] } }",
-        "{ policies: { read: [{ role: anon, when: owner == auth.id }] } }",
-    ] {
-        assert_eq!(advice(quiet), [""; 0], "{quiet}");
-    }
-}

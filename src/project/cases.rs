@@ -12,9 +12,10 @@ use super::later::Place;
 use super::literal;
 use super::read::{Entries, Word, get};
 use super::resolve;
+use super::stored;
 use super::tests::{Act, Caller, Case, Change, Expect, Tests, Told, named_uuid};
 use super::yaml::{Broken, Node, Plain, Tree};
-use crate::model::{Action, CollectionId, Collections, Field, FieldId, Kind, SERVICE_ROLE, Value};
+use crate::model::{Action, Bucket, CollectionId, Collections, Field, FieldId, Kind, SERVICE_ROLE, Value};
 use crate::policy::{Role, Rule};
 
 pub(super) const TESTS_KEYS: [&str; 2] = ["given", "cases"];
@@ -44,6 +45,7 @@ pub(super) struct Words<'a> {
     pub(super) collections: &'a Collections,
     pub(super) roles: &'a [Role],
     pub(super) rules: &'a [Rule],
+    pub(super) buckets: &'a [Bucket],
     pub(super) conditions: &'a [String],
     pub(super) broken: &'a Broken,
 }
@@ -88,7 +90,10 @@ impl Words<'_> {
             let Some(id) = self.collection(Word { text: &key.text, at: key.at }, faults) else { continue };
             for item in faults.list(value, &format!("`{}`", key.text)).unwrap_or_default() {
                 let Some(entries) = faults.map(item, "a record") else { continue };
-                let values = self.values(id, entries, true, faults);
+                let mut values = self.values(id, entries, true, faults);
+                if self.is_stored(id) {
+                    self.in_a_bucket(&mut values, entries, item.at, faults);
+                }
                 rows.drafts.push(RowDraft {
                     at: item.at,
                     collection: id,
@@ -99,10 +104,14 @@ impl Words<'_> {
     }
 
     fn collection(&self, word: Word<'_>, faults: &mut Faults<'_>) -> Option<CollectionId> {
-        let found = self.collections.find(word.text);
+        // Where no bucket is declared nothing is stored that rules could speak of.
+        let found =
+            self.collections.titled(word.text).filter(|id| !self.is_stored(*id) || !self.buckets.is_empty());
         if found.is_none() && !self.broken.contains(word.text) {
-            let names = self.collections.iter().map(|(_, collection)| collection.name.as_str());
-            faults.unknown(word.at, "collection", word.text, names);
+            let all = self.collections.with_objects();
+            let known = all.filter(|(id, _)| !self.is_stored(*id) || !self.buckets.is_empty());
+            let names: Vec<String> = known.map(|(_, collection)| collection.title()).collect();
+            faults.unknown(word.at, "collection", word.text, names.iter().map(String::as_str));
         }
         found
     }
@@ -172,7 +181,7 @@ impl Words<'_> {
                 if let Some((change, _)) = changes().next() {
                     faults.add(change.at, format!("`{}` belongs to a `subscribe`", change.text));
                 }
-                let act = self.act(action, target, entries, rows, faults);
+                let act = self.act(action, caller.as_ref(), target, entries, rows, faults);
                 let expect = self.expect(node, action, act.as_ref(), entries, rows, faults);
                 (act, expect)
             }
@@ -237,6 +246,7 @@ impl Words<'_> {
     fn act(
         &self,
         action: Action,
+        caller: Option<&Caller>,
         target: &Node,
         entries: &Entries,
         rows: &Rows,
@@ -249,14 +259,17 @@ impl Words<'_> {
         };
         let collection = self.collection(Word { text: name, at: word.at }, faults)?;
         let with = get(entries, "with");
-        let values = match with {
-            Some(node) => {
-                let sent = faults.map(node, "`with`")?;
-                let values = self.values(collection, sent, false, faults);
-                (values.len() == sent.len()).then_some(values)?
-            }
-            None => Vec::new(),
+        let sent = match with {
+            Some(node) => faults.map(node, "`with`")?,
+            None => &[],
         };
+        let mut values = self.values(collection, sent, false, faults);
+        if values.len() != sent.len() {
+            return None;
+        }
+        if self.is_stored(collection) {
+            self.sent_with_object(action, caller, &mut values, sent, target.at, faults);
+        }
         if let (Some(with), Action::Read | Action::Delete) = (with, action) {
             faults.add(with.at, format!("a `{}` sends no values", action.as_str()));
         }
@@ -345,6 +358,9 @@ impl Words<'_> {
                 values.retain(|(known, _)| known != field);
                 values.push((*field, part));
             }
+            if self.is_stored(collection) {
+                self.in_a_bucket(&mut values, members, record.at, faults);
+            }
             let filled = self.filled(collection, &values, node.at, faults)?;
             Change::Created { values, filled }
         };
@@ -381,7 +397,7 @@ impl Words<'_> {
     ) -> Option<Vec<Value>> {
         let key = self.key_parts(id, word, faults)?;
         if self.is_given(id, &key, rows) {
-            let name = &self.collections.get(id).name;
+            let name = self.collections.get(id).title();
             faults.add(word.at, format!("a record `{}` of `{name}` is given already", word.text));
             return None;
         }
@@ -407,7 +423,7 @@ impl Words<'_> {
     ) -> Option<Vec<Value>> {
         let key = self.key_parts(id, word, faults)?;
         if !self.is_given(id, &key, rows) {
-            let name = &self.collections.get(id).name;
+            let name = self.collections.get(id).title();
             faults.hint(
                 word.at,
                 format!("no record `{}` of `{name}` is given", word.text),
@@ -425,12 +441,12 @@ impl Words<'_> {
         if parts.len() != collection.primary_key.len() {
             let names: Vec<&str> =
                 collection.primary_key.iter().map(|id| collection.field(*id).name.as_str()).collect();
-            faults.add(word.at, format!("the key of `{}` is {}", collection.name, listed(&names)));
+            faults.add(word.at, format!("the key of `{}` is {}", collection.title(), listed(&names)));
             return None;
         }
         let key: Option<Vec<Value>> = collection.primary_key.iter().zip(&parts).map(part).collect();
         if key.is_none() {
-            faults.add(word.at, format!("`{}` is no key of `{}`", word.text, collection.name));
+            faults.add(word.at, format!("`{}` is no key of `{}`", word.text, collection.title()));
         }
         key
     }
@@ -455,7 +471,8 @@ impl Words<'_> {
             if field.relation.is_some() {
                 continue;
             }
-            match Generator::default().value(field) {
+            let made_up = stored::made_up(field).filter(|_| self.is_stored(id));
+            match made_up.or_else(|| Generator::default().value(field)) {
                 Some(value) => filled.push((field_id, value)),
                 None => {
                     ungenerated(field, at, faults);

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::cases::{Words, ungenerated};
 use super::fault::{At, Faults};
 use super::generate::Generator;
+use super::stored;
 use super::tests::{Given, GivenRecord, GivenValue, User, named_uuid};
-use crate::model::{Collection, CollectionId, DefaultValue, Field, FieldId, RelationTarget, Value};
+use crate::model::{Collection, CollectionId, DefaultValue, Field, FieldId, RelationTarget, Schema, Value};
 
 /// A record as far as the file writes it.
 pub(super) struct RowDraft {
@@ -143,8 +144,10 @@ impl Words<'_> {
             });
             if let Some(twin) = twin {
                 let place = faults.place(twin.at);
-                faults
-                    .add(row.at, format!("the record at {place} of `{}` has the same key", collection.name));
+                faults.add(
+                    row.at,
+                    format!("the record at {place} of `{}` has the same key", collection.title()),
+                );
             }
             for field_id in collection.field_ids() {
                 let field = collection.field(field_id);
@@ -238,5 +241,6 @@ fn missing(
     if field.relation.is_some() {
         return None;
     }
-    generator.value(field).map(GivenValue::Is)
+    let made_up = stored::made_up(field).filter(|_| collection.schema == Schema::Storage);
+    made_up.or_else(|| generator.value(field)).map(GivenValue::Is)
 }

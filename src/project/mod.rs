@@ -26,6 +26,7 @@ mod read;
 mod resolve;
 mod schema;
 mod sign_in;
+mod stored;
 pub mod tests;
 mod wording;
 mod yaml;
@@ -62,8 +63,6 @@ pub struct Project {
     /// Those of collections, then those of buckets.
     pub rules: Vec<Rule>,
     pub buckets: Vec<Bucket>,
-    /// Where each stands, as faults that say nothing yet.
-    bucket_places: Vec<Fault>,
     pub channels: Channels,
     /// Where each declared channel stands, as faults that say nothing yet.
     channel_places: Vec<Fault>,
@@ -154,6 +153,7 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         collections: &collections,
         roles: &roles,
         rules: &rules,
+        buckets: &declared.buckets,
         conditions: &names,
         broken: &broken,
     };
@@ -167,7 +167,6 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         roles,
         rules,
         buckets: declared.buckets,
-        bucket_places: declared.places,
         channels,
         channel_places,
         limits,

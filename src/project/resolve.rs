@@ -396,7 +396,7 @@ pub(super) fn unknown_field(
 ) {
     if !broken.contains(word.text) && !broken.contains(collection.name.as_str()) {
         let names = collection.fields.iter().map(|field| field.name.as_str());
-        faults.unknown(word.at, &format!("field of `{}`", collection.name), word.text, names);
+        faults.unknown(word.at, &format!("field of `{}`", collection.title()), word.text, names);
     }
 }
 

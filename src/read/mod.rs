@@ -74,7 +74,7 @@ impl Database<'_> {
 /// Says in the log that no rule judged what follows, and why: the secret key may do everything, but not unseen.
 pub fn note_bypass(context: Context<'_>, permit: &Permit) {
     if let Some(reason) = permit.bypass() {
-        let collection = &context.catalog.collection(permit.collection()).name;
+        let collection = context.catalog.collection(permit.collection()).title();
         tracing::info!(reason, %collection, action = permit.action().as_str(), "policies bypassed");
     }
 }

@@ -377,15 +377,13 @@ impl Audience {
     ) -> Result<Vec<(Permit, Asked)>, Error> {
         let catalog = Arc::clone(&self.catalog);
         let context = Context { catalog: &catalog, principal };
-        if binding.schema != "public" && binding.schema != "*" {
-            return Err(Error::new(Code::Schema));
-        }
-        let Some(table) = binding.table.as_deref().filter(|table| *table != "*") else {
+        let Some(id) = binding.collection(&catalog.collections)? else {
             if binding.filter.is_some() || binding.select.is_some() {
                 return Err(Error::with(Code::NotSupported, "A filter needs the table that it is about"));
             }
             // Whatever the caller may read: nothing is an answer, too.
-            let readable = catalog.collections.iter().filter(|(_, collection)| collection.realtime);
+            let all = catalog.collections.with_objects();
+            let readable = all.filter(|(_, one)| one.realtime && binding.has(one.schema));
             return Ok(readable
                 .filter_map(|(id, _)| match catalog.policies.decide(principal, Action::Read, id) {
                     Decision::Permit(permit) => Some((permit, Asked::all(binding.operation))),
@@ -393,11 +391,13 @@ impl Audience {
                 })
                 .collect());
         };
-        let permit = context.permit(table, Action::Read)?;
-        let collection = catalog.collection(permit.collection());
+        let permit = context.permit_on(id, Action::Read)?;
+        let collection = catalog.collection(id);
         if !collection.realtime {
-            let message =
-                format!("The collection `{table}` sends no changes: it is declared with `realtime: false`");
+            let message = format!(
+                "The collection `{}` sends no changes: it is declared with `realtime: false`",
+                collection.title()
+            );
             return Err(Error::with(Code::NotSupported, message));
         }
         let filter = match binding.filter.as_deref() {

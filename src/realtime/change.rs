@@ -60,7 +60,9 @@ impl Change {
     /// The records before and after it, if it is one of this collection's. A field that the table has not, as it was
     /// then, is null.
     pub fn records(&self, collection: &Collection) -> Option<(Option<Record>, Option<Record>)> {
-        if self.relation.schema != "public" || collection.name != *self.relation.table.as_str() {
+        if self.relation.schema != collection.schema.as_str()
+            || collection.name != *self.relation.table.as_str()
+        {
             return None;
         }
         let (old, new) = match &self.what {

@@ -525,7 +525,8 @@ impl Stream {
         let catalog = self.audience.catalog();
         let gone = self.audience.subs(place).iter().any(|sub| {
             self.audience.group_of(sub.group).is_some_and(|group| {
-                lsn < self.ring.floor_of("public", catalog.collection(group.collection).name.as_str())
+                let collection = catalog.collection(group.collection);
+                lsn < self.ring.floor_of(collection.schema.as_str(), collection.name.as_str())
             })
         });
         gone.then_some("changes_lost")

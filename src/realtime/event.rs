@@ -50,7 +50,9 @@ impl Frame<'_> {
 
     fn write(&self, longest: usize) -> Result<Vec<u8>, Malformed> {
         let mut out = Vec::with_capacity(512);
-        out.extend_from_slice(br#"{"schema":"public","table":"#);
+        out.extend_from_slice(br#"{"schema":""#);
+        out.extend_from_slice(self.collection.schema.as_str().as_bytes());
+        out.extend_from_slice(br#"","table":"#);
         encode_text(&mut out, self.collection.name.as_str());
         out.extend_from_slice(br#","type":""#);
         out.extend_from_slice(self.operation.as_str().as_bytes());

@@ -12,8 +12,9 @@ use bytes::Bytes;
 
 use super::cursor::Cursor;
 use super::visibility::Visibility;
-use crate::error::Error;
-use crate::model::Principal;
+use crate::error::{Code, Error};
+use crate::model::{CollectionId, Collections, Principal, Schema};
+use crate::query::plan::unknown;
 
 /// A channel of one worker. The worker chooses both numbers; a slot is used again under another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +54,31 @@ pub struct Binding {
     pub filter: Option<String>,
     /// The fields that records of events have; key fields are always among them.
     pub select: Option<Vec<String>>,
+}
+
+impl Binding {
+    /// The collection that it names; `None` for whatever its schema has.
+    ///
+    /// # Errors
+    /// There is none of this name, or no such schema.
+    pub(super) fn collection(&self, collections: &Collections) -> Result<Option<CollectionId>, Error> {
+        let schemas: Vec<&str> = [Schema::Public, Schema::Storage]
+            .into_iter()
+            .filter(|schema| self.has(*schema))
+            .map(Schema::as_str)
+            .collect();
+        let Some(first) = schemas.first() else {
+            return Err(Error::with(Code::Schema, "Only the schemas public and storage have changes"));
+        };
+        let Some(table) = self.table.as_deref().filter(|table| *table != "*") else { return Ok(None) };
+        let found = schemas.iter().find_map(|schema| collections.of_table(schema, table));
+        found.map(Some).ok_or_else(|| unknown(first, table))
+    }
+
+    /// It is about collections of this schema.
+    pub(super) fn has(&self, schema: Schema) -> bool {
+        self.schema == "*" || self.schema == schema.as_str()
+    }
 }
 
 /// Where a subscription begins.

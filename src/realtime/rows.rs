@@ -99,7 +99,7 @@ impl Mappings {
         match self.known.get(&relation.oid) {
             Some((known, mapping)) if Arc::ptr_eq(known, relation) || known == relation => mapping.clone(),
             _ => {
-                let id = collections.find(&relation.table).filter(|_| relation.schema == "public");
+                let id = collections.of_table(&relation.schema, &relation.table);
                 let mapping = id.map(|id| Arc::new(Mapping::of(id, collections.get(id), relation)));
                 self.known.insert(relation.oid, (Arc::clone(relation), mapping.clone()));
                 mapping

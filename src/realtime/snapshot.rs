@@ -58,7 +58,7 @@ async fn read(tx: &Tx, context: Context<'_>, plans: &[ReadPlan]) -> Result<Snaps
         let rows = tx.query(&plan.statement(context).sql).await?;
         let most = context.catalog.limits.rows;
         if rows.len() as u64 > most {
-            let collection = &context.catalog.collection(plan.node.permit().collection()).name;
+            let collection = context.catalog.collection(plan.node.permit().collection()).title();
             let message =
                 format!("A snapshot has at most {most} records of `{collection}`, and there are more");
             return Err(Error::with(Code::AnswerTooLarge, message)
@@ -71,19 +71,16 @@ async fn read(tx: &Tx, context: Context<'_>, plans: &[ReadPlan]) -> Result<Snaps
 
 /// The read of a binding's records, and of one more than there may be.
 fn plan(context: Context<'_>, binding: &Binding) -> Result<ReadPlan, Error> {
-    if binding.schema != "public" && binding.schema != "*" {
-        return Err(Error::new(Code::Schema));
-    }
-    let Some(table) = binding.table.as_deref().filter(|table| *table != "*") else {
+    let Some(id) = binding.collection(&context.catalog.collections)? else {
         return Err(Error::with(Code::NotSupported, "A snapshot needs the table that it is about"));
     };
-    let permit = context.permit(table, Action::Read)?;
+    let permit = context.permit_on(id, Action::Read)?;
     let filter = match binding.filter.as_deref() {
         None | Some("") => Vec::new(),
         Some(text) => Filter::compile(text, context, &permit)?.as_read().to_vec(),
     };
     let node = Node { select: select(context, &permit, binding)?, filter, ..Node::default() };
-    let mut plan = ReadPlan::new(context, table, &node)?;
+    let mut plan = ReadPlan::under(context, permit, &node)?;
     plan.node.limit = context.catalog.limits.rows.saturating_add(1);
     Ok(plan)
 }

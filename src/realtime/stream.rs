@@ -739,16 +739,17 @@ impl Stream {
         let lsn = lsn.max(self.position);
         let mut places = Vec::new();
         let catalog = Arc::clone(self.audience.catalog());
-        for (id, collection) in catalog.collections.iter() {
-            let name = collection.name.as_str();
-            if altered.touches("public", name) {
-                self.ring.lost("public", name, lsn);
+        for (id, collection) in catalog.collections.with_objects() {
+            let (schema, name) = (collection.schema.as_str(), collection.name.as_str());
+            if altered.touches(schema, name) {
+                self.ring.lost(schema, name, lsn);
                 places.extend(self.audience.listeners(id));
                 places.extend(self.audience.looking_at(id, None));
             }
         }
         let sets = catalog.collections.iter().any(|(id, collection)| {
-            altered.touches("public", collection.name.as_str()) && self.audience.sets.follow(id)
+            altered.touches(collection.schema.as_str(), collection.name.as_str())
+                && self.audience.sets.follow(id)
         });
         self.resync(places, "publication_altered").await;
         if sets {

@@ -110,7 +110,7 @@ impl Deciding {
         let unknown = collection.field_ids().filter(|field| reads && !permit.covers(*field));
         let conditions = permit.rules().iter().flat_map(|rule| [rule.when.named(), rule.check.named()]);
         Deciding {
-            collection: collection.name.to_string(),
+            collection: collection.title(),
             action: permit.action().as_str(),
             unbound: permit.bypass().map(|_| UNBOUND),
             rules: permit.rules().iter().map(|rule| DecidingRule::of(collection, rule, touched)).collect(),

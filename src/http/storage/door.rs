@@ -52,6 +52,14 @@ impl Door {
         Door::of(request, Caller(Arc::new(Principal::anonymous())), false)
     }
 
+    /// Somebody whose credential was noted before, and holds.
+    ///
+    /// # Errors
+    /// 503 while the server is starting.
+    pub(super) fn open_for(request: &HttpRequest, caller: Caller) -> Result<Door, Error> {
+        Door::of(request, caller, true)
+    }
+
     fn of(request: &HttpRequest, caller: Caller, judges: bool) -> Result<Door, Error> {
         let (Some(app), Some(worker)) =
             (request.app_data::<web::Data<App>>(), request.app_data::<Rc<Worker>>())

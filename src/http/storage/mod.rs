@@ -7,10 +7,13 @@ mod disposition;
 mod door;
 mod download;
 mod form;
+mod granted;
 mod list;
 mod path;
+pub(super) mod resumable;
 mod said;
 mod shape;
+mod sign;
 mod upload;
 
 use actix_web::{HttpResponse, guard, web};
@@ -20,7 +23,12 @@ use crate::http::routes::{no_such_method, reading};
 /// The routes of this dialect, relative to `/storage/v1`. The longest fixed beginning comes first: keys hold slashes. What
 /// has one method alone leaves the others to buckets that are called like it.
 pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(reading("/status", status)).configure(buckets).configure(objects);
+    cfg.service(reading("/status", status))
+        .configure(sign::configure)
+        .configure(granted::configure)
+        .configure(resumable::configure)
+        .configure(buckets)
+        .configure(objects);
 }
 
 fn buckets(cfg: &mut web::ServiceConfig) {

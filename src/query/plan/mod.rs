@@ -20,7 +20,7 @@ mod write_sql;
 
 use crate::catalog::{Catalog, Relationship};
 use crate::error::{Code, Error};
-use crate::model::{Action, Collection, CollectionId, FieldId, Kind, Principal};
+use crate::model::{Action, Collection, CollectionId, FieldId, Kind, Principal, Schema};
 use crate::policy::{Decision, Permit};
 use crate::query::request::Step;
 
@@ -128,21 +128,34 @@ pub(crate) struct OrderBy {
     pub(crate) nulls_first: Option<bool>,
 }
 
+/// No collection of this name is there for the caller.
+pub(crate) fn unknown(schema: &str, table: &str) -> Error {
+    let message = format!("Could not find the table '{schema}.{table}' in the schema cache");
+    Error::with(Code::UnknownCollection, message)
+}
+
 impl Context<'_> {
     /// The collection that a URL names, and the permit to do something with it.
     ///
     /// # Errors
     /// 404 where no rule of the caller speaks of it, 401 or 403 where none of this action does.
     pub fn permit(&self, collection: &str, action: Action) -> Result<Permit, Error> {
-        let unknown = || {
-            let message = format!("Could not find the table 'public.{collection}' in the schema cache");
-            Error::with(Code::UnknownCollection, message)
-        };
-        let id = self.catalog.collections.find(collection).ok_or_else(unknown)?;
+        let id = self.catalog.collections.find(collection);
+        self.permit_on(id.ok_or_else(|| unknown(Schema::Public.as_str(), collection))?, action)
+    }
+
+    /// The permit to do something with a collection, that of the objects among them.
+    ///
+    /// # Errors
+    /// 404 where no rule of the caller speaks of it, 401 or 403 where none of this action does.
+    pub fn permit_on(&self, id: CollectionId, action: Action) -> Result<Permit, Error> {
         match self.catalog.policies.decide(self.principal, action, id) {
             Decision::Permit(permit) => Ok(permit),
             Decision::Denied => Err(self.denied(id)),
-            Decision::Unknown => Err(unknown()),
+            Decision::Unknown => {
+                let collection = self.collection(id);
+                Err(unknown(collection.schema.as_str(), collection.name.as_str()))
+            }
         }
     }
 

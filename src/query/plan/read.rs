@@ -13,7 +13,14 @@ impl ReadPlan {
     /// # Errors
     /// Whatever the caller may not do or does not know, as the dialect says it.
     pub fn new(context: Context<'_>, collection: &str, node: &Node) -> Result<ReadPlan, Error> {
-        let permit = context.permit(collection, Action::Read)?;
+        ReadPlan::under(context, context.permit(collection, Action::Read)?, node)
+    }
+
+    /// Checks a read of the permit's collection.
+    ///
+    /// # Errors
+    /// Whatever the caller may not do or does not know, as the dialect says it.
+    pub fn under(context: Context<'_>, permit: Permit, node: &Node) -> Result<ReadPlan, Error> {
         Ok(ReadPlan { node: context.node(permit, node)? })
     }
 }

@@ -194,7 +194,20 @@ impl InsertPlan {
         options: &InsertOptions,
         answer: (Option<&Node>, bool),
     ) -> Result<InsertPlan, Error> {
-        let permit = context.permit(collection, Action::Create)?;
+        InsertPlan::under(context, context.permit(collection, Action::Create)?, body, options, answer)
+    }
+
+    /// Checks an insert or upsert into the permit's collection.
+    ///
+    /// # Errors
+    /// As [`InsertPlan::new`].
+    pub fn under(
+        context: Context<'_>,
+        permit: Permit,
+        body: &Body,
+        options: &InsertOptions,
+        answer: (Option<&Node>, bool),
+    ) -> Result<InsertPlan, Error> {
         let declared = context.collection(permit.collection());
         let names = match &options.columns {
             Some(columns) => columns.clone(),
@@ -268,7 +281,21 @@ impl UpdatePlan {
         options: &InsertOptions,
         answer: (bool, bool),
     ) -> Result<UpdatePlan, Error> {
-        let permit = context.permit(collection, Action::Update)?;
+        UpdatePlan::under(context, context.permit(collection, Action::Update)?, node, body, options, answer)
+    }
+
+    /// Checks an update in the permit's collection.
+    ///
+    /// # Errors
+    /// As [`UpdatePlan::new`].
+    pub fn under(
+        context: Context<'_>,
+        permit: Permit,
+        node: &Node,
+        body: &Body,
+        options: &InsertOptions,
+        answer: (bool, bool),
+    ) -> Result<UpdatePlan, Error> {
         if body.records.len() > 1 {
             return Err(Error::with(Code::Body, "An update takes one object"));
         }
@@ -314,7 +341,19 @@ impl DeletePlan {
         node: &Node,
         answer: (bool, bool),
     ) -> Result<DeletePlan, Error> {
-        let permit = context.permit(collection, Action::Delete)?;
+        DeletePlan::under(context, context.permit(collection, Action::Delete)?, node, answer)
+    }
+
+    /// Checks a delete in the permit's collection.
+    ///
+    /// # Errors
+    /// As [`DeletePlan::new`].
+    pub fn under(
+        context: Context<'_>,
+        permit: Permit,
+        node: &Node,
+        answer: (bool, bool),
+    ) -> Result<DeletePlan, Error> {
         let (rows, represented) = context.rows_to_write(&permit, node, answer.0)?;
         Ok(DeletePlan {
             permit,

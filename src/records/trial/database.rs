@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, Limits};
 use crate::condition::Rows;
 use crate::db::{DbError, Row, Tx};
 use crate::error::{Code, Error};
-use crate::model::{Action, CollectionId, FieldId, Kind, Principal, Record, Value};
+use crate::model::{Action, CollectionId, FieldId, Kind, Principal, Record, Scalar, Schema, Value};
 use crate::project::tests::{Act, Case, Tests};
 use crate::query::body::Body;
 use crate::query::plan::{
@@ -17,7 +17,7 @@ use crate::query::plan::{
 };
 use crate::query::request::{Comparison, Filter, Item, Node, Operand, Order, Path, Test};
 use crate::records;
-use crate::sql::Sql;
+use crate::sql::{Sql, array_literal};
 
 /// `json`, not one of the kinds.
 const JSON_OID: u32 = 114;
@@ -45,7 +45,16 @@ pub(super) async fn give(
     sql.raw(".id from json_to_recordset(");
     sql.bind_typed(JSON_OID, "json", Some(Json::Array(ids).to_string()));
     sql.raw(") as ").alias(user).raw("(id uuid))");
-    for (id, collection) in catalog.collections.iter() {
+    let mut buckets = catalog.buckets.values().peekable();
+    if buckets.peek().is_some() {
+        let texts = Kind::many(Scalar::Text);
+        let names = array_literal(buckets.map(|bucket| Some(bucket.id.as_str())));
+        let (written, bucket) = (sql.fresh(), sql.fresh());
+        sql.raw(", ").alias(written).raw(" as (insert into storage.buckets (id, declared) select ");
+        sql.alias(bucket).raw(".id, true from unnest(").bind(texts, Some(names));
+        sql.raw(") as ").alias(bucket).raw("(id))");
+    }
+    for (id, collection) in catalog.collections.with_objects() {
         let given = tests.given.records.iter().filter(|record| record.collection == id);
         let records: Vec<Json> = given
             .map(|record| {
@@ -61,7 +70,11 @@ pub(super) async fn give(
         for (at, field) in collection.fields.iter().enumerate() {
             sql.raw(if at > 0 { ", " } else { "" }).name(&field.name);
         }
-        sql.raw(") select * from json_to_recordset(");
+        // What lies behind an object is not asked for.
+        sql.raw(match collection.schema {
+            Schema::Public => ") select * from json_to_recordset(",
+            Schema::Storage => ", version) select *, basewright.uuid_v7() from json_to_recordset(",
+        });
         sql.bind_typed(JSON_OID, "json", Some(Json::Array(records).to_string()));
         sql.raw(") as ").alias(row).raw("(");
         for (at, field) in collection.fields.iter().enumerate() {
@@ -143,7 +156,6 @@ struct Asking<'a> {
 impl Asking<'_> {
     async fn act(&self, case: &Case) -> Outcome {
         let id = case.act.collection();
-        let name = self.catalog.collection(id).name.as_str();
         let by_key = |key: &[Value]| Node { filter: self.key_filter(id, key), ..Node::default() };
         let count_only = (false, false);
         let outcome = match &case.act {
@@ -152,22 +164,28 @@ impl Asking<'_> {
             Act::Create { .. } => match self.body(id, &sent(self.catalog, case)) {
                 Ok(body) => {
                     let options = InsertOptions::default();
-                    let plan = InsertPlan::new(self.context, name, &body, &options, (None, false));
+                    let plan = self.context.permit_on(id, Action::Create).and_then(|permit| {
+                        InsertPlan::under(self.context, permit, &body, &options, (None, false))
+                    });
                     self.write(plan.map(WritePlan::Insert), None).await
                 }
                 Err(error) => Err(error),
             },
-            Act::Update { key, values, .. } => match self.body(id, values) {
+            Act::Update { key, values, .. } => match self.changed_body(id, values).await {
                 Ok(body) => {
                     let options = InsertOptions::default();
                     let node = by_key(key);
-                    let plan = UpdatePlan::new(self.context, name, &node, &body, &options, count_only);
+                    let plan = self.context.permit_on(id, Action::Update).and_then(|permit| {
+                        UpdatePlan::under(self.context, permit, &node, &body, &options, count_only)
+                    });
                     self.write(plan.map(WritePlan::Update), Some(key)).await
                 }
                 Err(error) => Err(error),
             },
             Act::Delete { key, .. } => {
-                let plan = DeletePlan::new(self.context, name, &by_key(key), count_only);
+                let plan = self.context.permit_on(id, Action::Delete);
+                let plan =
+                    plan.and_then(|permit| DeletePlan::under(self.context, permit, &by_key(key), count_only));
                 self.write(plan.map(WritePlan::Delete), Some(key)).await
             }
             Act::Subscribe { change, .. } => self.subscribe(id, change).await,
@@ -184,7 +202,7 @@ impl Asking<'_> {
     /// All the records that a read answers, page by page, until there are more than `most`.
     async fn list(&self, id: CollectionId, mut node: Node, most: usize) -> Result<Outcome, Error> {
         let collection = self.catalog.collection(id);
-        let permit = self.context.permit(collection.name.as_str(), Action::Read)?;
+        let permit = self.context.permit_on(id, Action::Read)?;
         node.select = vec![Item::All];
         // Pages need an order; a key that is hidden cannot give one.
         node.order = collection
@@ -201,7 +219,7 @@ impl Asking<'_> {
         let mut seen: Vec<Seen> = Vec::new();
         loop {
             node.offset = Some(seen.len() as u64);
-            let plan = ReadPlan::new(self.context, collection.name.as_str(), &node)?;
+            let plan = ReadPlan::under(self.context, permit.clone(), &node)?;
             let rows = self.tx.query(&plan.statement(self.context).sql).await.map_err(DbError::into_error)?;
             for row in &rows {
                 seen.push(decoded(self.catalog, id, &plan, row)?);
@@ -271,6 +289,17 @@ impl Asking<'_> {
             },
         };
         collection.primary_key.iter().zip(key).map(equals).collect()
+    }
+
+    /// What an update sends. Whoever changes an object says when; the tables of collections do so themselves.
+    async fn changed_body(&self, id: CollectionId, values: &[(FieldId, Value)]) -> Result<Body, Error> {
+        let collection = self.catalog.collection(id);
+        let mut values = values.to_vec();
+        let field = collection.field_id("updated_at").filter(|_| collection.schema == Schema::Storage);
+        if let Some(field) = field.filter(|field| !values.iter().any(|(known, _)| known == field)) {
+            values.push((field, Value::Timestamp(now(self.tx).await.map_err(DbError::into_error)?)));
+        }
+        self.body(id, &values)
     }
 
     fn body(&self, id: CollectionId, values: &[(FieldId, Value)]) -> Result<Body, Error> {

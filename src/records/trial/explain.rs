@@ -54,7 +54,7 @@ pub async fn explain(
             Some(records) => {
                 rows.0.insert(collection, records);
             }
-            None => untold = Some(catalog.collection(collection).name.clone()),
+            None => untold = Some(catalog.collection(collection).title()),
         }
     }
     tx.rollback().await.map_err(DbError::into_error)?;
@@ -69,7 +69,7 @@ pub async fn explain(
         (Some(_), None) | (None, _) => true,
     };
     if !known {
-        lines.push(format!("there is no such record of {}", collection.name));
+        lines.push(format!("there is no such record of {}", collection.title()));
     } else if let Some(large) = untold {
         lines.push(format!("{large} has more than {REACHED} records: which term failed is not told"));
     } else {

@@ -161,7 +161,7 @@ impl<'a> Judge<'a> {
             .collect();
         if rules.is_empty() {
             self.judgement.reasons.push(Reason {
-                rule: format!("{}.{}", self.collection.name, action.as_str()),
+                rule: format!("{}.{}", self.collection.title(), action.as_str()),
                 id: String::new(),
                 conditions: Vec::new(),
                 failed: vec!["no rule allows it to anybody".to_owned()],
@@ -225,7 +225,7 @@ impl<'a> Judge<'a> {
         if let Some(field) = hidden {
             let name = &self.collection.field(*field).name;
             self.judgement.reasons.push(Reason {
-                rule: format!("{}.read", self.collection.name),
+                rule: format!("{}.read", self.collection.title()),
                 id: String::new(),
                 conditions: Vec::new(),
                 failed: vec![format!("`{name}` is hidden, and records are found by it")],

@@ -8,7 +8,7 @@ use super::super::{Context, InsertPlan};
 use super::judge::needs_old_row;
 use super::{INSERTED, JUDGED, OLD, WriteStatement, private};
 use crate::condition::Condition;
-use crate::model::{Collection, DefaultValue, FieldId};
+use crate::model::{Collection, DefaultValue, FieldId, Schema};
 use crate::policy::WriteRule;
 use crate::sql::{Alias, Sql};
 
@@ -51,7 +51,7 @@ impl Context<'_> {
             all.extend(collection.primary_key.first());
         }
         self.names(&mut sql, collection, &all);
-        sql.raw(") values (");
+        sql.raw(beside(collection).0).raw(") values (");
         for (at, field) in all.iter().enumerate() {
             if at > 0 {
                 sql.raw(", ");
@@ -63,7 +63,7 @@ impl Context<'_> {
                 Some(_) | None => self.absent_value(&mut sql, collection, way, *field),
             }
         }
-        sql.raw(") returning ");
+        sql.raw(beside(collection).1).raw(") returning ");
         if !a_row_each {
             sql.alias(target).raw(".*, ");
         }
@@ -127,7 +127,7 @@ impl Context<'_> {
         } else {
             sql.raw("(");
             self.names(&mut sql, collection, &all);
-            sql.raw(") select ");
+            sql.raw(beside(collection).0).raw(") select ");
             for (at, field) in plan.columns.iter().enumerate() {
                 if at > 0 {
                     sql.raw(", ");
@@ -140,6 +140,7 @@ impl Context<'_> {
                 }
                 self.default_value(&mut sql, collection.field(*field).kind, value);
             }
+            sql.raw(beside(collection).1);
         }
         sql.raw(" from ").alias(body);
         if paired.is_some() {
@@ -368,5 +369,14 @@ pub(super) fn add_set_fields(fields: &mut Vec<FieldId>, rules: &[WriteRule<'_>])
         if !fields.contains(field) {
             fields.push(*field);
         }
+    }
+}
+
+/// A column that is no field and cannot be null, and its value. Objects get content from their own use cases alone: what
+/// is inserted here is a rehearsal, and undone.
+fn beside(collection: &Collection) -> (&'static str, &'static str) {
+    match collection.schema {
+        Schema::Public => ("", ""),
+        Schema::Storage => (", version", ", basewright.uuid_v7()"),
     }
 }

@@ -12,7 +12,7 @@ use crate::records::trial::{Outcome, Seen, same, told};
 impl Asking<'_> {
     pub(super) async fn subscribe(&self, id: CollectionId, change: &Change) -> Result<Outcome, Error> {
         let collection = self.catalog.collection(id);
-        let permit = match self.context.permit(collection.name.as_str(), Action::Read) {
+        let permit = match self.context.permit_on(id, Action::Read) {
             Ok(permit) => permit,
             Err(error) => match error.code {
                 Code::Denied | Code::DeniedAnonymous | Code::UnknownCollection => {
@@ -52,7 +52,6 @@ impl Asking<'_> {
         let everything = Principal::service();
         let context = Context { catalog: self.catalog, principal: &everything };
         let asking = Asking { context, given: None, ..*self };
-        let name = self.catalog.collection(id).name.as_str();
         let by_key = |key: &[Value]| Node { filter: self.key_filter(id, key), ..Node::default() };
         let body = |values: &[(FieldId, Value)]| {
             let members = object(self.catalog, id, values.iter().map(|(field, value)| (*field, value)));
@@ -63,15 +62,18 @@ impl Asking<'_> {
             Change::Created { values, filled } => {
                 let all: Vec<_> = values.iter().chain(filled).cloned().collect();
                 let body = body(&all)?;
-                InsertPlan::new(context, name, &body, &options, (None, false)).map(WritePlan::Insert)
+                let permit = context.permit_on(id, Action::Create)?;
+                InsertPlan::under(context, permit, &body, &options, (None, false)).map(WritePlan::Insert)
             }
             Change::Updated { key, values } => {
                 let body = body(values)?;
-                UpdatePlan::new(context, name, &by_key(key), &body, &options, (false, false))
+                let permit = context.permit_on(id, Action::Update)?;
+                UpdatePlan::under(context, permit, &by_key(key), &body, &options, (false, false))
                     .map(WritePlan::Update)
             }
             Change::Deleted { key } => {
-                DeletePlan::new(context, name, &by_key(key), (false, false)).map(WritePlan::Delete)
+                let permit = context.permit_on(id, Action::Delete)?;
+                DeletePlan::under(context, permit, &by_key(key), (false, false)).map(WritePlan::Delete)
             }
         };
         asking.write(plan, None).await
