@@ -68,10 +68,16 @@ async fn content_comes_whole_in_part_or_not_at_all() {
         assert_eq!(reply.bytes.is_empty(), status != 200);
     }
     let head = ada.head(path).await;
-    assert_eq!((head.status, head.header("content-length"), head.header("etag")), (200, "100000", etag.as_str()));
+    assert_eq!(
+        (head.status, head.header("content-length"), head.header("etag")),
+        (200, "100000", etag.as_str())
+    );
     assert_eq!((head.header("content-type"), head.bytes.len()), ("text/plain", 0));
     // A range is for GET alone.
-    assert_eq!(super::site::Reply::of(ada.request(Method::HEAD, path, &[("range", "bytes=0-0")])).await.status, 200);
+    assert_eq!(
+        super::site::Reply::of(ada.request(Method::HEAD, path, &[("range", "bytes=0-0")])).await.status,
+        200
+    );
     // Nothing is a part of nothing.
     ada.upload("papers/empty", "").await.ok();
     assert_eq!(ada.get("/object/papers/empty").await.content(), b"");
@@ -107,7 +113,12 @@ async fn what_one_may_not_read_is_not_there_at_any_door() {
                 let told = |reply: &super::site::Reply| {
                     let mut body = reply.json();
                     body["request_id"].take();
-                    (reply.status, body, reply.header("content-type").to_owned(), reply.header("etag").to_owned())
+                    (
+                        reply.status,
+                        body,
+                        reply.header("content-type").to_owned(),
+                        reply.header("etag").to_owned(),
+                    )
                 };
                 assert_eq!(told(&reply), told(&absent), "{who} {door}{key}");
                 assert_eq!((reply.status, head.status), (400, 400), "{who} {door}{key}");
@@ -149,7 +160,10 @@ async fn a_file_is_saved_under_the_name_that_is_wished() {
         assert_eq!((reply.status, reply.header("content-disposition")), (200, disposition), "{query}");
     }
     let html = ada.get("/object/public/posters/x/b.html").await;
-    assert_eq!((html.header("content-disposition"), html.header("content-type")), ("attachment", "text/plain; charset=utf-8"));
+    assert_eq!(
+        (html.header("content-disposition"), html.header("content-type")),
+        ("attachment", "text/plain; charset=utf-8")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,9 +54,9 @@ buckets:
 
 /// The smallest picture there is.
 pub const PNG: &[u8] = &[
-    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0, 0, 1, 8, 6,
-    0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 0x0d, b'I', b'D', b'A', b'T', 0x78, 0x9c, 0x63, 0, 1, 0, 0, 5, 0, 1, 0x0d,
-    0x0a, 0x2d, 0xb4, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82,
+    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0,
+    0, 1, 8, 6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 0x0d, b'I', b'D', b'A', b'T', 0x78, 0x9c, 0x63, 0,
+    1, 0, 0, 5, 0, 1, 0x0d, 0x0a, 0x2d, 0xb4, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82,
 ];
 
 pub struct Site {
@@ -131,7 +131,15 @@ impl Site {
         let (path, data) = (folder.join("project"), folder.join("data"));
         std::fs::create_dir_all(&data).unwrap();
         let server = tokio::task::block_in_place(|| {
-            Start { command: "dev", project: &path, data: &data, database: Some(&database.urls), args: &[], env }.run()
+            Start {
+                command: "dev",
+                project: &path,
+                data: &data,
+                database: Some(&database.urls),
+                args: &[],
+                env,
+            }
+            .run()
         });
         Site { server, database, folder }
     }
@@ -241,10 +249,8 @@ impl Actor {
 
     /// Stores so many bytes of text whose length is not announced.
     pub async fn chunked(&self, place: &str, size: usize) -> Reply {
-        let mut head = String::from("content-type: text/plain\r\ntransfer-encoding: chunked\r\n");
-        if let (Some(key), Some(token)) = (&self.key, &self.token) {
-            head += &format!("apikey: {key}\r\nauthorization: Bearer {token}\r\n");
-        }
+        let head =
+            format!("content-type: text/plain\r\ntransfer-encoding: chunked\r\n{}", self.credentials());
         let mut body = Vec::new();
         for piece in vec![b'x'; size].chunks(500) {
             body.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
@@ -253,6 +259,12 @@ impl Actor {
         }
         body.extend_from_slice(b"0\r\n\r\n");
         self.raw(&format!("POST /storage/v1/object/{place} HTTP/1.1\r\n{head}"), &body).await
+    }
+
+    /// His credentials as headers.
+    pub fn credentials(&self) -> String {
+        let key = self.key.as_deref().unwrap_or_default();
+        format!("apikey: {key}\r\nauthorization: Bearer {}\r\n", self.token.as_deref().unwrap_or(key))
     }
 
     /// Sends a request by hand: its first line and headers, each with its line end, and what follows them.

@@ -88,11 +88,17 @@ async fn whoever_may_not_store_is_told_before_he_sends_all_of_it() {
     assert_eq!(site.user(&["editor"]).upload("vault/a", "1").await.refused(), "AccessDenied");
     assert_eq!(ada.upload("nowhere/a", "1").await.refused(), "NoSuchBucket");
     assert_eq!(ada.upload("papers/locked/a", "1").await.refused(), "AccessDenied");
-    assert_eq!(ada.form(Method::POST, "papers/locked/a", &[(FILE, "", b"1")]).await.refused(), "AccessDenied");
+    assert_eq!(
+        ada.form(Method::POST, "papers/locked/a", &[(FILE, "", b"1")]).await.refused(),
+        "AccessDenied"
+    );
     // Five megabytes that nobody will take: the refusal arrives nevertheless.
     let large = vec![b'x'; 5 << 20];
     assert_eq!(ada.upload("papers/locked/a", large.clone()).await.refused(), "AccessDenied");
-    assert_eq!(ada.form(Method::POST, "papers/locked/a", &[(FILE, "", &large)]).await.refused(), "AccessDenied");
+    assert_eq!(
+        ada.form(Method::POST, "papers/locked/a", &[(FILE, "", &large)]).await.refused(),
+        "AccessDenied"
+    );
     assert_eq!(ada.chunked("papers/locked/a", 5 << 20).await.refused(), "AccessDenied");
     // Who only brings sees nothing of it.
     ada.upload("letterbox/a", "1").await.ok();
@@ -106,20 +112,30 @@ async fn a_bucket_takes_no_more_and_nothing_else_than_it_says() {
     let sized = |size: usize| vec![b'x'; size];
     ada.upload("pictures/fits", sized(1_000)).await.ok();
     ada.chunked("pictures/in-pieces", 1_000).await.ok();
-    ada.form(Method::POST, "pictures/formed", &[(FILE, "Content-Type: text/plain\r\n", &sized(1_000))]).await.ok();
+    ada.form(Method::POST, "pictures/formed", &[(FILE, "Content-Type: text/plain\r\n", &sized(1_000))])
+        .await
+        .ok();
     for reply in [
         ada.upload("pictures/large", sized(1_001)).await,
         ada.chunked("pictures/large", 1_001).await,
         ada.chunked("pictures/large", 3 << 20).await,
-        ada.form(Method::POST, "pictures/large", &[(FILE, "Content-Type: text/plain\r\n", &sized(1_001))]).await,
-        ada.form(Method::POST, "pictures/large", &[(FILE, "Content-Type: text/plain\r\n", &sized(3 << 20))]).await,
+        ada.form(Method::POST, "pictures/large", &[(FILE, "Content-Type: text/plain\r\n", &sized(1_001))])
+            .await,
+        ada.form(Method::POST, "pictures/large", &[(FILE, "Content-Type: text/plain\r\n", &sized(3 << 20))])
+            .await,
     ] {
         assert_eq!(reply.refused(), "EntityTooLarge");
         let body = reply.json();
         assert_eq!((&body["statusCode"], &body["error"]), (&json!("413"), &json!("Payload too large")));
     }
     let kind = async |kind: &str, content: &'static [u8]| {
-        ada.send(Method::POST, "/object/pictures/kind", &[("content-type", kind), ("x-upsert", "true")], content).await
+        ada.send(
+            Method::POST,
+            "/object/pictures/kind",
+            &[("content-type", kind), ("x-upsert", "true")],
+            content,
+        )
+        .await
     };
     kind("image/png", PNG).await.ok();
     kind("IMAGE/PNG; x=y", PNG).await.ok();
@@ -164,7 +180,9 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
     for cut in [1, 10, 40, whole.len() - 14] {
         assert_eq!(send(kind, whole[..cut].to_vec()).await.refused(), "InvalidRequest", "{cut}");
     }
-    for other in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=other"] {
+    for other in
+        ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=other"]
+    {
         assert_eq!(send(other, whole.clone()).await.refused(), "InvalidRequest", "{other}");
     }
     for metadata in ["!", "e30", "bnVsbA==", "WzFd"] {
@@ -192,6 +210,8 @@ async fn of_a_hundred_who_store_at_once_one_is_first() {
     let replies: Vec<Reply> = futures_util::future::join_all((0..100).map(create)).await;
     let won: Vec<usize> = (0..100).filter(|n| replies[*n].status == 200).collect();
     assert_eq!(won.len(), 1, "{won:?}");
-    assert!(replies.iter().filter(|reply| reply.status != 200).all(|reply| reply.refused() == "KeyAlreadyExists"));
+    assert!(
+        replies.iter().filter(|reply| reply.status != 200).all(|reply| reply.refused() == "KeyAlreadyExists")
+    );
     assert_eq!(ada.get("/object/papers/race").await.content(), won[0].to_string().into_bytes());
 }
