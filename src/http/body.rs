@@ -142,12 +142,13 @@ impl Pieces {
         }
     }
 
-    /// The same, for whoever takes a stream.
+    /// The same, for whoever takes a stream. It may be asked once more after its end, as readers of forms do.
     pub fn stream(self) -> impl Stream<Item = Result<Bytes, Error>> {
         unfold(self, |mut pieces| async move {
             let piece = pieces.next().await.transpose()?;
             Some((piece, pieces))
         })
+        .fuse()
     }
 }
 
