@@ -14,6 +14,7 @@ mod project;
 mod reload;
 mod serve;
 mod settings;
+mod storage;
 mod tables;
 mod tail;
 mod token;
@@ -48,6 +49,7 @@ enum What {
     Token(token::Token),
     Tail(tail::Tail),
     User(user::Users),
+    Storage(storage::Storage),
 }
 
 /// Where the project and its data are.
@@ -134,6 +136,7 @@ pub fn main() -> ExitCode {
         What::Token(command) => token::run(command),
         What::Tail(command) => tail::run(&command),
         What::User(command) => user::run(command),
+        What::Storage(command) => storage::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,8 @@ pub mod list;
 pub mod resume;
 pub mod sign;
 pub mod sniff;
+pub mod stocktaking;
+pub mod sweep;
 pub mod turn;
 pub mod upload;
 pub mod version;
@@ -89,10 +91,8 @@ impl Objects<'_> {
 
     /// What is not found: the object, for whoever may know of its bucket, else the bucket.
     pub(crate) async fn missing(&self, bucket: &str) -> Error {
-        let known =
-            Action::ALL.iter().any(|action| !matches!(self.decide(*action, bucket), Decision::Unknown));
         match self.bucket_row(bucket).await {
-            Ok(Some(found)) if known || found.bucket.public => StorageCode::NoSuchKey.into(),
+            Ok(Some(found)) if self.knows(bucket) || found.bucket.public => StorageCode::NoSuchKey.into(),
             Ok(_) => StorageCode::NoSuchBucket.into(),
             Err(error) => error,
         }

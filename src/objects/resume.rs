@@ -252,8 +252,12 @@ impl Objects<'_> {
     /// # Errors
     /// As [`Objects::settle`] and [`Terms::take`].
     pub async fn complete(&self, found: Resumable, terms: &Terms) -> Result<(), Error> {
-        let received = match self.blobs.resume(found.version(), found.progress.clone()).await {
-            Ok(appending) => appending.finish().await?,
+        let finished = match self.blobs.resume(found.version(), found.progress.clone()).await {
+            Ok(appending) => appending.finish().await,
+            Err(fault) => Err(fault),
+        };
+        let received = match finished {
+            Ok(received) => received,
             // It was finished by somebody who came no further.
             Err(BlobFault::NotFound(_)) => self.finished(&found).await?,
             Err(fault) => return Err(fault.into()),

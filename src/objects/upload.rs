@@ -385,7 +385,7 @@ impl Objects<'_> {
     /// Writes whether the caller may read a stored row and replace it at all.
     fn replaceable(&self, sql: &mut Sql, rules: &Rules, row: Alias) {
         sql.raw("(");
-        self.readable(sql, rules.read.as_ref(), row);
+        self.is_readable(sql, rules.read.as_ref(), row);
         sql.raw(" and ");
         match &rules.update {
             Some(update) => self.when(sql, update, row),

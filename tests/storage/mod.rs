@@ -3,6 +3,7 @@
 mod blobs;
 mod granted;
 mod hands;
+mod matrix;
 mod reads;
 mod resumable;
 mod signed;
