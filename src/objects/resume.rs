@@ -70,7 +70,7 @@ impl Resumable {
 /// What there is of an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
-    UnderWay(Resumable),
+    UnderWay(Box<Resumable>),
     /// It is an object of so many bytes.
     Done(u64),
 }
@@ -144,7 +144,7 @@ impl Objects<'_> {
     pub async fn standing(&self, id: Uuid, right: Right) -> Result<Standing, Error> {
         match self.under_way(id, right).await {
             Err(error) if error.code == StorageCode::NoSuchUpload.into() => {}
-            outcome => return outcome.map(Standing::UnderWay),
+            outcome => return outcome.map(|found| Standing::UnderWay(Box::new(found))),
         }
         // Whoever lost the last answer asks for it. Nobody's objects are told of to nobody.
         let Some(owner) = self.context.principal.id else { return Err(StorageCode::NoSuchUpload.into()) };

@@ -366,7 +366,10 @@ async fn what_a_bucket_does_not_take_is_refused_as_soon_as_that_is_known() {
     hands.tus(&hands.ada, Method::DELETE, &path, &[], "").await.is(204);
     let path = hands.path_of(&create("tight", ("upload-length", "1000")).await.headers);
     hands.patch(&hands.ada, &path, 0, vec![b'x'; 1_000]).await.is(204);
-    assert_eq!(create("tight", ("upload-length", "1")).await.refused(413, "413"), "QuotaExceeded");
+    let told = metadata("tight", "y.txt");
+    let headers = [("upload-length", "1"), ("upload-metadata", told.as_str())];
+    let got = hands.tus(&hands.ada, Method::POST, "/upload/resumable", &headers, "").await;
+    assert_eq!(got.refused(413, "413"), "QuotaExceeded");
     hands.execute("delete from storage.objects").await;
     // What it is, is known when it is there: it was text all along.
     let path = hands.path_of(&create("images", ("upload-length", "5")).await.headers);
