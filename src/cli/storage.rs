@@ -136,7 +136,9 @@ async fn check(stocktaking: &Stocktaking<'_>, json: bool) -> Result<(), Failure>
 /// A finding for people.
 fn line(discrepancy: &Discrepancy) -> String {
     match discrepancy {
-        Discrepancy::Missing { object, version } => format!("missing   {object:?}: nothing lies at {}", version.key()),
+        Discrepancy::Missing { object, version } => {
+            format!("missing   {object:?}: nothing lies at {}", version.key())
+        }
         Discrepancy::Length { object, version, told, found } => {
             format!("length    {object:?}: {found} bytes lie at {}, not {told}", version.key())
         }

@@ -142,7 +142,9 @@ impl Stocktaking<'_> {
     /// Rows of one hour, by their versions.
     async fn page(&self, begin: Version) -> Result<Vec<Told>, Error> {
         let mut sql = Sql::new();
-        sql.raw("select bucket || '/' || name, version::text, size, etag from storage.objects where version >= ");
+        sql.raw(
+            "select bucket || '/' || name, version::text, size, etag from storage.objects where version >= ",
+        );
         sql.bind(Kind::UUID, Some(begin.to_string())).raw(" and version < ");
         sql.bind(Kind::UUID, Some(begin.next_hour().to_string()));
         sql.raw(" order by version limit ").number(PAGE);
@@ -161,9 +163,7 @@ impl Stocktaking<'_> {
     async fn judge(&self, told: Told, found: Option<u64>) -> Result<Option<Discrepancy>, Error> {
         let Told { object, version, size, etag } = told;
         let discrepancy = match found {
-            Some(found) if found != size => {
-                Some(Discrepancy::Length { object, version, told: size, found })
-            }
+            Some(found) if found != size => Some(Discrepancy::Length { object, version, told: size, found }),
             Some(_) if self.deep => match self.rehash(version, size, &etag).await {
                 Ok(same) => (!same).then_some(Discrepancy::Content { object, version }),
                 Err(BlobFault::NotFound(_)) => Some(Discrepancy::Missing { object, version }),

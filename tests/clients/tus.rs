@@ -28,7 +28,7 @@ async fn the_published_client_goes_on_with_its_uploads_after_everything() {
     let (address, restart) = (folder.join("address"), folder.join("restart"));
     std::fs::write(&address, &server.url).unwrap();
     let mut child = Command::new("node")
-        .args(["--test", "--test-reporter=tap", "tus.test.mjs"])
+        .args(["--experimental-websocket", "--test", "--test-reporter=tap", "tus.test.mjs"])
         .current_dir(&home)
         .env("BW_ADDRESS", &address)
         .env("BW_RESTART", &restart)
