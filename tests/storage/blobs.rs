@@ -384,7 +384,10 @@ async fn a_bucket_keeps_content_as_it_came() {
     everything_that_lies_there_is_listed(&at("")).await;
     let blobs = at("/some/where");
     contract(&blobs).await;
-    eventually("no parts lie about", SOON, || async { s3.unfinished(&bucket).await.is_empty().then_some(()) }).await;
+    eventually("no parts lie about", SOON, || async {
+        s3.unfinished(&bucket).await.is_empty().then_some(())
+    })
+    .await;
     // A server that is killed cannot say what it has sent.
     only_what_was_paused_counts(&blobs).await;
 }

@@ -355,7 +355,8 @@ impl Sender {
 impl Drop for Sender {
     fn drop(&mut self) {
         let at = mem::replace(&mut self.at, At::Over);
-        if !self.is_alone || matches!(&at, At::Over) || matches!(&at, At::Here(sent) if sent.upload.is_none()) {
+        if !self.is_alone || matches!(&at, At::Over) || matches!(&at, At::Here(sent) if sent.upload.is_none())
+        {
             return;
         }
         let (bucket, path) = (self.bucket.clone(), self.path.clone());
