@@ -121,9 +121,12 @@ pub(super) struct Pump {
     at: At,
 }
 
+/// A sink that has written everything, and the buffer that was written, empty.
+type Idle = Result<(Box<Sink>, Vec<u8>), BlobFault>;
+
 enum At {
     Here(Box<Sink>, Vec<u8>),
-    Writing(JoinHandle<Result<(Box<Sink>, Vec<u8>), BlobFault>>),
+    Writing(JoinHandle<Idle>),
     /// It has failed, and the sink is gone.
     Over,
 }
@@ -166,7 +169,7 @@ impl Pump {
     }
 
     /// Waits until nothing is being written.
-    async fn idle(&mut self) -> Result<(Box<Sink>, Vec<u8>), BlobFault> {
+    async fn idle(&mut self) -> Idle {
         match mem::replace(&mut self.at, At::Over) {
             At::Here(sink, empty) => Ok((sink, empty)),
             At::Writing(mut job) => {
@@ -179,7 +182,7 @@ impl Pump {
 }
 
 /// Writes a buffer, and empties it. If that fails, the sink goes with what it has written.
-fn filled(mut sink: Box<Sink>, mut buffer: Vec<u8>) -> Result<(Box<Sink>, Vec<u8>), BlobFault> {
+fn filled(mut sink: Box<Sink>, mut buffer: Vec<u8>) -> Idle {
     sink.write(&buffer)?;
     buffer.clear();
     Ok((sink, buffer))
