@@ -84,7 +84,7 @@ impl Objects<'_> {
         let mut sql = Sql::new();
         let [old, new, moved, row] = std::array::from_fn(|_| sql.fresh());
         sql.raw("with ").alias(old).raw(" as materialized (select ").alias(row).raw(".*, ");
-        self.readable(&mut sql, read.as_ref(), row);
+        self.is_readable(&mut sql, read.as_ref(), row);
         sql.raw(" is true as is_readable from storage.objects ").alias(row).raw(" where ");
         keyed(&mut sql, row, &wish.bucket, &wish.key);
         sql.raw(" for update), ").alias(new).raw(" as materialized (select ").alias(old).raw(".id, ");

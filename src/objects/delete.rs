@@ -33,7 +33,7 @@ impl Objects<'_> {
         sql.raw("delete from storage.objects ").alias(row).raw(" where ").alias(row).raw(".bucket = ");
         sql.bind_text(bucket).raw(" and ").alias(row).raw(".name = any(");
         sql.bind(Kind::many(Scalar::Text), Some(names)).raw(") and ");
-        self.readable(&mut sql, read.as_ref(), row);
+        self.is_readable(&mut sql, read.as_ref(), row);
         sql.raw(" and ");
         self.when(&mut sql, &delete, row);
         sql.raw(" returning ");

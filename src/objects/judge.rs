@@ -18,7 +18,7 @@ impl Objects<'_> {
     }
 
     /// Writes whether the caller may read a stored row whose key he names: by a rule, or because its bucket is public.
-    pub(crate) fn readable(&self, sql: &mut Sql, read: Option<&Permit>, row: Alias) {
+    pub(crate) fn is_readable(&self, sql: &mut Sql, read: Option<&Permit>, row: Alias) {
         let place = sql.fresh();
         sql.raw("(exists (select 1 from storage.buckets ")
             .alias(place)

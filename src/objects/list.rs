@@ -261,7 +261,7 @@ impl Objects<'_> {
                 match (mark.name.ends_with('/'), wish.order) {
                     (_, Order::Name) => drop(sql.raw("stand").raw(beyond).bind_text(&mark.name)),
                     (true, _) => {
-                        drop(sql.raw("(folder is null or stand").raw(beyond).bind_text(&mark.name).raw(")"))
+                        sql.raw("(folder is null or stand").raw(beyond).bind_text(&mark.name).raw(")");
                     }
                     (false, _) => {
                         sql.raw("folder is null and (moment, stand)").raw(beyond).raw("(");

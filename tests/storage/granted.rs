@@ -80,12 +80,13 @@ async fn nobody_grants_what_he_may_not_do() {
     }
     let bare = hands.bare(Method::POST, "/object/upload/sign/files/ada/new.txt", &[], "{}").await;
     assert_eq!(bare.refused(400, "401"), "AccessDenied");
-    // Bob may not replace what is Ada's.
+    assert_eq!(hands.count("select count(*) from storage.uploads").await, 0);
+    // Bob may store what nobody has, and replace nothing of Ada's: what he cannot see is told when he would meet it.
     let upsert = [("x-upsert", "true")];
     let path = "/object/upload/sign/files/ada/taken.txt";
-    let got = hands.send(&hands.bob, Method::POST, path, &upsert, "{}").await;
-    assert_ne!(got.status, 200);
-    assert_eq!(hands.count("select count(*) from storage.uploads").await, 0);
+    let body = hands.send(&hands.bob, Method::POST, path, &upsert, "{}").await.is(200);
+    assert_eq!(put(&hands, body["url"].as_str().unwrap(), "bob's").await, "AccessDenied");
+    assert_eq!(hands.content(&hands.ada, "files/ada/taken.txt").await.unwrap(), "content");
 }
 
 #[tokio::test(flavor = "multi_thread")]

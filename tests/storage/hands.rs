@@ -33,6 +33,11 @@ buckets:
     policies:
       read: [{ role: authenticated }]
       create: [{ role: authenticated }]
+  tight:
+    quota: 1KB
+    policies:
+      read: [{ role: authenticated }]
+      create: [{ role: authenticated }]
   images:
     accept: [image/*]
     policies:

@@ -249,10 +249,8 @@ impl Actor {
 
     /// Stores so many bytes of text whose length is not announced.
     pub async fn chunked(&self, place: &str, size: usize) -> Reply {
-        let mut head = String::from("content-type: text/plain\r\ntransfer-encoding: chunked\r\n");
-        if let (Some(key), Some(token)) = (&self.key, &self.token) {
-            head += &format!("apikey: {key}\r\nauthorization: Bearer {token}\r\n");
-        }
+        let head =
+            format!("content-type: text/plain\r\ntransfer-encoding: chunked\r\n{}", self.credentials());
         let mut body = Vec::new();
         for piece in vec![b'x'; size].chunks(500) {
             body.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
@@ -261,6 +259,12 @@ impl Actor {
         }
         body.extend_from_slice(b"0\r\n\r\n");
         self.raw(&format!("POST /storage/v1/object/{place} HTTP/1.1\r\n{head}"), &body).await
+    }
+
+    /// His credentials as headers.
+    pub fn credentials(&self) -> String {
+        let key = self.key.as_deref().unwrap_or_default();
+        format!("apikey: {key}\r\nauthorization: Bearer {}\r\n", self.token.as_deref().unwrap_or(key))
     }
 
     /// Sends a request by hand: its first line and headers, each with its line end, and what follows them.

@@ -37,7 +37,7 @@ struct Instead {
 
 impl Places {
     fn destination(&self) -> Result<String, Error> {
-        path::bucket_name(self.destination_bucket.as_deref().unwrap_or(&self.bucket_id))
+        path::sound_bucket(self.destination_bucket.as_ref().unwrap_or(&self.bucket_id).clone())
     }
 }
 
@@ -45,9 +45,9 @@ impl Places {
 pub(super) async fn relocate(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
     let (door, places): (Door, Places) = Door::with_json(&request, payload).await?;
     let wish = Move {
-        bucket: path::bucket_name(&places.bucket_id)?,
-        key: Key::parse(&places.source_key)?,
         to_bucket: places.destination()?,
+        bucket: path::sound_bucket(places.bucket_id)?,
+        key: Key::parse(&places.source_key)?,
         to: Key::parse(&places.destination_key)?,
     };
     let object = door.objects().relocate(&wish).await?;
@@ -65,7 +65,7 @@ pub(super) async fn copy(request: HttpRequest, payload: Payload) -> Result<HttpR
     let to_bucket = places.destination()?;
     let instead = places.metadata.unwrap_or_default();
     let wish = Copy {
-        bucket: path::bucket_name(&places.bucket_id)?,
+        bucket: path::sound_bucket(places.bucket_id)?,
         key: Key::parse(&places.source_key)?,
         to_bucket,
         to: Key::parse(&places.destination_key)?,
@@ -91,7 +91,7 @@ struct Named {
 /// `DELETE /object/{bucket}`
 pub(super) async fn delete_many(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
     let bucket = path::bucket_alone(&request, "/object/")?;
-    let (door, named): (Door, Named) = Door::with_json(&request, payload).await?;
+    let (door, named): (Door, Named) = Door::with_keys(&request, payload).await?;
     if named.prefixes.is_empty() || named.prefixes.len() > delete::MOST {
         let sentence = format!("prefixes is a list of 1 to {} keys", delete::MOST);
         return Err(Error::with(StorageCode::InvalidRequest, sentence).into());

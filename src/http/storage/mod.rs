@@ -24,10 +24,10 @@ use crate::http::routes::{no_such_method, reading};
 /// has one method alone leaves the others to buckets that are called like it.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(reading("/status", status))
-        .configure(buckets)
-        .configure(resumable::configure)
         .configure(sign::configure)
         .configure(granted::configure)
+        .configure(resumable::configure)
+        .configure(buckets)
         .configure(objects);
 }
 

@@ -48,17 +48,17 @@ fn behind<'r>(request: &'r HttpRequest, before: &str) -> Result<&'r str, Error> 
 }
 
 fn bucket(encoded: &str) -> Result<String, Error> {
-    bucket_name(&decoded(encoded, StorageCode::InvalidBucketName)?)
+    sound_bucket(decoded(encoded, StorageCode::InvalidBucketName)?)
 }
 
-/// A bucket by its name, wherever that is written.
+/// A bucket's name, if it can be one.
 ///
 /// # Errors
-/// `InvalidBucketName`, for what is none of any.
-pub(super) fn bucket_name(name: &str) -> Result<String, Error> {
+/// `InvalidBucketName`.
+pub(super) fn sound_bucket(name: String) -> Result<String, Error> {
     let sound =
         (1..=100).contains(&name.len()) && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
-    if sound { Ok(name.to_owned()) } else { Err(StorageCode::InvalidBucketName.into()) }
+    if sound { Ok(name) } else { Err(StorageCode::InvalidBucketName.into()) }
 }
 
 fn decoded(encoded: &str, code: StorageCode) -> Result<String, Error> {

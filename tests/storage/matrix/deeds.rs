@@ -97,7 +97,13 @@ impl Client {
         self.request(who, Method::HEAD, path).send().await.unwrap().status().as_u16()
     }
 
-    pub(super) async fn ask(&self, who: Option<Who>, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(super) async fn ask(
+        &self,
+        who: Option<Who>,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
         let request = self.request(who, method, path);
         self.send(match body {
             Some(body) => request.json(&body),
@@ -134,7 +140,8 @@ impl Client {
         length: usize,
     ) -> Answer {
         let word = |key: &str, value: &str| format!("{key} {}", STANDARD.encode(value));
-        let told = [word("bucketName", bucket), word("objectName", name), word("contentType", mime)].join(",");
+        let told =
+            [word("bucketName", bucket), word("objectName", name), word("contentType", mime)].join(",");
         let request = self.request(Some(who), Method::POST, "/upload/resumable");
         let request = request.header("upload-length", length).header("upload-metadata", told);
         let request = request.header("x-upsert", upserts.to_string());
@@ -142,7 +149,14 @@ impl Client {
     }
 
     /// Goes on with one: what to do, at which offset, with which content.
-    pub(super) async fn go_on(&self, who: Who, method: Method, at: &str, offset: usize, content: &[u8]) -> Answer {
+    pub(super) async fn go_on(
+        &self,
+        who: Who,
+        method: Method,
+        at: &str,
+        offset: usize,
+        content: &[u8],
+    ) -> Answer {
         // As the client that was told the address: it names this server.
         let path = at.split_once("/storage/v1").unwrap().1;
         let request = self.request(Some(who), method.clone(), path).header("tus-resumable", "1.0.0");

@@ -56,7 +56,8 @@ impl World {
             .map(|row| async move {
                 let path = format!("/object/{}/{}", row.bucket, row.name);
                 let put = (Method::POST, false);
-                let stored = self.client.store(Some(Who::Secret), put, &path, row.mime, content(row.size)).await;
+                let stored =
+                    self.client.store(Some(Who::Secret), put, &path, row.mime, content(row.size)).await;
                 assert_eq!(stored.told, Ok(Told::Done), "{row:?}");
             })
             .buffer_unordered(AT_ONCE)
@@ -89,7 +90,8 @@ fn content(size: usize) -> Vec<u8> {
 /// The kinds of objects that rules tell apart, with this word at the end of their names.
 fn kinds(bucket: &'static str, word: &str) -> Vec<Row> {
     let (ada, bob) = (Who::Ada.id().unwrap(), Who::Bob.id().unwrap());
-    let row = |folder: &str, owner, size, mime| Row { bucket, name: format!("{folder}/{word}"), owner, size, mime };
+    let row =
+        |folder: &str, owner, size, mime| Row { bucket, name: format!("{folder}/{word}"), owner, size, mime };
     vec![
         row(ada, Some(ada), 10, "text/plain"),
         row(bob, Some(bob), 2_000, "text/plain"),
@@ -158,7 +160,8 @@ fn readings(word: &str) -> Vec<(Who, &'static str, String, Option<Row>)> {
 async fn everybody_reads_what_he_may_by_every_door_and_nothing_else() {
     let world = World::new().await;
     let cells = readings("r");
-    let mut rows: Vec<Row> = cells.iter().filter(|cell| cell.0 == Who::Secret).filter_map(|cell| cell.3.clone()).collect();
+    let mut rows: Vec<Row> =
+        cells.iter().filter(|cell| cell.0 == Who::Secret).filter_map(|cell| cell.3.clone()).collect();
     world.seed(&rows).await;
     let client = &world.client;
     let mut ledger = Ledger::default();
@@ -191,7 +194,12 @@ async fn everybody_reads_what_he_may_by_every_door_and_nothing_else() {
             for who in [Some(*who), None] {
                 for door in ["/object/public", "/object/info/public"] {
                     let path = format!("{door}/{bucket}/{name}");
-                    found.push((format!("GET {path}"), vec![public], client.get(who, &path, &[]).await.told, None));
+                    found.push((
+                        format!("GET {path}"),
+                        vec![public],
+                        client.get(who, &path, &[]).await.told,
+                        None,
+                    ));
                 }
             }
             let path = format!("/object/sign/{bucket}/{name}");
@@ -206,7 +214,12 @@ async fn everybody_reads_what_he_may_by_every_door_and_nothing_else() {
                 if other != url {
                     let opened = client.get(None, &other, &[]).await;
                     let refused = opened.json()["code"] == "InvalidSignature";
-                    found.push((format!("GET {other}"), vec![Told::AccessDenied], if refused { Ok(Told::AccessDenied) } else { opened.told }, None));
+                    found.push((
+                        format!("GET {other}"),
+                        vec![Told::AccessDenied],
+                        if refused { Ok(Told::AccessDenied) } else { opened.told },
+                        None,
+                    ));
                 }
             }
             (who, row, found)
@@ -226,12 +239,23 @@ async fn everybody_reads_what_he_may_by_every_door_and_nothing_else() {
         for bucket in BUCKETS {
             rows.sort_by(|a, b| a.name.cmp(&b.name));
             let here: Vec<&Row> = rows.iter().filter(|row| row.bucket == bucket).collect();
-            let all: Vec<String> = here.iter().map(|row| row.name.clone()).chain(["open/absent".to_owned()]).collect();
+            let all: Vec<String> =
+                here.iter().map(|row| row.name.clone()).chain(["open/absent".to_owned()]).collect();
             let path = format!("/object/sign/{bucket}");
-            let signed = client.ask(Some(who), Method::POST, &path, Some(json!({ "expiresIn": 60, "paths": all }))).await;
+            let signed = client
+                .ask(Some(who), Method::POST, &path, Some(json!({ "expiresIn": 60, "paths": all })))
+                .await;
             ledger.check(|| format!("{who:?} POST {path}"), &[Told::Done], &signed.told);
-            let given: Vec<String> = signed.json().as_array().into_iter().flatten().filter(|one| one["signedURL"].is_string()).map(|one| one["path"].as_str().unwrap().to_owned()).collect();
-            let expected: Vec<String> = here.iter().filter(|row| oracle::visible(who, row)).map(|row| row.name.clone()).collect();
+            let given: Vec<String> = signed
+                .json()
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|one| one["signedURL"].is_string())
+                .map(|one| one["path"].as_str().unwrap().to_owned())
+                .collect();
+            let expected: Vec<String> =
+                here.iter().filter(|row| oracle::visible(who, row)).map(|row| row.name.clone()).collect();
             ledger.same(|| format!("{who:?} POST {path}"), &expected, &given);
 
             let expected = oracle::list(who, bucket);
@@ -240,29 +264,69 @@ async fn everybody_reads_what_he_may_by_every_door_and_nothing_else() {
                 let names: Vec<String> = here.iter().filter(mine).map(|row| row.name.clone()).collect();
                 let names = if expected == Told::Done { names } else { Vec::new() };
                 let path = format!("/object/list/{bucket}");
-                for (search, wanted) in [("", names.clone()), ("r-", names.clone()), ("nothing", Vec::new())] {
+                for (search, wanted) in [("", names.clone()), ("r-", names.clone()), ("nothing", Vec::new())]
+                {
                     let body = json!({ "prefix": folder, "search": search, "limit": 100 });
                     let list = client.ask(Some(who), Method::POST, &path, Some(body)).await;
-                    ledger.check(|| format!("{who:?} POST {path} {folder} {search}"), &[expected], &list.told);
-                    let found = list.json().as_array().into_iter().flatten().map(|row| format!("{folder}/{}", row["name"].as_str().unwrap())).collect();
+                    ledger.check(
+                        || format!("{who:?} POST {path} {folder} {search}"),
+                        &[expected],
+                        &list.told,
+                    );
+                    let found = list
+                        .json()
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .map(|row| format!("{folder}/{}", row["name"].as_str().unwrap()))
+                        .collect();
                     ledger.same(|| format!("{who:?} POST {path} {folder} {search}"), &wanted, &found);
                 }
                 let path = format!("/object/list-v2/{bucket}");
-                let list = client.ask(Some(who), Method::POST, &path, Some(json!({ "prefix": format!("{folder}/") }))).await;
+                let list = client
+                    .ask(Some(who), Method::POST, &path, Some(json!({ "prefix": format!("{folder}/") })))
+                    .await;
                 ledger.check(|| format!("{who:?} POST {path} {folder}"), &[expected], &list.told);
-                let found = list.json()["objects"].as_array().into_iter().flatten().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
+                let found = list.json()["objects"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|row| row["name"].as_str().unwrap().to_owned())
+                    .collect();
                 ledger.same(|| format!("{who:?} POST {path} {folder}"), &names, &found);
             }
             // A folder is there as long as something in it is.
-            let list = client.ask(Some(who), Method::POST, &format!("/object/list/{bucket}"), Some(json!({ "prefix": "" }))).await;
-            let found: Vec<String> = list.json().as_array().into_iter().flatten().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
-            let mut folders: Vec<String> = here.iter().filter(|row| expected == Told::Done && oracle::listed(who, row)).map(|row| row.name.split('/').next().unwrap().to_owned()).collect();
+            let list = client
+                .ask(
+                    Some(who),
+                    Method::POST,
+                    &format!("/object/list/{bucket}"),
+                    Some(json!({ "prefix": "" })),
+                )
+                .await;
+            let found: Vec<String> = list
+                .json()
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|row| row["name"].as_str().unwrap().to_owned())
+                .collect();
+            let mut folders: Vec<String> = here
+                .iter()
+                .filter(|row| expected == Told::Done && oracle::listed(who, row))
+                .map(|row| row.name.split('/').next().unwrap().to_owned())
+                .collect();
             folders.dedup();
             ledger.same(|| format!("{who:?} folders of {bucket}"), &folders, &found);
         }
     }
     // Nobody at all opens what is not public.
-    for path in ["/object/own/open/r-2", "/object/authenticated/open/open/r-2", "/object/info/own/open/r-2", "/object/own/nothing"] {
+    for path in [
+        "/object/own/open/r-2",
+        "/object/authenticated/open/open/r-2",
+        "/object/info/own/open/r-2",
+        "/object/own/nothing",
+    ] {
         let answer = client.get(None, path, &[]).await;
         ledger.same(|| format!("nobody GET {path}"), &false, &(answer.status < 400));
     }
@@ -302,7 +366,9 @@ struct Cell {
 impl Cell {
     fn to(&self) -> String {
         match self.deed {
-            Deed::Move(_, folder, _) | Deed::Copy(_, folder, _) => format!("{folder}/to-{}", self.name.replace('/', "_")),
+            Deed::Move(_, folder, _) | Deed::Copy(_, folder, _) => {
+                format!("{folder}/to-{}", self.name.replace('/', "_"))
+            }
             _ => self.name.clone(),
         }
     }
@@ -379,7 +445,9 @@ impl Cell {
             Deed::Granted(upserts) => {
                 let path = format!("/object/upload/sign/{}/{name}", self.bucket);
                 let granted = client.grant(self.who, &path, upserts).await;
-                let Some(url) = granted.json()["url"].as_str().map(str::to_owned) else { return granted.told };
+                let Some(url) = granted.json()["url"].as_str().map(str::to_owned) else {
+                    return granted.told;
+                };
                 client.store(None, (Method::PUT, false), &url, new.mime, content(new.size)).await.told
             }
             Deed::Pieces(upserts) => {
@@ -440,7 +508,8 @@ fn writings(dice: &mut Dice, one_in: u64) -> Vec<Cell> {
                     let word = format!("w{}", cells.len());
                     let old = kinds(bucket, &word).into_iter().nth(kind).filter(|_| oracle::exists(bucket));
                     let folder = [ada, bob, "open"][kind % 3];
-                    let name = old.as_ref().map_or_else(|| format!("{folder}/{word}"), |old| old.name.clone());
+                    let name =
+                        old.as_ref().map_or_else(|| format!("{folder}/{word}"), |old| old.name.clone());
                     let deed = match deed.clone() {
                         Deed::Move("", folder, taken) => Deed::Move(bucket, folder, taken),
                         Deed::Copy("", folder, taken) => Deed::Copy(bucket, folder, taken),
@@ -453,7 +522,8 @@ fn writings(dice: &mut Dice, one_in: u64) -> Vec<Cell> {
                         && oracle::exists(to)
                     {
                         let name = cell.to();
-                        cell.there = Some(Row { bucket: to, name, owner: Some(bob), size: 7, mime: "text/plain" });
+                        cell.there =
+                            Some(Row { bucket: to, name, owner: Some(bob), size: 7, mime: "text/plain" });
                     }
                     cells.push(cell);
                 }

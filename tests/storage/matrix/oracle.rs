@@ -46,8 +46,19 @@ pub(super) enum Action {
 const ACTIONS: [Action; 4] = [Action::Read, Action::Create, Action::Update, Action::Delete];
 
 /// Every bucket, the one that is not there at the end.
-pub(super) const BUCKETS: [&str; 11] =
-    ["open", "bare", "own", "prefix", "member", "small", "drop-box", "closed", "made", "made-public", "nowhere"];
+pub(super) const BUCKETS: [&str; 11] = [
+    "open",
+    "bare",
+    "own",
+    "prefix",
+    "member",
+    "small",
+    "drop-box",
+    "closed",
+    "made",
+    "made-public",
+    "nowhere",
+];
 
 pub(super) const PROJECT: &str = "
 collections:
@@ -152,7 +163,9 @@ impl Scene<'_> {
 
     fn member(&self, row: Option<&Row>, above: i32) -> bool {
         self.is(row, |row| {
-            MEMBERS.iter().any(|(who, folder, level)| *who == self.who && row.name.starts_with(folder) && *level > above)
+            MEMBERS.iter().any(|(who, folder, level)| {
+                *who == self.who && row.name.starts_with(folder) && *level > above
+            })
         })
     }
 

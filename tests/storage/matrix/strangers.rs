@@ -14,7 +14,9 @@ async fn nobody_goes_on_with_an_upload_that_another_one_began() {
     let whole = content(20);
     for (number, owner) in EVERYBODY.into_iter().enumerate() {
         let folder = owner.id().unwrap_or("open");
-        let begun = client.begin(owner, false, ("prefix", &format!("{folder}/theirs-{number}")), "text/plain", 20).await;
+        let begun = client
+            .begin(owner, false, ("prefix", &format!("{folder}/theirs-{number}")), "text/plain", 20)
+            .await;
         let at = begun.headers["location"].to_str().unwrap().to_owned();
         assert_eq!(client.go_on(owner, Method::PATCH, &at, 0, &whole[..8]).await.status, 204, "{owner:?}");
         for other in EVERYBODY.into_iter().filter(|other| *other != owner) {
@@ -31,7 +33,9 @@ async fn nobody_goes_on_with_an_upload_that_another_one_began() {
         assert_eq!(client.go_on(owner, Method::PATCH, &at, 8, &whole[8..]).await.status, 204, "{owner:?}");
         assert_eq!(client.get(Some(Who::Secret), &path, &[]).await.body, whole);
 
-        let begun = client.begin(owner, false, ("prefix", &format!("{folder}/given-up-{number}")), "text/plain", 20).await;
+        let begun = client
+            .begin(owner, false, ("prefix", &format!("{folder}/given-up-{number}")), "text/plain", 20)
+            .await;
         let at = begun.headers["location"].to_str().unwrap().to_owned();
         assert_eq!(client.go_on(owner, Method::DELETE, &at, 0, &[]).await.status, 204, "{owner:?}");
         assert_eq!(client.go_on(owner, Method::HEAD, &at, 0, &[]).await.status, 404, "{owner:?}");
@@ -45,7 +49,8 @@ async fn a_token_of_one_purpose_serves_no_other() {
     let ada = Who::Ada.id().unwrap();
     let put = |name: &str| format!("/object/own/{ada}/{name}");
     for name in ["a.txt", "b.txt"] {
-        let stored = client.store(Some(Who::Ada), (Method::POST, false), &put(name), "text/plain", content(5)).await;
+        let stored =
+            client.store(Some(Who::Ada), (Method::POST, false), &put(name), "text/plain", content(5)).await;
         assert_eq!(stored.told, Ok(Told::Done));
     }
     let token = |answer: &Answer, member: &str| {
@@ -89,7 +94,8 @@ async fn a_token_of_one_purpose_serves_no_other() {
     assert!(!stores(format!("/object/own/{ada}/new.txt?token={write}")).await);
     assert!(stores(format!("{upload}?token={write}")).await);
     assert!(!stores(format!("{upload}?token={write}")).await, "it serves once");
-    let list = client.ask(Some(Who::Ada), Method::POST, "/object/list/own", Some(json!({ "prefix": ada }))).await;
+    let list =
+        client.ask(Some(Who::Ada), Method::POST, "/object/list/own", Some(json!({ "prefix": ada }))).await;
     let list: Value = list.json();
     let names: Vec<&str> = members(&list).map(|row| row["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a.txt", "b.txt", "new.txt"]);

@@ -130,9 +130,9 @@ async fn standing(request: HttpRequest) -> Result<HttpResponse, Failure> {
         Standing::Done(size) => (size, None),
         // Its last piece came, and whoever took it came no further.
         Standing::UnderWay(found) if found.is_whole() => {
-            (found.offset(), Some(away(finish(comer, found)).await?))
+            (found.offset(), Some(away(finish(comer, *found)).await?))
         }
-        Standing::UnderWay(found) => (found.offset(), Some(found)),
+        Standing::UnderWay(found) => (found.offset(), Some(*found)),
     };
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((OFFSET, offset));

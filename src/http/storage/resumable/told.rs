@@ -47,7 +47,7 @@ impl Told {
             return Err(invalid("contentType is no media type".to_owned()));
         }
         Ok(Told {
-            bucket: text("bucketName")?.as_deref().map(path::bucket_name).transpose()?,
+            bucket: text("bucketName")?.map(path::sound_bucket).transpose()?,
             key: text("objectName")?,
             mime,
             cache_control: said::max_age(&text("cacheControl")?.unwrap_or_default())?,
