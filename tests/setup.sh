@@ -10,6 +10,8 @@ compgen -G '/usr/lib/postgresql/1[5-8]/bin/postgres' >/dev/null || have postgres
 have cc || missing+=(gcc libc6-dev)
 have git || missing+=(git)
 have curl || missing+=(curl)
+have strace || missing+=(strace)
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if ((${#missing[@]})); then
   if [ "$(id -u)" = 0 ] && have apt-get; then
     export DEBIAN_FRONTEND=noninteractive
@@ -24,3 +26,12 @@ fi
 have npm || { echo "Node.js 20 or newer with npm is missing: the tests drive the server with published JavaScript clients" >&2; exit 1; }
 [ tests/clients/node_modules/.package-lock.json -nt tests/clients/package-lock.json ] ||
   npm ci --prefix tests/clients --no-audit --no-fund
+# A store that speaks S3 and is not ours.
+moto=5.2.5
+if ! [ -e "target/moto/$moto" ]; then
+  rm -rf target/moto
+  mkdir -p target
+  python3 -m venv target/moto
+  target/moto/bin/pip install --quiet --disable-pip-version-check "moto[s3]==$moto" 'flask==3.*' 'flask-cors==6.*'
+  touch "target/moto/$moto"
+fi

@@ -119,9 +119,9 @@ mod tests {
     #[test]
     fn a_credential_dies_with_its_key_and_when_it_is_revoked() {
         let mut ring = Keyring::generate(Algorithm::Hs256, NOW).unwrap();
-        let old = noted(&ring.secret().to_owned(), &ring);
+        let old = noted(ring.secret(), &ring);
         ring.rotate(Algorithm::Hs256, NOW).unwrap();
-        let new = noted(&ring.secret().to_owned(), &ring);
+        let new = noted(ring.secret(), &ring);
         ring.drop_inactive();
         assert_eq!(old.recall(&ring, NOW).unwrap_err(), TokenFault::UnknownKey);
         assert!(new.recall(&ring, NOW).unwrap().is_some());

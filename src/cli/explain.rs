@@ -29,6 +29,9 @@ use crate::sql::Sql;
   basewright policy explain examples/blog --as user:ada@example.com+editor update posts/ID status=published
   basewright policy explain examples/blog --as user:UUID create posts title=Hi slug=hi
 
+  basewright policy explain my-app --as user:UUID read storage.objects/avatars/ada/me.png
+  basewright policy explain my-app --as user:UUID create storage.objects bucket=avatars name=ada/me.png
+
   basewright policy explain my-app --as user:UUID --claims '{\"org\": \"acme\"}' read invoices/ID
 
 The user is an id, the address of a user, or a name of the project's tests; what `auth.user_roles` grants is
@@ -98,6 +101,7 @@ async fn explain(
     let target = Target::parse(&urls.runtime, &session(project)).map_err(Failure::fault)?;
     let pool = Pool::open(&target, 1).map_err(Failure::fault)?;
     let caller = caller(&command.caller, claims, project, &pool).await?;
+    let act = of_objects(&command.target, act, &caller, catalog, &pool).await?;
     let names = match &caller {
         Caller::User { name, id, .. } => HashMap::from([(*id, name.clone())]),
         Caller::Anonymous | Caller::Service => HashMap::new(),
@@ -165,6 +169,54 @@ fn act(command: &Explain, catalog: &Catalog) -> Result<Act, Failure> {
         (Action::Read, Some(text)) => Ok(Act::Read { collection, key: key_of(text, declared)? }),
         (Action::Delete, Some(text)) => Ok(Act::Delete { collection, key: key_of(text, declared)? }),
     }
+}
+
+/// An act on objects, as whoever stores one knows them: by bucket and name, and with what an upload brings along.
+async fn of_objects(
+    target: &str,
+    act: Act,
+    caller: &Caller,
+    catalog: &Catalog,
+    pool: &Pool,
+) -> Result<Act, Failure> {
+    let collection = act.collection();
+    if collection != catalog.collections.objects() {
+        return Ok(act);
+    }
+    let named = target.split_once('/').and_then(|(_, key)| key.split_once('/'));
+    let found = match named {
+        Some((bucket, name)) => {
+            let mut sql = Sql::new();
+            sql.raw("select id::text from storage.objects where bucket = ").bind_text(bucket);
+            sql.raw(" and name = ").bind_text(name);
+            let rows = pool.read(&sql).await.map_err(Failure::fault)?;
+            let id = rows.first().and_then(|row| Uuid::try_parse(row.text(0)?).ok());
+            let none = || Failure::fault(format!("there is no object `{name}` in the bucket `{bucket}`"));
+            Some(vec![Value::Uuid(id.ok_or_else(none)?)])
+        }
+        None => None,
+    };
+    Ok(match (act, found) {
+        (Act::Read { .. }, Some(key)) => Act::Read { collection, key },
+        (Act::Update { values, .. }, Some(key)) => Act::Update { collection, key, values },
+        (Act::Delete { .. }, Some(key)) => Act::Delete { collection, key },
+        (Act::Create { mut values, .. }, _) => {
+            let objects = catalog.collection(collection);
+            let mut brought = |field: &str, value: Value| {
+                let field =
+                    objects.field_id(field).filter(|field| !values.iter().any(|(known, _)| known == field));
+                values.extend(field.map(|field| (field, value)));
+            };
+            if let Caller::User { id, .. } = caller {
+                brought("owner", Value::Uuid(*id));
+            }
+            brought("size", Value::Integer(0));
+            brought("mime", Value::text("application/octet-stream"));
+            brought("etag", Value::text("0".repeat(64)));
+            Act::Create { collection, values, filled: Vec::new() }
+        }
+        (act, _) => act,
+    })
 }
 
 fn key_of(text: &str, collection: &Collection) -> Result<Vec<Value>, Failure> {

@@ -34,6 +34,7 @@ use crate::http::peer::Proxies;
 use crate::http::server::{self, Options, ServerHandle, runtime};
 use crate::model::{ANON, Action};
 use crate::objects::bucket;
+use crate::objects::sweep::{Cleared, Sweeper};
 use crate::objects::turn::Turns;
 use crate::project::Project;
 use crate::realtime::limits;
@@ -273,6 +274,7 @@ async fn live(
     app.set_readiness(Readiness::Ready);
     runtime::spawn(watch.run());
     runtime::spawn(sweep(Arc::clone(&app)));
+    runtime::spawn(sweep_content(Arc::clone(&app)));
     announce(life, &project, &app, origin, address).map_err(Failure::fault)?;
     if life.follow_changes {
         let follower = Follower {
@@ -315,6 +317,37 @@ async fn sweep(app: Arc<App>) {
             Ok(swept) if swept == Swept::default() => {}
             Ok(swept) => tracing::debug!(?swept, "what was over is cleared away"),
             Err(error) => tracing::warn!(%error, "what is over was not cleared away"),
+        }
+    }
+}
+
+/// How often it is looked for content that no row tells of.
+const LOOK: Duration = Duration::from_secs(3_600);
+
+/// Clears away content that no object has until the server shuts down.
+async fn sweep_content(app: Arc<App>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut looked, mut seen) = (None::<Instant>, None);
+    while !app.is_draining() {
+        ticks.tick().await;
+        let sweeper = Sweeper { pool: app.pool(), blobs: &app.store().blobs };
+        match sweeper.over().await {
+            Ok(cleared) if cleared == Cleared::default() => {}
+            Ok(cleared) => tracing::debug!(?cleared, "content that nobody has any more is cleared away"),
+            Err(error) => tracing::warn!(%error, "content that nobody has any more was not cleared away"),
+        }
+        if looked.is_none_or(|at| at.elapsed() >= LOOK) {
+            looked = Some(Instant::now());
+            match sweeper.recent(seen.as_ref()).await {
+                Ok((cleared, until)) => {
+                    seen = Some(until);
+                    if cleared != Cleared::default() {
+                        tracing::info!(?cleared, "content without a row is cleared away");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "content without a row was not looked for"),
+            }
         }
     }
 }

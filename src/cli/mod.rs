@@ -14,6 +14,7 @@ mod project;
 mod reload;
 mod serve;
 mod settings;
+mod storage;
 mod tables;
 mod tail;
 mod token;
@@ -26,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::objects::Store;
 use crate::objects::blobs::{self, Blobs};
+use crate::objects::traffic::Traffic;
 
 /// Turns a folder of YAML into a guarded backend on Postgres.
 #[derive(Parser)]
@@ -48,6 +50,7 @@ enum What {
     Token(token::Token),
     Tail(tail::Tail),
     User(user::Users),
+    Storage(storage::Storage),
 }
 
 /// Where the project and its data are.
@@ -87,7 +90,7 @@ impl Storing {
             None => blobs::Place::Folder(data.join("objects")),
         };
         let blobs = Blobs::connect(&place).map_err(Failure::fault)?;
-        Ok(Store { blobs, place: place.to_string().into() })
+        Ok(Store { blobs, traffic: Traffic::default(), place: place.to_string().into() })
     }
 }
 
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         What::Token(command) => token::run(command),
         What::Tail(command) => tail::run(&command),
         What::User(command) => user::run(command),
+        What::Storage(command) => storage::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -88,8 +88,17 @@ pub(super) fn run(command: Token) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `90s`, `15m`, `1h`, `7d`.
+/// How long a token lives.
 fn duration(text: &str) -> Result<Duration, String> {
+    let time = time(text)?;
+    if time.is_zero() || time > MAX_TTL {
+        return Err("a token lives between a second and 366 days".to_owned());
+    }
+    Ok(time)
+}
+
+/// `90s`, `15m`, `1h`, `7d`.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let bad = || format!("`{text}` is no time: write a number and s, m, h or d, like 15m");
     let unit = text.chars().last().ok_or_else(bad)?;
     let seconds: u64 = match unit {
@@ -100,11 +109,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(bad()),
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| bad())?;
-    let time = number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(bad)?;
-    if time.is_zero() || time > MAX_TTL {
-        return Err("a token lives between a second and 366 days".to_owned());
-    }
-    Ok(time)
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(bad)
 }
 
 #[cfg(test)]

@@ -206,7 +206,7 @@ pub(super) fn run(command: Users) -> Result<(), Failure> {
 }
 
 /// With the private Postgres of a data folder, which runs already or runs meanwhile.
-fn private(data: &Path, work: impl FnOnce(&Urls) -> Result<(), Failure>) -> Result<(), Failure> {
+pub(super) fn private(data: &Path, work: impl FnOnce(&Urls) -> Result<(), Failure>) -> Result<(), Failure> {
     if !data.join("lock").is_file() {
         let text = format!("there is no database under {}: `basewright dev` makes one", data.display());
         return Err(Failure::fault(text));
@@ -235,7 +235,7 @@ fn typed() -> Result<String, Failure> {
 }
 
 /// What somebody at a keyboard is told.
-fn told(error: Error) -> Failure {
+pub(super) fn told(error: Error) -> Failure {
     let cause = std::error::Error::source(&error).map(ToString::to_string);
     match (&error.code, cause) {
         (Code::Unavailable | Code::Internal | Code::PoolTimeout | Code::Sqlstate(_), Some(cause)) => {

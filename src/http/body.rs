@@ -16,6 +16,8 @@ use crate::error::{Code, Error};
 const IDLE: Duration = Duration::from_secs(30);
 /// From here on a body must have come at [`RATE`] or faster.
 const GRACE: Duration = Duration::from_secs(10);
+/// Longest time in which a body must have come, however long it is: what is gathered meanwhile is swept away in the end.
+const LONGEST: Duration = Duration::from_secs(12 * 3600);
 /// Bytes a second.
 const RATE: u64 = 1024;
 
@@ -73,7 +75,7 @@ pub fn announced(request: &HttpRequest) -> Option<u64> {
 /// # Errors
 /// 413 where a longer one is announced, 415 when it is compressed. Its own are those of [`Pieces::next`].
 pub fn pieces(request: &HttpRequest, payload: Payload, limit: u64) -> Result<Pieces, Error> {
-    pieces_until(request, payload, limit, None)
+    pieces_until(request, payload, limit, Some(Instant::now() + LONGEST))
 }
 
 fn pieces_until(
@@ -142,12 +144,13 @@ impl Pieces {
         }
     }
 
-    /// The same, for whoever takes a stream.
+    /// The same, for whoever takes a stream. It may be asked once more after its end, as readers of forms do.
     pub fn stream(self) -> impl Stream<Item = Result<Bytes, Error>> {
         unfold(self, |mut pieces| async move {
             let piece = pieces.next().await.transpose()?;
             Some((piece, pieces))
         })
+        .fuse()
     }
 }
 

@@ -7,7 +7,7 @@ use super::Objects;
 use super::key::Key;
 use super::version::Version;
 use crate::db::Row;
-use crate::error::Error;
+use crate::error::{Error, StorageCode};
 use crate::model::Action;
 use crate::policy::{Decision, Permit};
 use crate::read::note_bypass;
@@ -124,14 +124,14 @@ impl Objects<'_> {
     pub async fn find_public(&self, bucket: &str, key: &Key) -> Result<Object, Error> {
         match self.bucket_row(bucket).await? {
             Some(found) if found.bucket.public => self.find(bucket, key).await,
-            Some(_) | None => Err(crate::error::StorageCode::NoSuchBucket.into()),
+            Some(_) | None => Err(StorageCode::NoSuchBucket.into()),
         }
     }
 
     /// The object that a signed address names: whoever signed it has judged.
     ///
     /// # Errors
-    /// `NoSuchKey`, `NoSuchBucket`.
+    /// `NoSuchKey`.
     pub(crate) async fn find_signed(&self, bucket: &str, key: &Key) -> Result<Object, Error> {
         let mut sql = Sql::new();
         let row = sql.fresh();
@@ -139,7 +139,12 @@ impl Objects<'_> {
         Object::columns(&mut sql, row);
         sql.raw(" from storage.objects ").alias(row).raw(" where ");
         keyed(&mut sql, row, bucket, key);
-        self.one(&sql, bucket).await
+        let rows = self.read_by_key(&sql).await?;
+        match rows.first() {
+            Some(row) => Object::of(row, 0)?.ok_or_else(|| Error::internal("an object without an id")),
+            // Whoever has the address knows of the bucket.
+            None => Err(StorageCode::NoSuchKey.into()),
+        }
     }
 
     async fn one(&self, sql: &Sql, bucket: &str) -> Result<Object, Error> {

@@ -18,6 +18,9 @@ pub mod list;
 pub mod resume;
 pub mod sign;
 pub mod sniff;
+pub mod stocktaking;
+pub mod sweep;
+pub mod traffic;
 pub mod turn;
 pub mod upload;
 pub mod version;
@@ -25,6 +28,7 @@ pub mod version;
 use std::sync::Arc;
 
 use self::blobs::Blobs;
+use self::traffic::Traffic;
 use crate::db::{DbError, Row};
 use crate::error::{Code, Error, StorageCode};
 use crate::model::{Action, CollectionId};
@@ -39,6 +43,7 @@ pub struct Objects<'a> {
     pub context: Context<'a>,
     pub database: Database<'a>,
     pub blobs: &'a Blobs,
+    pub traffic: &'a Traffic,
 }
 
 impl Objects<'_> {
@@ -105,7 +110,10 @@ pub(crate) fn refused(error: DbError) -> Error {
     match (error.sqlstate(), error.constraint()) {
         (Some("23505"), Some("objects_bucket_name_key")) => StorageCode::KeyAlreadyExists.into(),
         (Some("23505"), Some("buckets_pkey")) => StorageCode::BucketAlreadyExists.into(),
-        (Some("23503"), Some("objects_bucket_fkey")) => StorageCode::NoSuchBucket.into(),
+        (Some("23503"), Some("objects_bucket_fkey" | "uploads_bucket_fkey")) => {
+            StorageCode::NoSuchBucket.into()
+        }
+        (Some("23503"), Some("uploads_granted_by_fkey")) => StorageCode::NoSuchUpload.into(),
         (_, Some("buckets_quota")) => StorageCode::QuotaExceeded.into(),
         _ => {
             let error = error.into_error();
@@ -122,6 +130,7 @@ pub(crate) fn refused(error: DbError) -> Error {
 #[derive(Clone)]
 pub struct Store {
     pub blobs: Blobs,
+    pub traffic: Traffic,
     /// How it is told to people: a folder or the address of a bucket, without credentials.
     pub place: Arc<str>,
 }

@@ -70,7 +70,7 @@ impl Resumable {
 /// What there is of an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
-    UnderWay(Resumable),
+    UnderWay(Box<Resumable>),
     /// It is an object of so many bytes.
     Done(u64),
 }
@@ -79,7 +79,7 @@ impl Objects<'_> {
     /// Begins an upload that [`Objects::admit`] found nothing against.
     ///
     /// # Errors
-    /// `NoSuchBucket`; 503 where the database cannot be reached.
+    /// `QuotaExceeded`; 503 where the database cannot be reached.
     pub async fn begin(
         &self,
         upload: Upload,
@@ -103,10 +103,17 @@ impl Objects<'_> {
         sql.raw(", ").bind(Kind::TEXT, text(&told));
         sql.raw(", ").bind(Kind::UUID, right.granted_by.map(|id| id.to_string()));
         sql.raw(", now() + ").raw(LIFE).raw(" from (select ").bind(Kind::UUID, Some(id.to_string()));
-        sql.raw(" as id) as u returning extract(epoch from expires_at)::bigint");
+        sql.raw(" as id) as u join storage.buckets b on b.id = ").bind_text(&upload.bucket);
+        // What was begun takes its room from then on: a quota is not filled by what is never finished.
+        sql.raw(" where b.quota is null or b.used + coalesce(");
+        sql.bind(Kind::BIGINT, upload.length.map(|length| length.to_string()));
+        sql.raw(
+            ", 0) + (select coalesce(sum(coalesce(o.size, (o.progress ->> 'offset')::bigint)), 0) from storage.uploads o \
+             where o.kind = 'resumable' and o.bucket = b.id and o.expires_at > now()) <= b.quota \
+             returning extract(epoch from expires_at)::bigint",
+        );
         let rows = self.write(&sql).await?;
-        let expires = rows.first().and_then(|row| row.integer(0));
-        let expires = expires.ok_or_else(|| Error::internal("an upload was begun with nothing"))?;
+        let expires = rows.first().and_then(|row| row.integer(0)).ok_or(StorageCode::QuotaExceeded)?;
         Ok(Resumable { id, upload, progress: Progress::default(), told, expires, right })
     }
 
@@ -137,7 +144,7 @@ impl Objects<'_> {
     pub async fn standing(&self, id: Uuid, right: Right) -> Result<Standing, Error> {
         match self.under_way(id, right).await {
             Err(error) if error.code == StorageCode::NoSuchUpload.into() => {}
-            outcome => return outcome.map(Standing::UnderWay),
+            outcome => return outcome.map(|found| Standing::UnderWay(Box::new(found))),
         }
         // Whoever lost the last answer asks for it. Nobody's objects are told of to nobody.
         let Some(owner) = self.context.principal.id else { return Err(StorageCode::NoSuchUpload.into()) };
@@ -190,6 +197,7 @@ impl Objects<'_> {
         terms: &Terms,
         content: impl Stream<Item = Result<Bytes, Error>>,
     ) -> Result<(), Error> {
+        let _passage = self.traffic.come()?;
         let most = found.upload.length.unwrap_or(terms.limit);
         let mut content = std::pin::pin!(content);
         let mut ended = Ok(false);
@@ -245,8 +253,12 @@ impl Objects<'_> {
     /// # Errors
     /// As [`Objects::settle`] and [`Terms::take`].
     pub async fn complete(&self, found: Resumable, terms: &Terms) -> Result<(), Error> {
-        let received = match self.blobs.resume(found.version(), found.progress.clone()).await {
-            Ok(appending) => appending.finish().await?,
+        let finished = match self.blobs.resume(found.version(), found.progress.clone()).await {
+            Ok(appending) => appending.finish().await,
+            Err(fault) => Err(fault),
+        };
+        let received = match finished {
+            Ok(received) => received,
             // It was finished by somebody who came no further.
             Err(BlobFault::NotFound(_)) => self.finished(&found).await?,
             Err(fault) => return Err(fault.into()),

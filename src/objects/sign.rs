@@ -13,7 +13,7 @@ impl Objects<'_> {
     ///
     /// # Errors
     /// 503 where the database cannot be reached.
-    pub async fn readable(&self, bucket: &str, keys: &[Key]) -> Result<HashSet<String>, Error> {
+    pub async fn readable_keys(&self, bucket: &str, keys: &[Key]) -> Result<HashSet<String>, Error> {
         let permit = self.permit(Action::Read, bucket);
         self.noted(permit.as_ref());
         let mut sql = Sql::new();

@@ -24,11 +24,12 @@ pub struct Turns {
     taken: Arc<Mutex<HashSet<Uuid>>>,
 }
 
-/// A turn. Dropped, it is given back.
+/// A turn. Dropped, it is given back a moment later.
 #[derive(Debug)]
 pub struct Turn {
     turns: Turns,
     upload: Uuid,
+    is_held: bool,
 }
 
 impl Turns {
@@ -46,7 +47,7 @@ impl Turns {
             return Err(StorageCode::ResourceLocked.into());
         }
         // From here on it is given back, whether or not the lock was had: to give back what one has not does nothing.
-        let turn = Turn { turns: self.clone(), upload };
+        let turn = Turn { turns: self.clone(), upload, is_held: true };
         let rows = self.lock("select pg_try_advisory_lock(", upload).await.map_err(DbError::into_error)?;
         match rows.first().and_then(|row| row.boolean(0)) {
             Some(true) => Ok(turn),
@@ -62,17 +63,31 @@ impl Turns {
     }
 }
 
+impl Turns {
+    async fn give_back(self, upload: Uuid) {
+        if let Err(error) = self.lock("select pg_advisory_unlock(", upload).await {
+            tracing::debug!(%error, "the session of turns is gone, and its turns with it");
+        }
+        self.taken.lock().remove(&upload);
+    }
+}
+
+impl Turn {
+    /// Gives the turn back. When this returns, the next one can have it.
+    pub async fn give_back(mut self) {
+        // Whoever waits no longer for this leaves it to `drop`.
+        self.turns.clone().give_back(self.upload).await;
+        self.is_held = false;
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
-        let (turns, upload) = (self.turns.clone(), self.upload);
         // Without a runtime the process is ending, and its session with it.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = turns.lock("select pg_advisory_unlock(", upload).await {
-                    tracing::debug!(%error, "the session of turns is gone, and its turns with it");
-                }
-                turns.taken.lock().remove(&upload);
-            });
+        if self.is_held
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(self.turns.clone().give_back(self.upload));
         }
     }
 }

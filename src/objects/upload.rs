@@ -1,12 +1,15 @@
 //! Storing an object, by whichever door it comes: judged before its content is taken, gathered under a version of its own,
 //! and put in force by one statement that judges it whole.
 
+use std::fmt;
+
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::blobs::{BlobFault, Received};
+use super::blobs::{BlobFault, Blobs, Received};
 use super::find::{Object, keyed};
 use super::key::Key;
 use super::version::Version;
@@ -52,13 +55,47 @@ pub struct Terms {
 }
 
 /// Content that has arrived whole and lasts; no object has it yet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Stored {
     pub version: Version,
     pub size: u64,
     etag: String,
     mime: String,
     inline: bool,
+    /// Of content that nobody comes back for.
+    unclaimed: Option<Unclaimed>,
+}
+
+/// Content of a version that is one request's own. Dropped, it is removed, unless it was kept.
+struct Unclaimed {
+    version: Version,
+    blobs: Option<Blobs>,
+}
+
+impl Unclaimed {
+    fn keep(mut self) {
+        self.blobs = None;
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        let version = self.version;
+        // Without a runtime the process is ending; the sweeper of another one finds it.
+        if let (Some(blobs), Ok(runtime)) = (self.blobs.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                if let Err(fault) = blobs.remove(version).await {
+                    tracing::debug!(%fault, "content without an object stays until it is swept away");
+                }
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Unclaimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.version.fmt(f)
+    }
 }
 
 /// How often an upload that another one came before is judged anew.
@@ -79,7 +116,7 @@ impl Terms {
         let judged = sniff::judge(upload.mime.as_deref(), &received.head);
         self.suit(received.size, &judged.mime)?;
         let (mime, inline) = (judged.mime, judged.inline);
-        Ok(Stored { version, size: received.size, etag: received.etag, mime, inline })
+        Ok(Stored { version, size: received.size, etag: received.etag, mime, inline, unclaimed: None })
     }
 }
 
@@ -99,7 +136,7 @@ impl Terms {
         let (mime, inline) = judged
             .map_or_else(|| (object.mime.clone(), object.inline), |judged| (judged.mime, judged.inline));
         self.suit(object.size, &mime)?;
-        Ok(Stored { version, size: object.size, etag: object.etag.clone(), mime, inline })
+        Ok(Stored { version, size: object.size, etag: object.etag.clone(), mime, inline, unclaimed: None })
     }
 
     /// Whether an object as it is may be in the bucket.
@@ -190,8 +227,12 @@ impl Objects<'_> {
         let rows = self.read_by_key(&sql).await?;
         let said = |at| rows.first().and_then(|row| row.boolean(at)) == Some(true);
         let (may_create, is_there) = (said(0), said(1));
+        // Whoever may not create it is not told that it is there, and some rules say only when they see the content.
+        let is_certain = rules.create.as_ref().is_some_and(|create| !self.needs_content(create));
         match upload.manner {
-            Manner::Create if may_create && is_there => Err(StorageCode::KeyAlreadyExists.into()),
+            Manner::Create if may_create && is_certain && is_there => {
+                Err(StorageCode::KeyAlreadyExists.into())
+            }
             Manner::Create | Manner::Upsert if may_create => Ok(()),
             Manner::Upsert | Manner::Replace if is_there => Ok(()),
             Manner::Create | Manner::Upsert => Err(StorageCode::AccessDenied.into()),
@@ -202,13 +243,15 @@ impl Objects<'_> {
     /// Takes content as it comes and gathers it under a version of its own. Given up halfway, nothing of it stays.
     ///
     /// # Errors
-    /// Those of the content itself; `EntityTooLarge`, `InvalidMimeType`, `StorageFull`, `StorageUnavailable`.
+    /// Those of the content itself; `EntityTooLarge`, `InvalidMimeType`, `StorageFull`, `StorageUnavailable`; 429
+    /// where too many are under way.
     pub async fn receive(
         &self,
         upload: &Upload,
         terms: &Terms,
         content: impl Stream<Item = Result<Bytes, Error>>,
     ) -> Result<Stored, Error> {
+        let _passage = self.traffic.come()?;
         let version = Version::new();
         let mut incoming = self.blobs.begin(version).await?;
         let mut content = std::pin::pin!(content);
@@ -220,11 +263,9 @@ impl Objects<'_> {
             incoming.write(piece).await?;
         }
         let received = incoming.finish().await?;
-        let taken = terms.take(upload, version, received);
-        if taken.is_err() {
-            self.forget(version).await;
-        }
-        taken
+        let unclaimed = Some(Unclaimed { version, blobs: Some(self.blobs.clone()) });
+        let stored = terms.take(upload, version, received)?;
+        Ok(Stored { unclaimed, ..stored })
     }
 
     /// Makes stored content an object: judges it whole, by the rights of the moment, and puts it in force, in one
@@ -236,9 +277,11 @@ impl Objects<'_> {
     pub async fn settle(
         &self,
         upload: &Upload,
-        stored: Stored,
+        mut stored: Stored,
         claim: Option<Uuid>,
     ) -> Result<Object, Error> {
+        // From here on it may be an object's, whatever becomes of whoever waits for that.
+        let is_own = stored.unclaimed.take().map(Unclaimed::keep).is_some();
         let mut outcome = self.put_in_force(upload, &stored, claim).await;
         for _ in 1..ATTEMPTS {
             // Somebody stored one of that key after this one had looked: it is there to be replaced now.
@@ -250,10 +293,13 @@ impl Objects<'_> {
             }
             outcome = self.put_in_force(upload, &stored, claim).await;
         }
-        if let Err(error) = &outcome
-            && error.code.status() < 500
-        {
-            self.forget(stored.version).await;
+        if let Err(error) = &outcome {
+            // Where nobody can say whether it was committed, it stays. So it does where an upload that came in pieces is over:
+            // it has one content, whoever finishes it, and somebody made an object of that.
+            let is_refused = error.code.status() < 500;
+            if is_refused && (is_own || error.code != StorageCode::NoSuchUpload.into()) {
+                self.forget(stored.version).await;
+            }
         }
         outcome
     }

@@ -1,6 +1,7 @@
 //! [`Version`]: under which key the content of an object lies.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use object_store::path::Path;
 use uuid::Uuid;
@@ -33,6 +34,40 @@ impl Version {
         let bits = self.0.as_u128() >> 80;
         let hours = u64::try_from(bits).unwrap_or(u64::MAX) / HOUR;
         Hour::since_epoch(hours)
+    }
+
+    /// The first one of the moment that was so long ago. For comparing: nothing lies there.
+    pub fn before(age: Duration) -> Version {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(age);
+        Version::first(since)
+    }
+
+    /// The first one of a moment, told by the time since 1970.
+    fn first(since: Duration) -> Version {
+        let milliseconds = since.as_millis().min((1 << 48) - 1);
+        Version(Uuid::from_u128(milliseconds << 80))
+    }
+
+    /// Whether it was made before another one, or in the same millisecond.
+    pub fn is_older(self, other: Version) -> bool {
+        self.0.as_u128() >> 80 <= other.0.as_u128() >> 80
+    }
+
+    /// The one after it.
+    pub fn next(self) -> Version {
+        Version(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+    }
+
+    /// The first one of the hour after its own.
+    pub fn next_hour(self) -> Version {
+        let bits = u64::try_from(self.0.as_u128() >> 80).unwrap_or(u64::MAX);
+        Version::first(Duration::from_millis((bits / HOUR + 1) * HOUR))
+    }
+
+    /// The first one of its hour.
+    pub fn this_hour(self) -> Version {
+        let bits = u64::try_from(self.0.as_u128() >> 80).unwrap_or(u64::MAX);
+        Version::first(Duration::from_millis(bits / HOUR * HOUR))
     }
 
     /// Where its content lies in a store: `v/<hour>/<uuid>`.

@@ -189,3 +189,104 @@ fn who_may_see_a_bucket_is_part_of_what_the_policies_say() {
     assert!(changed("when: mine", "when: true"));
     assert!(!changed("max_size: 2MB", "max_size: 3MB"));
 }
+
+const TESTED: &str = "\
+collections: { members: { fields: { user: uuid } } }
+buckets:
+  avatars: { max_size: 1KB, accept: [image/*, text/css] }
+  exports:
+tests:
+";
+
+#[test]
+fn tests_speak_of_objects_as_they_can_be() {
+    let given = |text: &str| {
+        format!(
+            "{TESTED}  given: {{ storage.objects: [{text}] }}\n  cases: [{{ as: anon, read: storage.objects, is: denied }}]\n"
+        )
+    };
+    told(&given("{ id: a, bucket: exports }"), &[]);
+    told(&given("{ id: a, bucket: exprts }"), &["6:47 unknown bucket `exprts` [did you mean `exports`?]"]);
+    told(
+        &given("{ id: a }"),
+        &["6:30 an object is in a bucket [say which: `bucket` is one of `avatars` and `exports`]"],
+    );
+    told(
+        &given("{ id: a, bucket: avatars, size: 1001 }"),
+        &[
+            "6:62 `avatars` takes objects of at most 1000 bytes [the bucket refuses others whatever the rules say]",
+        ],
+    );
+    told(
+        &given("{ id: a, bucket: avatars, mime: text/html }"),
+        &["6:62 `avatars` takes `image/*` and `text/css` [the bucket refuses"],
+    );
+    told(&given("{ id: a, bucket: exports, size: -1 }"), &["6:62 `size` "]);
+    told(
+        &given("{ id: a, bucket: exports, version: x }"),
+        &["6:56 unknown field of `storage.objects` `version`"],
+    );
+    let case = |text: &str| {
+        format!(
+            "{TESTED}  given: {{ storage.objects: [{{ id: a, bucket: exports }}] }}\n  cases: [{{ as: user:ada, {text} }}]\n"
+        )
+    };
+    told(&case("create: storage.objects, with: { bucket: exports, name: a }, is: denied"), &[]);
+    told(
+        &case("create: storage.objects, with: { bucket: exports, owner: bob }, is: denied"),
+        &["7:77 whoever stores an object is its owner [`as` says who that is]"],
+    );
+    told(
+        &case("create: storage.objects, with: { bucket: exports, id: b }, is: denied"),
+        &[
+            "7:77 nobody sends `id` [it takes `bucket`, `name`, `size`, `mime`, `cache_control` and `metadata`]",
+        ],
+    );
+    told(
+        &case("create: storage.objects, with: { bucket: nowhere }, is: denied"),
+        &["7:68 unknown bucket `nowhere`"],
+    );
+    told(
+        &case("update: storage.objects/a, with: { bucket: avatars }, is: denied"),
+        &[
+            "7:62 an object is not changed into one of another bucket [moving it there asks for a `delete` here",
+        ],
+    );
+    told(
+        &case("update: storage.objects/a, with: { owner: bob }, is: denied"),
+        &["7:62 whoever stores an object is its owner"],
+    );
+    told(
+        &case("read: storage.objects/b, is: denied"),
+        &["7:32 no record `b` of `storage.objects` is given [put it under `given: storage.objects`]"],
+    );
+    told(
+        &case("read: storage.object, is: denied"),
+        &["7:32 unknown collection `storage.object` [did you mean `storage.objects`?]"],
+    );
+    // Without buckets there are none.
+    told(
+        "collections: { a: { fields: {} } }\ntests: { cases: [{ as: anon, read: storage.objects, is: denied }] }\n",
+        &["2:36 unknown collection `storage.objects`"],
+    );
+}
+
+#[test]
+fn an_object_that_a_case_stores_is_the_callers() {
+    let one = "buckets: { only: }\ntests:\n  given: { storage.objects: [{ id: a }] }\n  cases: [{ as: user:ada, create: storage.objects, is: denied }, { as: service, create: storage.objects, is: allowed }]\n";
+    let project = loaded(one);
+    let objects = project.collections.get(project.collections.objects());
+    let field = |name: &str| objects.field_id(name).unwrap();
+    let given = project.tests[0].given.records[0].record(0);
+    assert_eq!(given.get(field("bucket")), &crate::model::Value::text("only"));
+    assert_eq!(given.get(field("size")), &crate::model::Value::Integer(0));
+    let owners: Vec<Option<crate::model::Value>> = project.tests[0]
+        .cases
+        .iter()
+        .map(|case| {
+            let tests::Act::Create { values, .. } = &case.act else { panic!() };
+            values.iter().find(|(known, _)| *known == field("owner")).map(|(_, value)| value.clone())
+        })
+        .collect();
+    assert_eq!(owners, [Some(crate::model::Value::Uuid(tests::named_uuid("ada"))), None]);
+}

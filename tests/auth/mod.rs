@@ -18,7 +18,7 @@ mod races;
 mod revocation;
 mod sessions;
 mod signup;
-mod site;
+pub mod site;
 mod slow;
 mod sweep;
 mod tokens;

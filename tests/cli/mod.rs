@@ -3,6 +3,7 @@
 mod commands;
 mod explain;
 mod following;
+mod objects;
 mod policy_test;
 mod seed;
 mod tail;

@@ -1,5 +1,7 @@
 //! The client libraries as npm has them, unmodified, against the real server.
 
+mod tus;
+
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -8,6 +8,7 @@ mod filters;
 mod frames;
 mod handshake;
 mod limits;
+mod objects;
 mod presence;
 mod rows;
 mod site;

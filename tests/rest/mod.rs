@@ -6,6 +6,7 @@ mod bounds;
 mod embeds;
 mod explain;
 mod forms;
+mod objects;
 mod openapi;
 mod put;
 mod search;

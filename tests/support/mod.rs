@@ -3,6 +3,7 @@
 pub mod caller;
 mod cluster;
 pub mod cut;
+pub mod s3;
 pub mod server;
 pub mod smtp;
 pub mod socket;

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::door::Door;
+use super::door::{self, Door};
 use super::{path, shape};
 use crate::error::{Error, StorageCode};
 use crate::http::reply::Failure;
@@ -68,7 +68,9 @@ pub(super) async fn one(request: HttpRequest) -> Result<HttpResponse, Failure> {
 
 /// `POST /bucket`
 pub(super) async fn make(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
-    let (door, body): (Door, Map<String, Value>) = Door::with_json(&request, payload).await?;
+    let door = Door::open(&request).await?;
+    door.objects().admin()?;
+    let (door, body): (Door, Map<String, Value>) = door.and_json(&request, payload, door::MAX_BODY).await?;
     door.objects().admin()?;
     let name = body.get("name").and_then(Value::as_str);
     let Some(id) = body.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()).or(name) else {
@@ -93,7 +95,9 @@ pub(super) async fn make(request: HttpRequest, payload: Payload) -> Result<HttpR
 /// `PUT /bucket/{id}`
 pub(super) async fn change(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
     let id = path::bucket_alone(&request, "/bucket/")?;
-    let (door, body): (Door, Map<String, Value>) = Door::with_json(&request, payload).await?;
+    let door = Door::open(&request).await?;
+    door.objects().admin()?;
+    let (door, body): (Door, Map<String, Value>) = door.and_json(&request, payload, door::MAX_BODY).await?;
     door.objects().change_bucket(&id, &changes(&body)?).await?;
     Ok(HttpResponse::Ok().json(json!({ "message": "Successfully updated" })))
 }

@@ -91,7 +91,7 @@ struct Named {
 /// `DELETE /object/{bucket}`
 pub(super) async fn delete_many(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
     let bucket = path::bucket_alone(&request, "/object/")?;
-    let (door, named): (Door, Named) = Door::with_json(&request, payload).await?;
+    let (door, named): (Door, Named) = Door::with_keys(&request, payload).await?;
     if named.prefixes.is_empty() || named.prefixes.len() > delete::MOST {
         let sentence = format!("prefixes is a list of 1 to {} keys", delete::MOST);
         return Err(Error::with(StorageCode::InvalidRequest, sentence).into());

@@ -18,8 +18,10 @@ use crate::objects::Objects;
 use crate::query::plan::Context;
 use crate::read::Database;
 
-/// Longest JSON, in bytes: a thousand of the longest keys, each of whose characters may be escaped.
-const MAX_BODY: usize = 8 << 20;
+/// Longest JSON, in bytes.
+pub(super) const MAX_BODY: usize = 64 << 10;
+/// Longest list of keys, in bytes: a thousand of the longest, each of whose characters may be escaped.
+const MAX_KEYS: usize = 8 << 20;
 /// Longest time in which it must have come.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -79,9 +81,32 @@ impl Door {
         request: &HttpRequest,
         payload: Payload,
     ) -> Result<(Door, T), Error> {
-        let door = Door::open(request).await?;
-        let bytes = body::read_within(request, payload, MAX_BODY, WITHIN).await?;
-        let door = door.again(request).await?;
+        Door::open(request).await?.and_json(request, payload, MAX_BODY).await
+    }
+
+    /// The same for a list of keys, which may be long.
+    ///
+    /// # Errors
+    /// As [`Door::with_json`].
+    pub(super) async fn with_keys<T: DeserializeOwned>(
+        request: &HttpRequest,
+        payload: Payload,
+    ) -> Result<(Door, T), Error> {
+        Door::open(request).await?.and_json(request, payload, MAX_KEYS).await
+    }
+
+    /// The JSON that whoever stands at this door sends.
+    ///
+    /// # Errors
+    /// As [`Door::with_json`].
+    pub(super) async fn and_json<T: DeserializeOwned>(
+        self,
+        request: &HttpRequest,
+        payload: Payload,
+        limit: usize,
+    ) -> Result<(Door, T), Error> {
+        let bytes = body::read_within(request, payload, limit, WITHIN).await?;
+        let door = self.again(request).await?;
         let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
         let read = serde_json::from_slice(text).map_err(|fault| {
             Error::with(StorageCode::InvalidRequest, format!("The body does not fit: {fault}"))
@@ -89,13 +114,13 @@ impl Door {
         Ok((door, read))
     }
 
-    /// The same door for the caller as he is judged now: a body may have been long in coming.
+    /// The same door for the caller as he is judged now, by the project of now: a body may have been long in coming.
     ///
     /// # Errors
     /// As [`Door::open`].
     pub(super) async fn again(self, request: &HttpRequest) -> Result<Door, Error> {
         let caller = principal::caller_now(request).await?;
-        Ok(Door { caller, ..self })
+        Door::of(request, caller, self.judges)
     }
 
     /// Another caller may get another answer.
@@ -105,10 +130,6 @@ impl Door {
 
     pub(super) fn app(&self) -> &App {
         &self.app
-    }
-
-    pub(super) fn caller(&self) -> &Principal {
-        &self.caller
     }
 
     /// The use cases, for this caller.
@@ -122,6 +143,7 @@ impl Door {
             context: Context { catalog: &self.catalog, principal },
             database: Database { lanes: self.worker.lanes(), pool: self.app.pool() },
             blobs: &self.app.store().blobs,
+            traffic: &self.app.store().traffic,
         }
     }
 }

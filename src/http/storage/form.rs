@@ -84,16 +84,8 @@ pub(super) async fn gather(
         Ok(())
     }
     .await;
-    match (outcome, stored) {
-        (Ok(()), Some(stored)) => Ok(stored),
-        (Ok(()), None) => Err(refused("The form has no file")),
-        (Err(error), stored) => {
-            if let Some(stored) = stored {
-                objects.forget(stored.version).await;
-            }
-            Err(error)
-        }
-    }
+    outcome?;
+    stored.ok_or_else(|| refused("The form has no file"))
 }
 
 /// Browsers send files with a file name, whatever the field is called; clients of this wire call it nothing.

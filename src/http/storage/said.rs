@@ -41,11 +41,17 @@ pub(super) fn max_age(seconds: &str) -> Result<String, Error> {
     }
 }
 
+/// Longest metadata, in bytes: it is kept in the object's row, and moves with it.
+const MAX_METADATA: usize = 8 << 10;
+
 /// Metadata as JSON text.
 ///
 /// # Errors
 /// `InvalidParameter`, for anything but an object that Postgres can keep.
 pub(super) fn metadata(text: &[u8]) -> Result<Map<String, serde_json::Value>, Error> {
+    if text.len() > MAX_METADATA {
+        return Err(invalid("The metadata is longer than 8 KiB"));
+    }
     let json = serde_json::from_slice(text).map_err(|_| invalid("The metadata is no JSON"))?;
     if Value::from_json(Kind::JSON, &json).is_none() {
         return Err(invalid("The metadata has text that cannot be kept"));

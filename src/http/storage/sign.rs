@@ -4,7 +4,8 @@ use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::IgnoredAny;
+use serde_json::{Number, json};
 
 use super::door::Door;
 use super::{download, path};
@@ -40,14 +41,14 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
 #[derive(Deserialize)]
 struct Wish {
     #[serde(rename = "expiresIn")]
-    expires_in: Option<Value>,
-    transform: Option<Value>,
+    expires_in: Option<Number>,
+    transform: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct ManyWishes {
     #[serde(rename = "expiresIn")]
-    expires_in: Option<Value>,
+    expires_in: Option<Number>,
     paths: Option<Vec<String>>,
 }
 
@@ -56,7 +57,7 @@ async fn sign(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Fa
     let (bucket, key) = path::bucket_and_key(&request, "/object/sign/")?;
     let (door, wish) = Door::with_json::<Wish>(&request, payload).await?;
     let seconds = seconds(wish.expires_in.as_ref())?;
-    if wish.transform.is_some_and(|transform| !transform.is_null()) {
+    if wish.transform.is_some() {
         return Err(Error::with(StorageCode::InvalidParameter, "Images are not transformed").into());
     }
     let object = door.objects().find(&bucket, &key).await?;
@@ -67,7 +68,7 @@ async fn sign(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Fa
 /// `POST /object/sign/{bucket}`
 async fn sign_many(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
     let bucket = path::bucket_alone(&request, "/object/sign/")?;
-    let (door, wishes) = Door::with_json::<ManyWishes>(&request, payload).await?;
+    let (door, wishes) = Door::with_keys::<ManyWishes>(&request, payload).await?;
     let seconds = seconds(wishes.expires_in.as_ref())?;
     let paths = wishes.paths.ok_or_else(|| Error::with(StorageCode::MissingParameter, "paths is missing"))?;
     if paths.len() > MAX_PATHS {
@@ -76,7 +77,7 @@ async fn sign_many(request: HttpRequest, payload: Payload) -> Result<HttpRespons
     }
     let keys: Vec<Option<Key>> = paths.iter().map(|path| Key::parse(path).ok()).collect();
     let sound: Vec<Key> = keys.iter().flatten().cloned().collect();
-    let readable = door.objects().readable(&bucket, &sound).await?;
+    let readable = door.objects().readable_keys(&bucket, &sound).await?;
     let mut answers = Vec::with_capacity(paths.len());
     for (path, key) in paths.iter().zip(&keys) {
         answers.push(match key {
@@ -131,7 +132,7 @@ pub(super) fn token(request: &HttpRequest) -> Result<String, Error> {
 
 /// # Errors
 /// `MissingParameter`; `InvalidParameter`.
-fn seconds(said: Option<&Value>) -> Result<i64, Error> {
+fn seconds(said: Option<&Number>) -> Result<i64, Error> {
     let Some(said) = said else {
         return Err(Error::with(StorageCode::MissingParameter, "expiresIn is missing"));
     };

@@ -90,21 +90,36 @@ async fn create_for(request: HttpRequest, payload: Payload, comer: Comer) -> Res
     }
     let terms = comer.objects().admit(&wished).await?;
     let text = said::text(request.headers(), &METADATA).map(str::to_owned);
-    let mut found = comer.objects().begin(wished, text, comer.right()).await?;
-    let turn = comer.door().app().turns().take(found.id).await?;
+    let found = comer.objects().begin(wished, text, comer.right()).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, location(&request, &comer, found.id)?));
     expiry(&mut response, &found);
-    let mut comer = comer;
-    if carries {
-        comer = add(&request, payload, comer, &mut found, &terms).await?;
-        response.insert_header((OFFSET, found.offset()));
+    let turn = comer.door().app().turns().take(found.id).await?;
+    let outcome = begin(&request, carries.then_some(payload), comer, found, &terms).await;
+    turn.give_back().await;
+    if let Some(offset) = outcome? {
+        response.insert_header((OFFSET, offset));
+    }
+    Ok(response.finish())
+}
+
+/// Takes what came with the creation: how much that was.
+async fn begin(
+    request: &HttpRequest,
+    payload: Option<Payload>,
+    mut comer: Comer,
+    mut found: Resumable,
+    terms: &Terms,
+) -> Result<Option<u64>, Error> {
+    let mut offset = None;
+    if let Some(payload) = payload {
+        comer = add(request, payload, comer, &mut found, terms).await?;
+        offset = Some(found.offset());
     }
     if found.is_whole() {
-        comer.objects().complete(found, &terms).await?;
+        comer.objects().complete(found, terms).await?;
     }
-    drop(turn);
-    Ok(response.finish())
+    Ok(offset)
 }
 
 /// `HEAD`
@@ -115,9 +130,9 @@ async fn standing(request: HttpRequest) -> Result<HttpResponse, Failure> {
         Standing::Done(size) => (size, None),
         // Its last piece came, and whoever took it came no further.
         Standing::UnderWay(found) if found.is_whole() => {
-            (found.offset(), Some(away(finish(comer, found)).await?))
+            (found.offset(), Some(away(finish(comer, *found)).await?))
         }
-        Standing::UnderWay(found) => (found.offset(), Some(found)),
+        Standing::UnderWay(found) => (found.offset(), Some(*found)),
     };
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((OFFSET, offset));
@@ -138,10 +153,14 @@ async fn standing(request: HttpRequest) -> Result<HttpResponse, Failure> {
 }
 
 async fn finish(comer: Comer, found: Resumable) -> Result<Resumable, Error> {
-    let _turn = comer.door().app().turns().take(found.id).await?;
-    let terms = comer.objects().admit(&found.upload).await?;
-    comer.objects().complete(found.clone(), &terms).await?;
-    Ok(found)
+    let turn = comer.door().app().turns().take(found.id).await?;
+    let outcome = async {
+        let terms = comer.objects().admit(&found.upload).await?;
+        comer.objects().complete(found.clone(), &terms).await
+    };
+    let outcome = outcome.await;
+    turn.give_back().await;
+    outcome.map(|()| found)
 }
 
 /// `PATCH`
@@ -161,23 +180,35 @@ async fn append_for(request: HttpRequest, payload: Payload, comer: Comer) -> Res
     let offset = told::number(&request, &OFFSET)?
         .ok_or_else(|| Error::with(StorageCode::MissingParameter, "Upload-Offset is missing"))?;
     let turn = comer.door().app().turns().take(id).await?;
+    let outcome = go_on(&request, payload, comer, id, offset).await;
+    turn.give_back().await;
+    outcome
+}
+
+/// Adds a piece for whoever has the turn.
+async fn go_on(
+    request: &HttpRequest,
+    payload: Payload,
+    comer: Comer,
+    id: Uuid,
+    offset: u64,
+) -> Result<HttpResponse, Error> {
     let mut found = comer.objects().under_way(id, comer.right()).await?;
     let terms = comer.objects().admit(&found.upload).await?;
-    if let Some(length) = upload_length(&request)? {
+    if let Some(length) = upload_length(request)? {
         comer.objects().tell_length(&mut found, length, &terms).await?;
     }
     if offset != found.offset() {
         let message = format!("The upload stands at {}", found.offset());
         return Err(Error::with(StorageCode::OffsetMismatch, message));
     }
-    let comer = add(&request, payload, comer, &mut found, &terms).await?;
+    let comer = add(request, payload, comer, &mut found, &terms).await?;
     let mut response = HttpResponse::NoContent();
     response.insert_header((OFFSET, found.offset()));
     expiry(&mut response, &found);
     if found.is_whole() {
         comer.objects().complete(found, &terms).await?;
     }
-    drop(turn);
     Ok(response.finish())
 }
 
@@ -202,9 +233,13 @@ async fn give_up(request: HttpRequest) -> Result<HttpResponse, Failure> {
     let id = id(&request)?;
     comer.objects().under_way(id, comer.right()).await?;
     let turn = comer.door().app().turns().take(id).await?;
-    let found = comer.objects().under_way(id, comer.right()).await?;
-    comer.objects().give_up(found).await?;
-    drop(turn);
+    let outcome = async {
+        let found = comer.objects().under_way(id, comer.right()).await?;
+        comer.objects().give_up(found).await
+    };
+    let outcome = outcome.await;
+    turn.give_back().await;
+    outcome?;
     Ok(HttpResponse::NoContent().finish())
 }
 
