@@ -9,6 +9,7 @@ use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt as _;
+use futures_util::stream::unfold;
 
 use super::said;
 use crate::error::{Error, StorageCode};
@@ -41,14 +42,22 @@ pub(super) async fn gather(
     upload: &mut Upload,
 ) -> Result<Stored, Error> {
     let most = objects.context.catalog.limits.upload.saturating_add(AROUND);
+    let body = Rc::new(Cell::new(Some(body::pieces(request, payload, most)?)));
     // The parser's stream has errors of its own kind: ours waits beside it.
     let fault = Fault::default();
     let aside = fault.clone();
-    let pieces = body::pieces(request, payload, most)?.stream().map(move |piece| {
-        piece.map_err(|error| {
-            aside.0.set(Some(error));
-            PayloadError::Incomplete(None)
-        })
+    let pieces = unfold(Rc::clone(&body), move |body| {
+        let aside = aside.clone();
+        async move {
+            let mut pieces = body.take()?;
+            let piece = pieces.next().await.transpose();
+            body.set(Some(pieces));
+            let piece = piece?.map_err(|error| {
+                aside.0.set(Some(error));
+                PayloadError::Incomplete(None)
+            });
+            Some((piece, body))
+        }
     });
     // The parser looks again behind the end.
     let pieces = pieces.fuse();
