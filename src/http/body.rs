@@ -20,6 +20,9 @@ const GRACE: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
 /// Bytes a second.
 const RATE: u64 = 1024;
+/// How much of a refused body is still read, and for how long.
+const DISCARDED: u64 = 16 << 20;
+const DISCARDING: Duration = Duration::from_secs(5);
 
 /// Reads the whole body, at most `limit` bytes. The time it takes does not count against the handler.
 ///
