@@ -27,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::objects::Store;
 use crate::objects::blobs::{self, Blobs};
+use crate::objects::traffic::Traffic;
 
 /// Turns a folder of YAML into a guarded backend on Postgres.
 #[derive(Parser)]
@@ -89,7 +90,7 @@ impl Storing {
             None => blobs::Place::Folder(data.join("objects")),
         };
         let blobs = Blobs::connect(&place).map_err(Failure::fault)?;
-        Ok(Store { blobs, place: place.to_string().into() })
+        Ok(Store { blobs, traffic: Traffic::default(), place: place.to_string().into() })
     }
 }
 

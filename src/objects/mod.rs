@@ -20,6 +20,7 @@ pub mod sign;
 pub mod sniff;
 pub mod stocktaking;
 pub mod sweep;
+pub mod traffic;
 pub mod turn;
 pub mod upload;
 pub mod version;
@@ -27,6 +28,7 @@ pub mod version;
 use std::sync::Arc;
 
 use self::blobs::Blobs;
+use self::traffic::Traffic;
 use crate::db::{DbError, Row};
 use crate::error::{Code, Error, StorageCode};
 use crate::model::{Action, CollectionId};
@@ -41,6 +43,7 @@ pub struct Objects<'a> {
     pub context: Context<'a>,
     pub database: Database<'a>,
     pub blobs: &'a Blobs,
+    pub traffic: &'a Traffic,
 }
 
 impl Objects<'_> {
@@ -127,6 +130,7 @@ pub(crate) fn refused(error: DbError) -> Error {
 #[derive(Clone)]
 pub struct Store {
     pub blobs: Blobs,
+    pub traffic: Traffic,
     /// How it is told to people: a folder or the address of a bucket, without credentials.
     pub place: Arc<str>,
 }

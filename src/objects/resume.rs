@@ -197,6 +197,7 @@ impl Objects<'_> {
         terms: &Terms,
         content: impl Stream<Item = Result<Bytes, Error>>,
     ) -> Result<(), Error> {
+        let _passage = self.traffic.come()?;
         let most = found.upload.length.unwrap_or(terms.limit);
         let mut content = std::pin::pin!(content);
         let mut ended = Ok(false);

@@ -243,13 +243,15 @@ impl Objects<'_> {
     /// Takes content as it comes and gathers it under a version of its own. Given up halfway, nothing of it stays.
     ///
     /// # Errors
-    /// Those of the content itself; `EntityTooLarge`, `InvalidMimeType`, `StorageFull`, `StorageUnavailable`.
+    /// Those of the content itself; `EntityTooLarge`, `InvalidMimeType`, `StorageFull`, `StorageUnavailable`; 429
+    /// where too many are under way.
     pub async fn receive(
         &self,
         upload: &Upload,
         terms: &Terms,
         content: impl Stream<Item = Result<Bytes, Error>>,
     ) -> Result<Stored, Error> {
+        let _passage = self.traffic.come()?;
         let version = Version::new();
         let mut incoming = self.blobs.begin(version).await?;
         let mut content = std::pin::pin!(content);

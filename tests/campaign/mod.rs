@@ -6,6 +6,7 @@
 
 mod kills;
 mod races;
+mod storage;
 mod stream;
 
 /// The long form is asked for.

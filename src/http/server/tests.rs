@@ -46,7 +46,7 @@ impl Running {
                     Pool::open(&target, 1).unwrap(),
                     Pool::open(&target, 1).unwrap(),
                     crate::auth::password::Hashing::start(1).unwrap(),
-                    crate::objects::Store { blobs, place: "nowhere".into() },
+                    crate::objects::Store { blobs, traffic: Default::default(), place: "nowhere".into() },
                     crate::objects::turn::Turns::new(Pool::open(&target, 1).unwrap()),
                 ));
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -143,6 +143,7 @@ impl Door {
             context: Context { catalog: &self.catalog, principal },
             database: Database { lanes: self.worker.lanes(), pool: self.app.pool() },
             blobs: &self.app.store().blobs,
+            traffic: &self.app.store().traffic,
         }
     }
 }

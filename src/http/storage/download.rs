@@ -4,7 +4,7 @@ use actix_web::body::SizedStream;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 
 use super::conditional::{Portion, Validators};
 use super::door::Door;
@@ -15,6 +15,7 @@ use crate::http::request_id;
 use crate::objects::blobs::{BlobFault, Outgoing};
 use crate::objects::find::Object;
 use crate::objects::sniff;
+use crate::objects::traffic::Passage;
 
 /// What lies with us was written by others, and nothing of it may run as ours: no script, no form, no frame.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -86,7 +87,7 @@ pub(super) async fn content(
     let mut object = find().await?;
     let mut portion = Portion::of(request.headers(), validators(&object), gets);
     let mut opened = open(door, &object, &portion, gets).await;
-    if matches!(opened, Err(BlobFault::NotFound(_))) {
+    if opened.as_ref().is_err_and(is_gone) {
         // It was replaced since its row was read, and its content is gone: there is other content now.
         object = find().await?;
         portion = Portion::of(request.headers(), validators(&object), gets);
@@ -116,25 +117,37 @@ pub(super) async fn content(
         response.insert_header((header::CONTENT_DISPOSITION, disposition));
     }
     Ok(match opened {
-        Some(content) => response.body(SizedStream::new(size, content)),
+        Some((content, passage)) => {
+            let content = content.inspect(move |_| {
+                let _stays = &passage;
+            });
+            response.body(SizedStream::new(size, content))
+        }
         // The answer to HEAD says how long the other one would be.
         None => response.body(SizedStream::new(size, stream::empty::<Result<_, BlobFault>>())),
     })
 }
 
-/// Opens what is to be sent, if anything is.
+/// There is a row and no content.
+fn is_gone(error: &Error) -> bool {
+    let source = error.source.as_ref().and_then(|source| source.downcast_ref::<BlobFault>());
+    matches!(source, Some(BlobFault::NotFound(_)))
+}
+
+/// Opens what is to be sent, if anything is, and the place that it takes until it is sent.
 async fn open(
     door: &Door,
     object: &Object,
     portion: &Portion,
     gets: bool,
-) -> Result<Option<Outgoing>, BlobFault> {
+) -> Result<Option<(Outgoing, Passage)>, Error> {
     let range = match portion {
         Portion::Whole if gets => 0..object.size,
         Portion::Part(range) => range.clone(),
         Portion::Whole | Portion::NotModified | Portion::Failed | Portion::Outside => return Ok(None),
     };
-    door.objects().blobs.read(object.version, range).await.map(Some)
+    let passage = door.objects().traffic.go()?;
+    Ok(Some((door.objects().blobs.read(object.version, range).await?, passage)))
 }
 
 fn validators(object: &Object) -> Validators<'_> {
