@@ -428,7 +428,7 @@ impl Appending {
         if !tail.is_empty() && offset != self.from {
             bucket.put(&bucket.tail(self.version, offset), tail).await?;
         }
-        let stale = (self.from % BLOCK as u64 != 0 && offset != self.from).then_some(self.from);
+        let stale = (!self.from.is_multiple_of(BLOCK as u64) && offset != self.from).then_some(self.from);
         let blocks = sent.digest.kept();
         let parts = Parts { upload: sent.upload, tags: sent.tags, stale };
         Ok(Progress { offset, blocks, parts: Some(parts) })
@@ -437,7 +437,7 @@ impl Appending {
     pub(super) async fn finish(mut self) -> Result<Received, BlobFault> {
         let received = self.sender.complete().await?;
         let bucket = &self.sender.bucket;
-        if self.from % BLOCK as u64 != 0 {
+        if !self.from.is_multiple_of(BLOCK as u64) {
             let tail = bucket.tail(self.version, self.from);
             // The content is there: what is left over beside it is no fault of it.
             if let Err(fault) = bucket.delete(&tail).await {
