@@ -221,8 +221,9 @@ async fn add(
     terms: &Terms,
 ) -> Result<Comer, Error> {
     let most = found.upload.length.unwrap_or(terms.limit).saturating_sub(found.offset());
-    let pieces = body::pieces(request, payload, most)?.stream();
-    comer.objects().append(found, terms, pieces).await?;
+    let mut pieces = body::pieces(request, payload, most)?;
+    comer.objects().append(found, terms, pieces.stream()).await?;
+    drop(pieces);
     comer.again(request).await
 }
 
