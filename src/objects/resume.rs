@@ -237,8 +237,8 @@ impl Objects<'_> {
         let mut sql = Sql::new();
         sql.raw("update storage.uploads set progress = ").bind(Kind::JSON, Some(written.to_string()));
         sql.raw(" where id = ").bind(Kind::UUID, Some(found.id.to_string()));
-        // Whoever lost his turn must not write over what came after him.
-        sql.raw(" and coalesce((progress ->> 'offset')::bigint, 0) = ");
+        // Whoever lost his turn must not write over what came after him. What is over is being cleared away.
+        sql.raw(" and expires_at > now() and coalesce((progress ->> 'offset')::bigint, 0) = ");
         sql.bind(Kind::BIGINT, Some(found.offset().to_string())).raw(" returning 1");
         if self.write(&sql).await?.is_empty() {
             return Err(StorageCode::NoSuchUpload.into());
