@@ -20,6 +20,9 @@ const GRACE: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
 /// Bytes a second.
 const RATE: u64 = 1024;
+/// How much of a refused body is still read, and for how long.
+const DISCARDED: u64 = 16 << 20;
+const DISCARDING: Duration = Duration::from_secs(5);
 
 /// Reads the whole body, at most `limit` bytes. The time it takes does not count against the handler.
 ///
@@ -144,13 +147,32 @@ impl Pieces {
         }
     }
 
-    /// The same, for whoever takes a stream. It may be asked once more after its end, as readers of forms do.
-    pub fn stream(self) -> impl Stream<Item = Result<Bytes, Error>> {
+    /// The same, for whoever takes a stream.
+    pub fn stream(&mut self) -> impl Stream<Item = Result<Bytes, Error>> {
+        unfold(self, |pieces| async move {
+            let piece = pieces.next().await.transpose()?;
+            Some((piece, pieces))
+        })
+    }
+
+    /// The same, for whoever keeps it. It may be asked once more after its end, as readers of forms do.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> {
         unfold(self, |mut pieces| async move {
             let piece = pieces.next().await.transpose()?;
             Some((piece, pieces))
         })
         .fuse()
+    }
+
+    /// Reads on and throws away what is left of a body that was refused, if it ends soon: many clients send all of it before
+    /// they look at the answer, and would see a broken connection instead.
+    pub async fn discard(mut self) {
+        let reading = async {
+            let until = self.taken.saturating_add(DISCARDED);
+            while self.taken < until && matches!(self.next().await, Ok(Some(_))) {}
+        };
+        // Whoever takes longer sees his connection end.
+        let _ = tokio::time::timeout(DISCARDING, reading).await;
     }
 }
 

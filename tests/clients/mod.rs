@@ -1,5 +1,6 @@
 //! The client libraries as npm has them, unmodified, against the real server.
 
+mod storage;
 mod tus;
 
 use std::io::BufRead as _;

@@ -72,7 +72,7 @@ async fn content_comes_whole_in_part_or_not_at_all() {
         (head.status, head.header("content-length"), head.header("etag")),
         (200, "100000", etag.as_str())
     );
-    assert_eq!((head.header("content-type"), head.bytes.len()), ("text/plain", 0));
+    assert_eq!((head.header("content-type"), head.bytes.len()), ("text/plain; charset=utf-8", 0));
     // A range is for GET alone.
     assert_eq!(
         super::site::Reply::of(ada.request(Method::HEAD, path, &[("range", "bytes=0-0")])).await.status,

@@ -272,11 +272,21 @@ impl Actor {
         let address = self.url.trim_start_matches("http://").split('/').next().unwrap();
         let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
         let sent = [format!("{head}host: {address}\r\nconnection: close\r\n\r\n").as_bytes(), body].concat();
+        // Whoever is refused need not say everything: he may go when he has heard why.
         let mut answer = Vec::new();
-        // Whoever is refused may be cut off before he has said everything; what he is told must arrive.
-        let (_, heard) = tokio::join!(write.write_all(&sent), read.read_to_end(&mut answer));
-        heard.unwrap();
-        let at = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer");
+        let hear = async {
+            loop {
+                if let Some(end) = end(&answer) {
+                    return end;
+                }
+                assert_ne!(read.read_buf(&mut answer).await.unwrap(), 0, "the answer broke off");
+            }
+        };
+        let tell = async {
+            let _ = write.write_all(&sent).await;
+            std::future::pending::<usize>().await
+        };
+        let at = tokio::select! { end = hear => end, end = tell => end };
         let text = String::from_utf8(answer[..at].to_vec()).unwrap();
         let mut lines = text.split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
@@ -306,6 +316,15 @@ impl Reply {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Reply { status, headers, bytes: response.bytes().await.unwrap().to_vec() }
     }
+}
+
+/// Where the body of an answer begins, once all of it is there.
+fn end(answer: &[u8]) -> Option<usize> {
+    let at = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&answer[..at]).to_lowercase();
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+    (answer.len() >= at + 4 + length.unwrap_or(0)).then_some(at)
 }
 
 /// The body of a form whose boundary is `-- x`: parts with what stands behind `form-data` and their content.

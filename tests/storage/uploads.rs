@@ -66,15 +66,17 @@ async fn a_taken_key_is_replaced_only_where_that_is_wished_and_allowed() {
     assert_eq!(ada.get("/object/papers/a").await.content(), b"2");
     put(&ada, Method::PUT, "false", "3").await.ok();
     assert_eq!(ada.get("/object/papers/a").await.content(), b"3");
-    // What is final may be read and not replaced.
+    // What is final may be read, and is not there to be replaced.
     ada.upload("papers/final/a", "1").await.ok();
     let again = ada.send(Method::PUT, "/object/papers/final/a", &[], "2").await;
+    assert_eq!(again.refused(), "NoSuchKey");
+    let again = ada.send(Method::POST, "/object/papers/final/a", &[("x-upsert", "true")], "2").await;
     assert_eq!(again.refused(), "AccessDenied");
     // Whoever may read without a rule, because the bucket is public, may replace with one.
     ada.upload("posters/a", "1").await.ok();
     ada.send(Method::PUT, "/object/posters/a", &[], "2").await.ok();
     assert_eq!(ada.get("/object/posters/a").await.content(), b"2");
-    assert_eq!(bob.send(Method::PUT, "/object/posters/a", &[], "3").await.refused(), "AccessDenied");
+    assert_eq!(bob.send(Method::PUT, "/object/posters/a", &[], "3").await.refused(), "NoSuchKey");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,9 @@ use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
 use actix_web::http::header;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt as _;
+use futures_util::stream::unfold;
 
 use super::said;
 use crate::error::{Error, StorageCode};
@@ -41,15 +42,25 @@ pub(super) async fn gather(
     upload: &mut Upload,
 ) -> Result<Stored, Error> {
     let most = objects.context.catalog.limits.upload.saturating_add(AROUND);
+    let body = Rc::new(Cell::new(Some(body::pieces(request, payload, most)?)));
     // The parser's stream has errors of its own kind: ours waits beside it.
     let fault = Fault::default();
     let aside = fault.clone();
-    let pieces = body::pieces(request, payload, most)?.stream().map(move |piece| {
-        piece.map_err(|error| {
-            aside.0.set(Some(error));
-            PayloadError::Incomplete(None)
-        })
+    let pieces = unfold(Rc::clone(&body), move |body| {
+        let aside = aside.clone();
+        async move {
+            let mut pieces = body.take()?;
+            let piece = pieces.next().await.transpose();
+            body.set(Some(pieces));
+            let piece = piece?.map_err(|error| {
+                aside.0.set(Some(error));
+                PayloadError::Incomplete(None)
+            });
+            Some((piece, body))
+        }
     });
+    // The parser looks again behind the end.
+    let pieces = pieces.fuse();
     // Its length is that of the whole form.
     let announced = upload.length.take();
     let mut form = Multipart::new(request.headers(), pieces);
@@ -95,10 +106,15 @@ fn is_file(field: &Field) -> bool {
 
 /// A field that is no file, as long as all of them are short.
 async fn short(field: &mut Field, room: &mut usize, fault: &Fault) -> Result<Bytes, Error> {
-    let text = field.bytes(*room).await.map_err(|_| Error::from(StorageCode::EntityTooLarge))?;
-    let text = text.map_err(|error| fault.told(&error))?;
-    *room = room.saturating_sub(text.len() + 256);
-    Ok(text)
+    // An empty one is not for nothing.
+    *room = room.saturating_sub(256);
+    let mut text = BytesMut::new();
+    while let Some(piece) = field.next().await {
+        let piece = piece.map_err(|error| fault.told(&error))?;
+        *room = room.checked_sub(piece.len()).ok_or(StorageCode::EntityTooLarge)?;
+        text.extend_from_slice(&piece);
+    }
+    Ok(text.freeze())
 }
 
 fn utf8(text: &Bytes) -> Result<&str, Error> {

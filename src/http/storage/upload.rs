@@ -73,8 +73,16 @@ pub(super) async fn gather(
     if let Some(cached) = said::text(headers, &header::CACHE_CONTROL) {
         upload.cache_control = said::cache_control(cached)?;
     }
-    let terms = objects.admit(&upload).await?;
-    let pieces = body::pieces(request, payload, terms.limit)?.stream();
-    let stored = objects.receive(&upload, &terms, pieces).await?;
-    Ok((upload, stored))
+    let mut pieces = body::pieces(request, payload, objects.context.catalog.limits.upload)?;
+    let outcome = async {
+        let terms = objects.admit(&upload).await?;
+        objects.receive(&upload, &terms, pieces.stream()).await
+    };
+    match outcome.await {
+        Ok(stored) => Ok((upload, stored)),
+        Err(error) => {
+            pieces.discard().await;
+            Err(error)
+        }
+    }
 }

@@ -121,12 +121,12 @@ pub(super) struct Pump {
     at: At,
 }
 
-/// A sink that has written everything, and the buffer that was written, empty.
-type Idle = Result<(Box<Sink>, Vec<u8>), BlobFault>;
+/// What comes back from the thread that writes: the sink and the buffer that it has written.
+type Written = Result<(Box<Sink>, Vec<u8>), BlobFault>;
 
 enum At {
     Here(Box<Sink>, Vec<u8>),
-    Writing(JoinHandle<Idle>),
+    Writing(JoinHandle<Written>),
     /// It has failed, and the sink is gone.
     Over,
 }
@@ -169,7 +169,7 @@ impl Pump {
     }
 
     /// Waits until nothing is being written.
-    async fn idle(&mut self) -> Idle {
+    async fn idle(&mut self) -> Written {
         match mem::replace(&mut self.at, At::Over) {
             At::Here(sink, empty) => Ok((sink, empty)),
             At::Writing(mut job) => {
@@ -182,7 +182,7 @@ impl Pump {
 }
 
 /// Writes a buffer, and empties it. If that fails, the sink goes with what it has written.
-fn filled(mut sink: Box<Sink>, mut buffer: Vec<u8>) -> Idle {
+fn filled(mut sink: Box<Sink>, mut buffer: Vec<u8>) -> Written {
     sink.write(&buffer)?;
     buffer.clear();
     Ok((sink, buffer))
