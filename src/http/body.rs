@@ -148,12 +148,23 @@ impl Pieces {
     }
 
     /// The same, for whoever takes a stream. It may be asked once more after its end, as readers of forms do.
-    pub fn stream(self) -> impl Stream<Item = Result<Bytes, Error>> {
-        unfold(self, |mut pieces| async move {
+    pub fn stream(&mut self) -> impl Stream<Item = Result<Bytes, Error>> {
+        unfold(self, |pieces| async move {
             let piece = pieces.next().await.transpose()?;
             Some((piece, pieces))
         })
         .fuse()
+    }
+
+    /// Takes what is left and throws it away, if its end was not announced: the server under us neither reads such a body
+    /// on nor closes the connection, and whoever goes on sending would wait for ever. It has its bounds, as all has.
+    pub async fn discard(mut self) {
+        if self.announced.is_some() {
+            return;
+        }
+        self.limit = self.taken.saturating_add(DISCARDED);
+        self.end = Some(Instant::now() + DISCARDING);
+        while let Ok(Some(_)) = self.next().await {}
     }
 }
 

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use basewright::app::now;
-use basewright::auth::token::mint_operator;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use basewright::app::now;
+use basewright::auth::token::mint_operator;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -312,8 +312,7 @@ async fn no_acknowledged_object_is_lost_when_the_server_is_killed() {
         tokio::task::block_in_place(|| start.run())
     };
     let mut server = start();
-    let incarnation =
-        |server: &Server, number| Incarnation { address: server.address().to_owned(), number };
+    let incarnation = |server: &Server, number| Incarnation { address: server.address().to_owned(), number };
     let (tell, watched) = watch::channel(incarnation(&server, 0));
     let shared = Arc::new(Shared {
         stop: AtomicBool::new(false),
@@ -324,7 +323,8 @@ async fn no_acknowledged_object_is_lost_when_the_server_is_killed() {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
             let (issued, key) = (now(), server.keys.active());
-            let token = mint_operator(key, Uuid::new_v4(), "authenticated", &[], issued, issued + 7200).unwrap();
+            let token =
+                mint_operator(key, Uuid::new_v4(), "authenticated", &[], issued, issued + 7200).unwrap();
             let key = server.keys.publishable();
             let mut client = Client {
                 number,

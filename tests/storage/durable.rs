@@ -75,7 +75,8 @@ struct Trace {
 
 impl Trace {
     fn of(pid: u32, file: PathBuf) -> Trace {
-        let calls = "trace=write,writev,pwrite64,sendto,sendmsg,fsync,fdatasync,rename,renameat,renameat2,mkdir";
+        let calls =
+            "trace=write,writev,pwrite64,sendto,sendmsg,fsync,fdatasync,rename,renameat,renameat2,mkdir";
         let mut child = Command::new("strace")
             .args(["-f", "-y", "-s", "48", "-e", calls, "-o"])
             .arg(&file)
@@ -119,7 +120,8 @@ fn in_order(calls: &[Call], renamed: &Call, objects: &str, answers: &str) -> Res
     if answer.began < named.done {
         return Err("it was answered before the folder was synced".to_owned());
     }
-    if let Some(made) = calls.iter().find(|call| call.text.starts_with("mkdir(") && call.text.contains(hour)) {
+    if let Some(made) = calls.iter().find(|call| call.text.starts_with("mkdir(") && call.text.contains(hour))
+    {
         let above = on(&format!("{objects}/v"), "fsync(");
         if !above.iter().any(|call| call.began > made.done && call.done < answer.began) {
             return Err("the new folder was not synced in its own".to_owned());
@@ -207,7 +209,10 @@ impl Disk {
             .arg(&path)
             .status()
             .unwrap();
-        assert!(mounted.success(), "this test has to be run by somebody who may mount: root, outside of most sandboxes");
+        assert!(
+            mounted.success(),
+            "this test has to be run by somebody who may mount: root, outside of most sandboxes"
+        );
         Disk(path)
     }
 }
@@ -330,9 +335,15 @@ async fn what_nobody_has_any_more_is_cleared_away() {
     let ended = "update storage.uploads set expires_at = now() - interval '2 h' where name = 'a'";
     assert_eq!(sql.execute(ended, &[]).await.unwrap(), 1);
     let swept = command(&hands, &["sweep"], "");
-    assert!(said(&swept).contains("2 replaced or deleted, 1 uploads that ended, 0 without a row"), "{}", said(&swept));
+    assert!(
+        said(&swept).contains("2 replaced or deleted, 1 uploads that ended, 0 without a row"),
+        "{}",
+        said(&swept)
+    );
     assert_eq!(finished(&objects).len(), 2);
-    assert!(finished(&objects).contains(&kept[0]) || finished(&objects).iter().any(|file| kept.contains(file)));
+    assert!(
+        finished(&objects).contains(&kept[0]) || finished(&objects).iter().any(|file| kept.contains(file))
+    );
     assert_eq!(count(objects.join("u")), 1);
     let got = hands.send(&hands.ada, Method::HEAD, &begun[1], &[tus], "").await;
     assert_eq!(got.header("upload-offset"), "4");
@@ -346,7 +357,11 @@ async fn what_nobody_has_any_more_is_cleared_away() {
     let now = uuid::Uuid::now_v7();
     let hour = finished(&objects)[0].parent().unwrap().to_owned();
     let young = hour.join(now.to_string());
-    let young = if young.starts_with(&old) { finished(&objects).last().unwrap().with_file_name(now.to_string()) } else { young };
+    let young = if young.starts_with(&old) {
+        finished(&objects).last().unwrap().with_file_name(now.to_string())
+    } else {
+        young
+    };
     fs::write(&young, "young").unwrap();
     for place in ["u", "t"] {
         let path = objects.join(place).join(uuid::Uuid::now_v7().to_string());
@@ -375,7 +390,10 @@ async fn whatever_is_not_as_it_was_stored_is_found() {
         store(&hands, key, format!("content of {key}").into()).await;
     }
     let path = async |key: &str| {
-        let row = sql.query_one("select version::text from storage.objects where name = $1", &[&key]).await.unwrap();
+        let row = sql
+            .query_one("select version::text from storage.objects where name = $1", &[&key])
+            .await
+            .unwrap();
         let version: String = row.get(0);
         finished(&objects).into_iter().find(|file| file.ends_with(&version)).unwrap()
     };
@@ -385,7 +403,10 @@ async fn whatever_is_not_as_it_was_stored_is_found() {
     let checked = command(&hands, &["check"], "");
     assert_eq!(checked.status.code(), Some(1));
     let told = said(&checked);
-    assert!(told.contains("missing   \"files/missing\"") && told.contains("length    \"files/short\": 7 bytes"), "{told}");
+    assert!(
+        told.contains("missing   \"files/missing\"") && told.contains("length    \"files/short\": 7 bytes"),
+        "{told}"
+    );
     assert!(told.contains("2 not as they should be"), "{told}");
     let checked = command(&hands, &["check", "--deep", "--json"], "");
     let mut found: Vec<(String, String)> = String::from_utf8(checked.stdout)
@@ -413,6 +434,7 @@ async fn a_running_server_clears_away_by_itself() {
     sql.execute("update storage.trash set at = now() - interval '2 min'", &[]).await.unwrap();
     // It looks when it starts, and every minute.
     hands.kill_and_restart().await;
-    eventually("what was replaced is gone", SOON, || async { (finished(&objects).len() == 1).then_some(()) }).await;
+    eventually("what was replaced is gone", SOON, || async { (finished(&objects).len() == 1).then_some(()) })
+        .await;
     assert_eq!(read(&hands, "replaced").await, b"second");
 }
