@@ -147,24 +147,32 @@ impl Pieces {
         }
     }
 
-    /// The same, for whoever takes a stream. It may be asked once more after its end, as readers of forms do.
+    /// The same, for whoever takes a stream.
     pub fn stream(&mut self) -> impl Stream<Item = Result<Bytes, Error>> {
         unfold(self, |pieces| async move {
+            let piece = pieces.next().await.transpose()?;
+            Some((piece, pieces))
+        })
+    }
+
+    /// The same, for whoever keeps it. It may be asked once more after its end, as readers of forms do.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> {
+        unfold(self, |mut pieces| async move {
             let piece = pieces.next().await.transpose()?;
             Some((piece, pieces))
         })
         .fuse()
     }
 
-    /// Takes what is left and throws it away, if its end was not announced: the server under us neither reads such a body
-    /// on nor closes the connection, and whoever goes on sending would wait for ever. It has its bounds, as all has.
+    /// Reads on and throws away what is left of a body that was refused, if it ends soon: many clients send all of it before
+    /// they look at the answer, and would see a broken connection instead.
     pub async fn discard(mut self) {
-        if self.announced.is_some() {
-            return;
-        }
-        self.limit = self.taken.saturating_add(DISCARDED);
-        self.end = Some(Instant::now() + DISCARDING);
-        while let Ok(Some(_)) = self.next().await {}
+        let reading = async {
+            let until = self.taken.saturating_add(DISCARDED);
+            while self.taken < until && matches!(self.next().await, Ok(Some(_))) {}
+        };
+        // Whoever takes longer sees his connection end.
+        let _ = tokio::time::timeout(DISCARDING, reading).await;
     }
 }
 

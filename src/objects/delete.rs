@@ -37,7 +37,7 @@ impl Objects<'_> {
         sql.raw(" and ");
         self.when(&mut sql, &delete, row);
         sql.raw(" returning ");
-        Object::columns(&mut sql, row);
+        Object::columns_of_many(&mut sql, row);
         let rows = self.write(&sql).await?;
         if rows.is_empty() && self.bucket_row(bucket).await?.is_none() {
             return Err(StorageCode::NoSuchBucket.into());

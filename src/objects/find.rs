@@ -53,6 +53,9 @@ const COLUMNS: [(&str, &str); 13] = [
     ("", ".inline"),
 ];
 
+/// Which of them the metadata is.
+const METADATA: usize = 8;
+
 impl Object {
     /// How many columns it is read from, and which of them its name is.
     pub(crate) const WIDTH: usize = COLUMNS.len();
@@ -60,8 +63,23 @@ impl Object {
 
     /// Writes what [`Object::of`] reads.
     pub(crate) fn columns(sql: &mut Sql, row: Alias) {
+        Object::written(sql, row, true);
+    }
+
+    /// The same where there may be many, which are told without the metadata that others gave them: a thousand small
+    /// requests make a thousand large ones.
+    pub(crate) fn columns_of_many(sql: &mut Sql, row: Alias) {
+        Object::written(sql, row, false);
+    }
+
+    fn written(sql: &mut Sql, row: Alias, with_metadata: bool) {
         for (at, (before, after)) in COLUMNS.into_iter().enumerate() {
-            sql.raw(if at > 0 { ", " } else { "" }).raw(before).alias(row).raw(after);
+            sql.raw(if at > 0 { ", " } else { "" });
+            if at == METADATA && !with_metadata {
+                sql.raw("'{}'::text as metadata");
+            } else {
+                sql.raw(before).alias(row).raw(after);
+            }
         }
     }
 

@@ -179,7 +179,7 @@ impl Objects<'_> {
         let mut sql = Sql::new();
         let row = sql.fresh();
         sql.raw("select ");
-        Object::columns(&mut sql, row);
+        Object::columns_of_many(&mut sql, row);
         sql.raw(" from storage.objects ").alias(row).raw(" where ");
         self.within(&mut sql, row, bucket, wish, permit, Some(&span.from), span.to.as_deref());
         direct(sql.raw(" order by ").alias(row).raw(".name"), wish).raw(" limit ");
@@ -192,7 +192,7 @@ impl Objects<'_> {
         let mut sql = Sql::new();
         let [walk, row, next, ahead] = std::array::from_fn(|_| sql.fresh());
         sql.raw("with recursive ").alias(walk).raw(" as ((select ");
-        Object::columns(&mut sql, row);
+        Object::columns_of_many(&mut sql, row);
         sql.raw(", ")
             .alias(row)
             .raw(".name as stand, 1::bigint as step from storage.objects ")
@@ -206,7 +206,7 @@ impl Objects<'_> {
             .raw(".step + 1 from ")
             .alias(walk)
             .raw(" cross join lateral (select ");
-        Object::columns(&mut sql, next);
+        Object::columns_of_many(&mut sql, next);
         sql.raw(", ").alias(next).raw(".name as stand from storage.objects ").alias(next).raw(" where ");
         let (from, to) = match wish.descending {
             true => (Some(span.from.as_str()), None),
@@ -235,7 +235,7 @@ impl Objects<'_> {
         let [seen, row, place, entry] = std::array::from_fn(|_| sql.fresh());
         let span = Span::of(wish);
         sql.raw("with ").alias(row).raw(" as (select ");
-        Object::columns(&mut sql, seen);
+        Object::columns_of_many(&mut sql, seen);
         sql.raw(", ").alias(seen).raw(".name as stand, (extract(epoch from ").alias(seen);
         sql.raw(if wish.order == Order::Created { ".created_at" } else { ".updated_at" });
         sql.raw(") * 1000000)::bigint as moment from storage.objects ").alias(seen).raw(" where ");

@@ -237,8 +237,8 @@ impl Objects<'_> {
         let mut sql = Sql::new();
         sql.raw("update storage.uploads set progress = ").bind(Kind::JSON, Some(written.to_string()));
         sql.raw(" where id = ").bind(Kind::UUID, Some(found.id.to_string()));
-        // Whoever lost his turn must not write over what came after him.
-        sql.raw(" and coalesce((progress ->> 'offset')::bigint, 0) = ");
+        // Whoever lost his turn must not write over what came after him. What is over is being cleared away.
+        sql.raw(" and expires_at > now() and coalesce((progress ->> 'offset')::bigint, 0) = ");
         sql.bind(Kind::BIGINT, Some(found.offset().to_string())).raw(" returning 1");
         if self.write(&sql).await?.is_empty() {
             return Err(StorageCode::NoSuchUpload.into());
@@ -264,19 +264,31 @@ impl Objects<'_> {
             Err(fault) => return Err(fault.into()),
         };
         let claim = found.right.granted_by.filter(|_| found.right.is_spent).unwrap_or(found.id);
-        let settled = match terms.take(&found.upload, found.version(), received) {
+        let (version, id) = (found.version(), found.id);
+        let settled = match terms.take(&found.upload, version, received) {
             Ok(stored) => self.settle(&found.upload, stored, Some(claim)).await.map(drop),
-            Err(error) => {
-                self.forget(found.version()).await;
+            Err(error) => Err(error),
+        };
+        match settled {
+            Err(error) if error.code.status() < 500 => {
+                // The answer to whoever made an object of it was lost, or nobody knew whether it was committed.
+                if self.has_object(version).await? {
+                    return Ok(());
+                }
+                self.delete_upload(id).await?;
+                self.forget(version).await;
                 Err(error)
             }
-        };
-        if let Err(error) = &settled
-            && error.code.status() < 500
-        {
-            self.delete_upload(found.id).await?;
+            settled => settled,
         }
-        settled
+    }
+
+    /// Some object has this content.
+    async fn has_object(&self, version: Version) -> Result<bool, Error> {
+        let mut sql = Sql::new();
+        sql.raw("select 1 from storage.objects where version = ");
+        sql.bind(Kind::UUID, Some(version.to_string()));
+        Ok(!self.read_by_key(&sql).await?.is_empty())
     }
 
     /// What is known of content that is finished, read once more.

@@ -471,7 +471,7 @@ impl Words<'_> {
             if field.relation.is_some() {
                 continue;
             }
-            let made_up = stored::made_up(field).filter(|_| self.is_stored(id));
+            let made_up = stored::made_up_anew(field).filter(|_| self.is_stored(id));
             match made_up.or_else(|| Generator::default().value(field)) {
                 Some(value) => filled.push((field_id, value)),
                 None => {

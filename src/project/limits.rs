@@ -51,7 +51,7 @@ pub(super) fn read(definitions: &[Definition<'_>], faults: &mut Faults<'_>) -> L
                 _ => refuse(node, &what, "a size from 1KiB to 1GiB, as in `1MB`", faults),
             },
             "upload" => match scalar(node).and_then(bytes) {
-                Some(size) if (1..=MAX_UPLOAD).contains(&(size as u64)) => limits.upload = size as u64,
+                Some(size) if (1..=MAX_UPLOAD).contains(&size) => limits.upload = size,
                 _ => refuse(node, &what, "a size up to 5GiB, as in `50MB`", faults),
             },
             "statement_timeout" => match scalar(node).and_then(duration) {

@@ -21,6 +21,14 @@ pub(super) fn made_up(field: &Field) -> Option<Value> {
     }
 }
 
+/// The same for one that a case stores: its key is none that is given.
+pub(super) fn made_up_anew(field: &Field) -> Option<Value> {
+    match field.name.as_str() {
+        "name" => Some(Value::text("stored by a case")),
+        _ => made_up(field),
+    }
+}
+
 impl Words<'_> {
     pub(super) fn is_stored(&self, id: CollectionId) -> bool {
         self.collections.get(id).schema == Schema::Storage

@@ -1,10 +1,15 @@
 //! Uploads that are granted to whoever has the token.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::hands::{Hands, expires_in, files, tampered};
+use crate::support::server::eventually;
 
 const PLAIN: &[(&str, &str)] = &[("content-type", "text/plain")];
 
@@ -192,4 +197,27 @@ async fn a_key_that_is_taken_meanwhile_stays_as_it_is() {
     let got = hands.bare(Method::PUT, &url, &headers, "second").await;
     assert_eq!(got.refused(400, "409"), "KeyAlreadyExists");
     hands.blobs_become(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_ends_while_content_is_coming_stores_nothing() {
+    let hands = Hands::start().await;
+    let (url, _) = granted(&hands, &hands.ada, "files/ada/slow.txt").await;
+    let mut stream = TcpStream::connect(hands.site.server.address()).await.unwrap();
+    let head = format!(
+        "PUT /storage/v1{url} HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nab"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // What has come lies under way: the grant was looked at.
+    eventually("content is coming", Duration::from_secs(10), || async {
+        (!files(&hands.blobs().join("t")).is_empty()).then_some(())
+    })
+    .await;
+    hands.execute("update storage.uploads set expires_at = now() - interval '1 s'").await;
+    stream.write_all(b"cd").await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 400");
+    assert_eq!(hands.count("select count(*) from storage.objects").await, 0);
+    hands.blobs_become(0).await;
 }

@@ -11,6 +11,7 @@ mod inert;
 mod lists;
 mod matrix;
 mod reads;
+mod remote;
 mod resumable;
 mod signed;
 mod site;

@@ -22,6 +22,8 @@ impl S3 {
             .arg(root.join("tests/support/s3.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // What it thinks of requests that it cannot serve; they are judged by its answers.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         // What it is built with has a banner of its own.

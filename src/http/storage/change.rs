@@ -76,7 +76,7 @@ pub(super) async fn copy(request: HttpRequest, payload: Payload) -> Result<HttpR
         mime: instead.mimetype,
     };
     let object = door.objects().copy(&wish).await?;
-    let mut body = shape::row(&object);
+    let mut body = shape::copied(&object);
     if let (Some(members), Value::Object(uploaded)) = (body.as_object_mut(), shape::uploaded(&object)) {
         members.extend(uploaded);
     }
@@ -99,7 +99,7 @@ pub(super) async fn delete_many(request: HttpRequest, payload: Payload) -> Resul
     // What no object can be called is not there.
     let keys: Vec<Key> = named.prefixes.iter().filter_map(|text| Key::parse(text).ok()).collect();
     let deleted = door.objects().delete(&bucket, &keys).await?;
-    Ok(HttpResponse::Ok().json(deleted.iter().map(shape::row).collect::<Vec<Value>>()))
+    Ok(HttpResponse::Ok().json(deleted.iter().map(shape::deleted).collect::<Vec<Value>>()))
 }
 
 /// `DELETE /object/{bucket}/{key}`

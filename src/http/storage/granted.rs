@@ -74,7 +74,7 @@ async fn take(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Fa
     let (door, grant) = by_token(&request, &token, Some((&bucket, &key))).await?;
     let (upload, stored) =
         upload::gather(&door.objects(), &request, payload, bucket, key, grant.manner()).await?;
-    let door = again(&request, &grant).await?;
+    let door = again(&request, door, &grant).await?;
     let object = door.objects().settle(&upload, stored, grant.claim()).await?;
     Ok(HttpResponse::Ok().json(shape::uploaded(&object)))
 }
@@ -101,14 +101,19 @@ pub(super) async fn by_token(
         return Err(Pass::refusal(Purpose::Upload));
     }
     let grant = to_all.objects().granted(id, bucket, &key).await?;
-    Ok((again(request, &grant).await?, grant))
+    Ok((granter(request, &grant).await?, grant))
 }
 
-/// The door as it opens now to whoever granted an upload.
+/// The door as it opens now to whoever granted an upload, if the grant is not over: content may have been long in coming.
 ///
 /// # Errors
-/// As for a credential that holds no more.
-pub(super) async fn again(request: &HttpRequest, grant: &Grant) -> Result<Door, Error> {
+/// `NoSuchUpload`; as for a credential that holds no more.
+pub(super) async fn again(request: &HttpRequest, door: Door, grant: &Grant) -> Result<Door, Error> {
+    let grant = door.objects().granted(grant.id, &grant.bucket, &grant.key).await?;
+    granter(request, &grant).await
+}
+
+async fn granter(request: &HttpRequest, grant: &Grant) -> Result<Door, Error> {
     let noted: Noted = serde_json::from_value(grant.credential.clone()).map_err(Error::internal)?;
     let caller = principal::recalled(request, &noted).await?;
     Door::open_for(request, caller)

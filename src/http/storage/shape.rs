@@ -24,15 +24,23 @@ pub(super) fn info(object: &Object) -> Value {
     })
 }
 
-/// An object as its row: what was copied or deleted.
-pub(super) fn row(object: &Object) -> Value {
+/// An object as its row: what was copied.
+pub(super) fn copied(object: &Object) -> Value {
+    let mut shape = deleted(object);
+    if let Some(members) = shape.as_object_mut() {
+        members.insert("user_metadata".to_owned(), Value::Object(object.metadata.clone()));
+    }
+    shape
+}
+
+/// An object as its row: what was deleted, which may be much.
+pub(super) fn deleted(object: &Object) -> Value {
     let mut shape = listed(object, &object.name);
     if let Some(members) = shape.as_object_mut() {
         members.insert("bucket_id".to_owned(), object.bucket.as_str().into());
         members.insert("owner".to_owned(), json!(object.owner));
         members.insert("owner_id".to_owned(), json!(object.owner));
         members.insert("version".to_owned(), object.version.to_string().into());
-        members.insert("user_metadata".to_owned(), Value::Object(object.metadata.clone()));
     }
     shape
 }

@@ -158,20 +158,18 @@ mod tests {
     #[test]
     fn an_address_lasts_from_one_second_to_seven_days() {
         for (said, taken) in [
-            (json!(1), true),
-            (json!(604_800), true),
-            (json!(0), false),
-            (json!(-1), false),
-            (json!(604_801), false),
-            (json!(i64::MAX), false),
-            (json!(u64::MAX), false),
-            (json!(60.5), false),
-            (json!(1e300), false),
-            (json!("60"), false),
-            (json!(null), false),
-            (json!([60]), false),
-            (json!(true), false),
+            ("1", true),
+            ("604800", true),
+            ("0", false),
+            ("-1", false),
+            ("604801", false),
+            ("9223372036854775807", false),
+            ("18446744073709551615", false),
+            ("60.5", false),
+            ("60.0", false),
+            ("1e300", false),
         ] {
+            let said: Number = serde_json::from_str(said).unwrap();
             assert_eq!(seconds(Some(&said)).is_ok(), taken, "{said}");
         }
         assert_eq!(seconds(None).unwrap_err().code.as_str(), "MissingParameter");

@@ -201,13 +201,14 @@ impl Bucket {
         if let Some(stale) = parts.stale {
             self.delete(&self.tail(version, stale)).await?;
         }
+        let is_alone = parts.upload.is_none();
         let sent = Sent {
             upload: parts.upload,
             tags: parts.tags,
             digest: Digest::blocks(done),
             size: state.offset - rest,
         };
-        let sender = Sender { bucket: self, path, buffer: tail, at: At::Here(sent) };
+        let sender = Sender { bucket: self, path, buffer: tail, at: At::Here(sent), is_alone };
         Ok(Appending { version, from: state.offset, sender })
     }
 }
@@ -255,6 +256,8 @@ struct Sender {
     path: Path,
     buffer: Vec<u8>,
     at: At,
+    /// Nobody else knows of the parts.
+    is_alone: bool,
 }
 
 enum At {
@@ -348,42 +351,15 @@ impl Sender {
     }
 }
 
-/// Content that is written in one go.
-pub(super) struct Incoming {
-    sender: Sender,
-    head: Vec<u8>,
-}
-
-impl Incoming {
-    pub(super) fn new(bucket: Arc<Bucket>, version: Version) -> Incoming {
-        let path = bucket.path(version);
-        let sent = Sent { upload: None, tags: Vec::new(), digest: Digest::whole(), size: 0 };
-        let sender = Sender { bucket, path, buffer: Vec::new(), at: At::Here(sent) };
-        Incoming { sender, head: Vec::new() }
-    }
-
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobFault> {
-        if self.head.len() < HEAD {
-            let wanted = HEAD - self.head.len();
-            self.head.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
-        }
-        self.sender.write(bytes).await
-    }
-
-    pub(super) async fn finish(mut self) -> Result<Received, BlobFault> {
-        let received = self.sender.complete().await?;
-        Ok(Received { head: Bytes::from(mem::take(&mut self.head)), ..received })
-    }
-}
-
 /// Tells the store to forget the parts of a content that did not become one.
-impl Drop for Incoming {
+impl Drop for Sender {
     fn drop(&mut self) {
-        let (bucket, path) = (self.sender.bucket.clone(), self.sender.path.clone());
-        let at = mem::replace(&mut self.sender.at, At::Over);
-        if matches!(&at, At::Over) || matches!(&at, At::Here(sent) if sent.upload.is_none()) {
+        let at = mem::replace(&mut self.at, At::Over);
+        if !self.is_alone || matches!(&at, At::Over) || matches!(&at, At::Here(sent) if sent.upload.is_none())
+        {
             return;
         }
+        let (bucket, path) = (self.bucket.clone(), self.path.clone());
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             let sent = match at {
@@ -400,6 +376,34 @@ impl Drop for Incoming {
                 tracing::warn!("what was sent of an upload stays in the object store: {fault}");
             }
         });
+    }
+}
+
+/// Content that is written in one go.
+pub(super) struct Incoming {
+    sender: Sender,
+    head: Vec<u8>,
+}
+
+impl Incoming {
+    pub(super) fn new(bucket: Arc<Bucket>, version: Version) -> Incoming {
+        let path = bucket.path(version);
+        let sent = Sent { upload: None, tags: Vec::new(), digest: Digest::whole(), size: 0 };
+        let sender = Sender { bucket, path, buffer: Vec::new(), at: At::Here(sent), is_alone: true };
+        Incoming { sender, head: Vec::new() }
+    }
+
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobFault> {
+        if self.head.len() < HEAD {
+            let wanted = HEAD - self.head.len();
+            self.head.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
+        }
+        self.sender.write(bytes).await
+    }
+
+    pub(super) async fn finish(mut self) -> Result<Received, BlobFault> {
+        let received = self.sender.complete().await?;
+        Ok(Received { head: Bytes::from(mem::take(&mut self.head)), ..received })
     }
 }
 
@@ -424,7 +428,7 @@ impl Appending {
         if !tail.is_empty() && offset != self.from {
             bucket.put(&bucket.tail(self.version, offset), tail).await?;
         }
-        let stale = (self.from % BLOCK as u64 != 0 && offset != self.from).then_some(self.from);
+        let stale = (!self.from.is_multiple_of(BLOCK as u64) && offset != self.from).then_some(self.from);
         let blocks = sent.digest.kept();
         let parts = Parts { upload: sent.upload, tags: sent.tags, stale };
         Ok(Progress { offset, blocks, parts: Some(parts) })
@@ -433,7 +437,7 @@ impl Appending {
     pub(super) async fn finish(mut self) -> Result<Received, BlobFault> {
         let received = self.sender.complete().await?;
         let bucket = &self.sender.bucket;
-        if self.from % BLOCK as u64 != 0 {
+        if !self.from.is_multiple_of(BLOCK as u64) {
             let tail = bucket.tail(self.version, self.from);
             // The content is there: what is left over beside it is no fault of it.
             if let Err(fault) = bucket.delete(&tail).await {

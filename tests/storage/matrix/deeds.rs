@@ -125,12 +125,17 @@ impl Client {
         self.send(request.header("content-type", mime).body(content)).await
     }
 
+    /// Lets whoever will have the token store something.
+    pub(super) async fn grant(&self, who: Who, path: &str, upserts: bool) -> Answer {
+        self.send(self.request(Some(who), Method::POST, path).header("x-upsert", upserts.to_string())).await
+    }
+
     /// Begins an upload in pieces.
     pub(super) async fn begin(
         &self,
         who: Who,
-        bucket: &str,
-        name: &str,
+        upserts: bool,
+        (bucket, name): (&str, &str),
         mime: &str,
         length: usize,
     ) -> Answer {
@@ -139,6 +144,7 @@ impl Client {
             [word("bucketName", bucket), word("objectName", name), word("contentType", mime)].join(",");
         let request = self.request(Some(who), Method::POST, "/upload/resumable");
         let request = request.header("upload-length", length).header("upload-metadata", told);
+        let request = request.header("x-upsert", upserts.to_string());
         Answer::of(request.header("tus-resumable", "1.0.0").send().await.unwrap(), true).await
     }
 

@@ -14,8 +14,9 @@ async fn nobody_goes_on_with_an_upload_that_another_one_began() {
     let whole = content(20);
     for (number, owner) in EVERYBODY.into_iter().enumerate() {
         let folder = owner.id().unwrap_or("open");
-        let begun =
-            client.begin(owner, "prefix", &format!("{folder}/theirs-{number}"), "text/plain", 20).await;
+        let begun = client
+            .begin(owner, false, ("prefix", &format!("{folder}/theirs-{number}")), "text/plain", 20)
+            .await;
         let at = begun.headers["location"].to_str().unwrap().to_owned();
         assert_eq!(client.go_on(owner, Method::PATCH, &at, 0, &whole[..8]).await.status, 204, "{owner:?}");
         for other in EVERYBODY.into_iter().filter(|other| *other != owner) {
@@ -32,8 +33,9 @@ async fn nobody_goes_on_with_an_upload_that_another_one_began() {
         assert_eq!(client.go_on(owner, Method::PATCH, &at, 8, &whole[8..]).await.status, 204, "{owner:?}");
         assert_eq!(client.get(Some(Who::Secret), &path, &[]).await.body, whole);
 
-        let begun =
-            client.begin(owner, "prefix", &format!("{folder}/given-up-{number}"), "text/plain", 20).await;
+        let begun = client
+            .begin(owner, false, ("prefix", &format!("{folder}/given-up-{number}")), "text/plain", 20)
+            .await;
         let at = begun.headers["location"].to_str().unwrap().to_owned();
         assert_eq!(client.go_on(owner, Method::DELETE, &at, 0, &[]).await.status, 204, "{owner:?}");
         assert_eq!(client.go_on(owner, Method::HEAD, &at, 0, &[]).await.status, 404, "{owner:?}");

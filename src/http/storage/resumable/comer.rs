@@ -47,7 +47,7 @@ impl Comer {
         let Comer { door, grant } = self;
         let door = match &grant {
             None => door.again(request).await?,
-            Some(grant) => granted::again(request, grant).await?,
+            Some(grant) => granted::again(request, door, grant).await?,
         };
         Ok(Comer { door, grant })
     }

@@ -155,8 +155,14 @@ async fn standing(request: HttpRequest) -> Result<HttpResponse, Failure> {
 async fn finish(comer: Comer, found: Resumable) -> Result<Resumable, Error> {
     let turn = comer.door().app().turns().take(found.id).await?;
     let outcome = async {
-        let terms = comer.objects().admit(&found.upload).await?;
-        comer.objects().complete(found.clone(), &terms).await
+        // Whoever had the turn before may have finished it.
+        match comer.objects().standing(found.id, comer.right()).await? {
+            Standing::Done(_) => Ok(()),
+            Standing::UnderWay(found) => {
+                let terms = comer.objects().admit(&found.upload).await?;
+                comer.objects().complete(*found, &terms).await
+            }
+        }
     };
     let outcome = outcome.await;
     turn.give_back().await;

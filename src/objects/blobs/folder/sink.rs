@@ -121,9 +121,12 @@ pub(super) struct Pump {
     at: At,
 }
 
+/// What comes back from the thread that writes: the sink and the buffer that it has written.
+type Written = Result<(Box<Sink>, Vec<u8>), BlobFault>;
+
 enum At {
     Here(Box<Sink>, Vec<u8>),
-    Writing(JoinHandle<Result<(Box<Sink>, Vec<u8>), BlobFault>>),
+    Writing(JoinHandle<Written>),
     /// It has failed, and the sink is gone.
     Over,
 }
