@@ -322,7 +322,8 @@ impl Reply {
 fn end(answer: &[u8]) -> Option<usize> {
     let at = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&answer[..at]).to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
     (answer.len() >= at + 4 + length.unwrap_or(0)).then_some(at)
 }
 
