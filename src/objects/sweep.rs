@@ -212,16 +212,17 @@ impl Sweeper<'_> {
         let mut sql = Sql::new();
         // Those that go on with a signed one go before it: with its row theirs would go, and what they have sent stay.
         sql.raw(
-            "select u.id::text, u.kind, u.version::text, coalesce(u.progress, '{\"offset\": 0}')::text \
+            "select u.id::text, u.version::text, coalesce(u.progress, '{\"offset\": 0}')::text, \
+             u.kind = 'resumable' and not exists (select 1 from storage.objects o where o.version = u.version) \
              from storage.uploads u left join storage.uploads g on g.id = u.granted_by \
              where least(u.expires_at, g.expires_at) < now() - interval '1 h' \
              and not exists (select 1 from storage.uploads c where c.granted_by = u.id) limit ",
         );
         sql.number(BATCH).raw(" for update of u skip locked");
         let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
-        for row in rows.iter().filter(|row| row.text(1) == Some("resumable")) {
-            let Some(version) = version(row, 2) else { continue };
-            let progress = row.text(3).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        for row in rows.iter().filter(|row| row.boolean(3) == Some(true)) {
+            let Some(version) = version(row, 1) else { continue };
+            let progress = row.text(2).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
             self.blobs.discard(version, &progress).await?;
             // All of it may have been there when the server died that had it.
             self.blobs.remove(version).await?;
