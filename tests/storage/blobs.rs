@@ -271,17 +271,17 @@ async fn content_in_pieces_becomes_one(blobs: &Blobs) {
 
 async fn only_what_was_paused_counts(blobs: &Blobs) {
     for first in [10, PART, PART + 10] {
-        let whole = content(first + 2 * MIB, 8);
+        let whole = content(first + 7 * MIB, 8);
         let version = Version::new();
         let mut appending = blobs.resume(version, Progress::default()).await.unwrap();
         appending.write(Bytes::copy_from_slice(&whole[..first])).await.unwrap();
         let state = appending.pause().await.unwrap();
         // The connection breaks; the server is killed after it has written more and before anybody knows.
         let mut appending = blobs.resume(version, kept(&state)).await.unwrap();
-        appending.write(Bytes::from(vec![b'x'; 6 * MIB])).await.unwrap();
+        appending.write(Bytes::copy_from_slice(&whole[first..first + 6 * MIB])).await.unwrap();
         drop(appending);
         let mut appending = blobs.resume(version, kept(&state)).await.unwrap();
-        appending.write(Bytes::from(vec![b'y'; 6 * MIB])).await.unwrap();
+        appending.write(Bytes::copy_from_slice(&whole[first..first + 5 * MIB + 1])).await.unwrap();
         let _ = appending.pause().await.unwrap();
         let mut appending = blobs.resume(version, kept(&state)).await.unwrap();
         appending.write(Bytes::copy_from_slice(&whole[first..])).await.unwrap();

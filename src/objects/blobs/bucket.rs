@@ -355,9 +355,14 @@ impl Sender {
 impl Drop for Sender {
     fn drop(&mut self) {
         let at = mem::replace(&mut self.at, At::Over);
-        if !self.is_alone || matches!(&at, At::Over) || matches!(&at, At::Here(sent) if sent.upload.is_none())
-        {
-            return;
+        match &at {
+            At::Over => return,
+            At::Here(sent) if sent.upload.is_none() => return,
+            // Whoever goes on sends the same part again. One that comes late is no other one, or does not fit the name that
+            // the store gave to the second.
+            At::Sending(job) if !self.is_alone => return job.abort(),
+            At::Here(_) if !self.is_alone => return,
+            At::Here(_) | At::Sending(_) => {}
         }
         let (bucket, path) = (self.bucket.clone(), self.path.clone());
         let Ok(runtime) = Handle::try_current() else { return };
