@@ -28,6 +28,7 @@ fn blog() -> Sources {
         ("collections/profiles.yaml", include_str!("../../examples/blog/collections/profiles.yaml")),
         ("collections/tags.yaml", include_str!("../../examples/blog/collections/tags.yaml")),
         ("policies/comments.yaml", include_str!("../../examples/blog/policies/comments.yaml")),
+        ("policies/files.yaml", include_str!("../../examples/blog/policies/files.yaml")),
         ("policies/posts.yaml", include_str!("../../examples/blog/policies/posts.yaml")),
         ("policies/profiles.yaml", include_str!("../../examples/blog/policies/profiles.yaml")),
         ("policies/roles.yaml", include_str!("../../examples/blog/policies/roles.yaml")),
