@@ -232,4 +232,4 @@ test('buckets are for the operator', async () => {
   assert.equal(refused(await operator.getBucket(name)), 404)
 })
 
-test.after(() => console.log(`# storage calls: ${calls}`))
+test.after(() => console.log(`storage calls: ${calls}`))
