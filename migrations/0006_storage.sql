@@ -67,7 +67,8 @@ comment on column storage.objects.inline is 'A browser may show it in place: wha
 create table storage.uploads (
     id uuid primary key default basewright.uuid_v7(),
     kind text not null check (kind in ('signed', 'resumable')),
-    bucket text not null references storage.buckets (id) on update cascade on delete cascade,
+    -- No reference: the row outlives its bucket until the sweeper has removed what was gathered.
+    bucket text not null,
     name text collate "C" not null,
     principal jsonb not null check (jsonb_typeof(principal) = 'object'),
     upsert boolean not null default false,
@@ -78,11 +79,12 @@ create table storage.uploads (
     version uuid not null,
     progress jsonb,
     told text,
-    granted_by uuid references storage.uploads (id) on delete cascade,
+    granted_by uuid references storage.uploads (id) on delete set null,
     created_at timestamptz not null default now(),
     expires_at timestamptz not null
 );
 create index uploads_expires_at_idx on storage.uploads (expires_at);
+create index uploads_principal_idx on storage.uploads using hash (principal);
 create index uploads_granted_by_idx on storage.uploads (granted_by) where granted_by is not null;
 create index uploads_version_idx on storage.uploads (version);
 comment on table storage.uploads is 'Uploads that were granted and are not finished. None of them is visible as an object.';
@@ -99,7 +101,7 @@ comment on column storage.uploads.size is 'How many bytes there will be, once th
 comment on column storage.uploads.version is 'Under which key the content is gathered.';
 comment on column storage.uploads.progress is 'How far it has come, and where the pieces lie.';
 comment on column storage.uploads.told is 'What its sender said of it, as he wrote it.';
-comment on column storage.uploads.granted_by is 'The signed upload that it goes on with, and with which it goes.';
+comment on column storage.uploads.granted_by is 'The signed upload that it goes on with. Null once that is over: then nobody but whoever granted it goes on.';
 comment on column storage.uploads.created_at is 'When it was granted.';
 comment on column storage.uploads.expires_at is 'Until when it can be gone on with.';
 

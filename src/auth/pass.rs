@@ -32,7 +32,10 @@ pub struct Pass {
     pub purpose: Purpose,
     /// Bucket and key, with a slash between them.
     pub url: String,
-    /// The upload that was granted; none of one to read.
+    /// The object that is to be read: another one that gets its key is not meant. None of a pass to store one.
+    #[serde(rename = "sub", default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Uuid>,
+    /// The upload that was granted; none of a pass to read.
     #[serde(rename = "jti", default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Uuid>,
     /// Seconds since the epoch.
@@ -114,7 +117,8 @@ fn open(token: &str, ring: &Keyring, purpose: Purpose, now: i64) -> Result<Pass,
         return Err(Fault::Other);
     }
     let pass: Pass = read(claims)?;
-    if pass.purpose != purpose || pass.upload.is_some() != (purpose == Purpose::Upload) {
+    let (reads, stores) = (pass.object.is_some(), pass.upload.is_some());
+    if pass.purpose != purpose || (reads, stores) != (purpose == Purpose::Read, purpose == Purpose::Upload) {
         return Err(Fault::Other);
     }
     if pass.expires <= now { Err(Fault::Expired) } else { Ok(pass) }
@@ -136,7 +140,8 @@ mod tests {
 
     fn pass(purpose: Purpose) -> Pass {
         let upload = (purpose == Purpose::Upload).then(Uuid::new_v4);
-        Pass { purpose, url: "avatars/ada/me.png".to_owned(), upload, issued: NOW, expires: NOW + 60 }
+        let object = (purpose == Purpose::Read).then(Uuid::new_v4);
+        Pass { purpose, url: "avatars/ada/me.png".to_owned(), object, upload, issued: NOW, expires: NOW + 60 }
     }
 
     /// A token of any header and payload under a key.
@@ -222,6 +227,7 @@ mod tests {
             without(&claims, "exp"),
             without(&claims, "url"),
             without(&claims, "use"),
+            without(&claims, "sub"),
             json!([]),
         ] {
             tokens.push(forged(key, &header, &claims));

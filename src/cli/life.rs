@@ -213,7 +213,7 @@ async fn live(
         pool(SIGN_IN)?,
         hashing,
         life.storing.store(&life.place.data())?,
-        Turns::new(pool(1)?),
+        Turns::new(Pool::lasting(&target).map_err(Failure::fault)?),
     ));
     let files = server::allow_connections();
     app.hub().allow(files.saturating_sub(limits::RESERVED_FILES).min(limits::SOCKETS));

@@ -46,12 +46,22 @@ impl Pool {
 
     /// [`Pool::open`] with another limit to the wait for a free connection.
     pub fn with_wait(target: &Target, size: usize, wait: Duration) -> Result<Pool, SetupError> {
+        Pool::build(target, size, wait, true)
+    }
+
+    /// One connection that stays for as long as it works, for what is kept in its session: another limit of statements
+    /// does not replace it.
+    pub fn lasting(target: &Target) -> Result<Pool, SetupError> {
+        Pool::build(target, 1, WAIT_AT_MOST, false)
+    }
+
+    fn build(target: &Target, size: usize, wait: Duration, renews: bool) -> Result<Pool, SetupError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(target.config().clone(), Opening(target.clone()), recycling);
         let limit = target.limit();
         // A connection that began under another limit of statements leaves: a new one takes its place.
         let current = Hook::sync_fn(move |_, metrics| {
-            let outdated = metrics.created <= limit.borrow().since;
+            let outdated = renews && metrics.created <= limit.borrow().since;
             if outdated { Err(HookError::message("its limit of statements changed")) } else { Ok(()) }
         });
         let connections = deadpool_postgres::Pool::builder(manager)

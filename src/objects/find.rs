@@ -8,7 +8,7 @@ use super::key::Key;
 use super::version::Version;
 use crate::db::Row;
 use crate::error::{Error, StorageCode};
-use crate::model::Action;
+use crate::model::{Action, Kind};
 use crate::policy::{Decision, Permit};
 use crate::read::note_bypass;
 use crate::sql::{Alias, Sql};
@@ -150,13 +150,14 @@ impl Objects<'_> {
     ///
     /// # Errors
     /// `NoSuchKey`.
-    pub(crate) async fn find_signed(&self, bucket: &str, key: &Key) -> Result<Object, Error> {
+    pub(crate) async fn find_signed(&self, bucket: &str, key: &Key, id: Uuid) -> Result<Object, Error> {
         let mut sql = Sql::new();
         let row = sql.fresh();
         sql.raw("select ");
         Object::columns(&mut sql, row);
         sql.raw(" from storage.objects ").alias(row).raw(" where ");
         keyed(&mut sql, row, bucket, key);
+        sql.raw(" and ").alias(row).raw(".id = ").bind(Kind::UUID, Some(id.to_string()));
         let rows = self.read_by_key(&sql).await?;
         match rows.first() {
             Some(row) => Object::of(row, 0)?.ok_or_else(|| Error::internal("an object without an id")),

@@ -110,9 +110,7 @@ pub(crate) fn refused(error: DbError) -> Error {
     match (error.sqlstate(), error.constraint()) {
         (Some("23505"), Some("objects_bucket_name_key")) => StorageCode::KeyAlreadyExists.into(),
         (Some("23505"), Some("buckets_pkey")) => StorageCode::BucketAlreadyExists.into(),
-        (Some("23503"), Some("objects_bucket_fkey" | "uploads_bucket_fkey")) => {
-            StorageCode::NoSuchBucket.into()
-        }
+        (Some("23503"), Some("objects_bucket_fkey")) => StorageCode::NoSuchBucket.into(),
         (Some("23503"), Some("uploads_granted_by_fkey")) => StorageCode::NoSuchUpload.into(),
         (_, Some("buckets_quota")) => StorageCode::QuotaExceeded.into(),
         _ => {

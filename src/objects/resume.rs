@@ -16,7 +16,7 @@ use super::key::Key;
 use super::upload::{Manner, Terms, Upload};
 use super::version::Version;
 use crate::db::Row;
-use crate::error::{Error, StorageCode};
+use crate::error::{Code, Error, StorageCode};
 use crate::model::Kind;
 use crate::sql::Sql;
 
@@ -24,6 +24,8 @@ use crate::sql::Sql;
 const LIFE: &str = "interval '24 h'";
 /// So many bytes of one request are made durable together: what comes later and is lost has to be sent again.
 const STRETCH: u64 = 64 << 20;
+/// Uploads that somebody may have unfinished in a bucket.
+const UNFINISHED: i64 = 100;
 /// Bytes at the beginning of content that tell what it is.
 const HEAD: usize = 4 << 10;
 
@@ -79,7 +81,7 @@ impl Objects<'_> {
     /// Begins an upload that [`Objects::admit`] found nothing against.
     ///
     /// # Errors
-    /// `QuotaExceeded`; 503 where the database cannot be reached.
+    /// `NoSuchBucket`; 429 where the caller has too many; 503 where the database cannot be reached.
     pub async fn begin(
         &self,
         upload: Upload,
@@ -104,16 +106,22 @@ impl Objects<'_> {
         sql.raw(", ").bind(Kind::UUID, right.granted_by.map(|id| id.to_string()));
         sql.raw(", now() + ").raw(LIFE).raw(" from (select ").bind(Kind::UUID, Some(id.to_string()));
         sql.raw(" as id) as u join storage.buckets b on b.id = ").bind_text(&upload.bucket);
-        // What was begun takes its room from then on: a quota is not filled by what is never finished.
-        sql.raw(" where b.quota is null or b.used + coalesce(");
-        sql.bind(Kind::BIGINT, upload.length.map(|length| length.to_string()));
-        sql.raw(
-            ", 0) + (select coalesce(sum(coalesce(o.size, (o.progress ->> 'offset')::bigint)), 0) from storage.uploads o \
-             where o.kind = 'resumable' and o.bucket = b.id and o.expires_at > now()) <= b.quota \
-             returning extract(epoch from expires_at)::bigint",
-        );
+        // So many that nobody needs them at once, and so few that nobody fills the disk with what is never finished.
+        sql.raw(" where (select count(*) from storage.uploads o where o.principal = ");
+        sql.bind(Kind::JSON, Some(self.opener().to_string()));
+        sql.raw(" and o.kind = 'resumable' and o.bucket = b.id and o.expires_at > now()) < ")
+            .number(UNFINISHED);
+        sql.raw(" returning extract(epoch from expires_at)::bigint");
         let rows = self.write(&sql).await?;
-        let expires = rows.first().and_then(|row| row.integer(0)).ok_or(StorageCode::QuotaExceeded)?;
+        let Some(expires) = rows.first().and_then(|row| row.integer(0)) else {
+            return Err(match self.bucket_row(&upload.bucket).await? {
+                None => StorageCode::NoSuchBucket.into(),
+                Some(_) => {
+                    let sentence = format!("At most {UNFINISHED} uploads of a bucket can be unfinished");
+                    Error::with(Code::TooManyRequests, sentence).retry_after(60)
+                }
+            });
+        };
         Ok(Resumable { id, upload, progress: Progress::default(), told, expires, right })
     }
 

@@ -1,6 +1,8 @@
 //! Which objects a caller may sign addresses of: those that he may read.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+
+use uuid::Uuid;
 
 use super::Objects;
 use super::key::Key;
@@ -9,16 +11,22 @@ use crate::model::{Action, Kind, Scalar};
 use crate::sql::{Sql, array_literal};
 
 impl Objects<'_> {
-    /// Those of these keys under which lies what the caller may read: by a rule, or because the bucket is public.
+    /// Those of these keys under which lies what the caller may read, by a rule or because the bucket is public, and what
+    /// object that is.
     ///
     /// # Errors
     /// 503 where the database cannot be reached.
-    pub async fn readable_keys(&self, bucket: &str, keys: &[Key]) -> Result<HashSet<String>, Error> {
+    pub async fn readable_keys(&self, bucket: &str, keys: &[Key]) -> Result<HashMap<String, Uuid>, Error> {
         let permit = self.permit(Action::Read, bucket);
         self.noted(permit.as_ref());
         let mut sql = Sql::new();
         let (row, place) = (sql.fresh(), sql.fresh());
-        sql.raw("select ").alias(row).raw(".name from storage.objects ").alias(row);
+        sql.raw("select ")
+            .alias(row)
+            .raw(".name, ")
+            .alias(row)
+            .raw(".id::text from storage.objects ")
+            .alias(row);
         sql.raw(" join storage.buckets ").alias(place).raw(" on ").alias(place).raw(".id = ");
         sql.alias(row).raw(".bucket where ").alias(row).raw(".bucket = ").bind_text(bucket);
         sql.raw(" and ").alias(row).raw(".name = any(");
@@ -30,6 +38,9 @@ impl Objects<'_> {
         }
         sql.raw(")");
         let rows = self.read(&sql).await?;
-        Ok(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)).collect())
+        Ok(rows
+            .iter()
+            .filter_map(|row| Some((row.text(0)?.to_owned(), row.text(1)?.parse().ok()?)))
+            .collect())
     }
 }

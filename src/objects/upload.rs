@@ -326,7 +326,7 @@ impl Objects<'_> {
         sql.raw(")");
         if let Some(claim) = claim {
             sql.raw(", ").alias(claimed).raw(" as (delete from storage.uploads where id = ");
-            sql.bind(Kind::UUID, Some(claim.to_string())).raw(" returning 1)");
+            sql.bind(Kind::UUID, Some(claim.to_string())).raw(" and expires_at > now() returning 1)");
         }
         let claims = |sql: &mut Sql| {
             if claim.is_some() {

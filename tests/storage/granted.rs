@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::hands::{Hands, expires_in, files, tampered};
+use super::hands::{Hands, expires_in, files, noise, tampered};
 use crate::support::server::eventually;
 
 const PLAIN: &[(&str, &str)] = &[("content-type", "text/plain")];
@@ -204,17 +204,21 @@ async fn a_grant_that_ends_while_content_is_coming_stores_nothing() {
     let hands = Hands::start().await;
     let (url, _) = granted(&hands, &hands.ada, "files/ada/slow.txt").await;
     let mut stream = TcpStream::connect(hands.site.server.address()).await.unwrap();
+    let content = noise(3 << 20);
+    let (first, rest) = content.split_at(5 << 19);
     let head = format!(
-        "PUT /storage/v1{url} HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nab"
+        "PUT /storage/v1{url} HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
+        content.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(first).await.unwrap();
     // What has come lies under way: the grant was looked at.
     eventually("content is coming", Duration::from_secs(10), || async {
         (!files(&hands.blobs().join("t")).is_empty()).then_some(())
     })
     .await;
     hands.execute("update storage.uploads set expires_at = now() - interval '1 s'").await;
-    stream.write_all(b"cd").await.unwrap();
+    stream.write_all(rest).await.unwrap();
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 400");

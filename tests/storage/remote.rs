@@ -31,7 +31,8 @@ async fn a_server_keeps_content_in_a_bucket_and_says_when_that_is_away() {
 
     // In pieces that are no parts.
     let length = large.len().to_string();
-    let begin = [TUS, ("upload-length", &length), ("upload-metadata", "bucketName ZmlsZXM=,objectName cGllY2Vz")];
+    let begin =
+        [TUS, ("upload-length", &length), ("upload-metadata", "bucketName ZmlsZXM=,objectName cGllY2Vz")];
     let begun = hands.send(&hands.ada, Method::POST, "/upload/resumable", &begin, "").await;
     begun.is(201);
     let path = begun.header("location").split("/storage/v1").nth(1).unwrap().to_owned();
@@ -54,7 +55,10 @@ async fn a_server_keeps_content_in_a_bucket_and_says_when_that_is_away() {
     };
     hands.send(&hands.ada, Method::DELETE, "/object/files/small", &[], "").await.is(200);
     let (code, told) = command(&["sweep", "--grace", "0s"]);
-    assert!(code == Some(0) && told.contains("1 replaced or deleted, 0 uploads that ended, 0 without"), "{told}");
+    assert!(
+        code == Some(0) && told.contains("1 replaced or deleted, 0 uploads that ended, 0 without"),
+        "{told}"
+    );
     assert_eq!(command(&["check", "--deep", "--grace", "0s"]), (Some(0), String::new()));
 
     drop(s3);

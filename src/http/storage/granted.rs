@@ -52,7 +52,14 @@ async fn grant(request: HttpRequest) -> Result<HttpResponse, Failure> {
     let id = door.objects().grant(&wished, &credential, seconds).await?;
     let url = format!("{}/{}", wished.bucket, wished.key);
     let address = format!("/object/upload/sign/{}/{}", wished.bucket, path::written(wished.key.as_str()));
-    let pass = Pass { purpose: Purpose::Upload, url, upload: Some(id), issued, expires: issued + seconds };
+    let pass = Pass {
+        purpose: Purpose::Upload,
+        url,
+        object: None,
+        upload: Some(id),
+        issued,
+        expires: issued + seconds,
+    };
     let token = pass.mint(door.app().keys().active()).map_err(Error::internal)?;
     Ok(HttpResponse::Ok().json(json!({ "url": format!("{address}?token={token}"), "token": token })))
 }

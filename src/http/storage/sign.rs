@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Number, json};
+use uuid::Uuid;
 
 use super::door::Door;
 use super::{download, path};
@@ -61,7 +62,7 @@ async fn sign(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Fa
         return Err(Error::with(StorageCode::InvalidParameter, "Images are not transformed").into());
     }
     let object = door.objects().find(&bucket, &key).await?;
-    let url = signed(&door, &object.bucket, &object.name, seconds)?;
+    let url = signed(&door, (&object.bucket, &object.name), object.id, seconds)?;
     Ok(HttpResponse::Ok().json(json!({ "signedURL": url })))
 }
 
@@ -80,12 +81,13 @@ async fn sign_many(request: HttpRequest, payload: Payload) -> Result<HttpRespons
     let readable = door.objects().readable_keys(&bucket, &sound).await?;
     let mut answers = Vec::with_capacity(paths.len());
     for (path, key) in paths.iter().zip(&keys) {
-        answers.push(match key {
-            Some(key) if readable.contains(key.as_str()) => {
-                let url = signed(&door, &bucket, key.as_str(), seconds)?;
+        let object = key.as_ref().and_then(|key| Some((key.as_str(), *readable.get(key.as_str())?)));
+        answers.push(match object {
+            Some((key, id)) => {
+                let url = signed(&door, (&bucket, key), id, seconds)?;
                 json!({ "error": null, "path": path, "signedURL": url })
             }
-            Some(_) | None => json!({ "error": NOT_SIGNED, "path": path, "signedURL": null }),
+            None => json!({ "error": NOT_SIGNED, "path": path, "signedURL": null }),
         });
     }
     Ok(HttpResponse::Ok().json(answers))
@@ -97,9 +99,12 @@ async fn open(request: HttpRequest) -> Result<HttpResponse, Failure> {
     let door = Door::open_to_all(&request)?;
     let token = token(&request)?;
     let pass = Pass::verify(&token, &door.app().keys(), Purpose::Read, now())?;
-    let key = named(&pass, &bucket, key).ok_or_else(|| Pass::refusal(Purpose::Read))?;
+    let (Some(key), Some(id)) = (named(&pass, &bucket, key), pass.object) else {
+        return Err(Pass::refusal(Purpose::Read).into());
+    };
     let mut response =
-        download::content(&door, &request, async || door.objects().find_signed(&bucket, &key).await).await?;
+        download::content(&door, &request, async || door.objects().find_signed(&bucket, &key, id).await)
+            .await?;
     // The address is the credential: it goes to nobody else with a link in what is opened.
     response.headers_mut().insert(header::REFERRER_POLICY, header::HeaderValue::from_static("no-referrer"));
     Ok(response)
@@ -142,11 +147,18 @@ fn seconds(said: Option<&Number>) -> Result<i64, Error> {
     })
 }
 
-fn signed(door: &Door, bucket: &str, key: &str, seconds: i64) -> Result<String, Error> {
+fn signed(door: &Door, (bucket, key): (&str, &str), object: Uuid, seconds: i64) -> Result<String, Error> {
     let issued = now();
     let url = format!("{bucket}/{key}");
     let address = format!("/object/sign/{bucket}/{}", path::written(key));
-    let pass = Pass { purpose: Purpose::Read, url, upload: None, issued, expires: issued + seconds };
+    let pass = Pass {
+        purpose: Purpose::Read,
+        url,
+        object: Some(object),
+        upload: None,
+        issued,
+        expires: issued + seconds,
+    };
     let token = pass.mint(door.app().keys().active()).map_err(Error::internal)?;
     Ok(format!("{address}?token={token}"))
 }
@@ -180,6 +192,7 @@ mod tests {
         let pass = |url: &str| Pass {
             purpose: Purpose::Read,
             url: url.to_owned(),
+            object: Some(Uuid::nil()),
             upload: None,
             issued: 0,
             expires: 1,
