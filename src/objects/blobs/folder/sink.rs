@@ -169,7 +169,7 @@ impl Pump {
     }
 
     /// Waits until nothing is being written.
-    async fn idle(&mut self) -> Result<(Box<Sink>, Vec<u8>), BlobFault> {
+    async fn idle(&mut self) -> Written {
         match mem::replace(&mut self.at, At::Over) {
             At::Here(sink, empty) => Ok((sink, empty)),
             At::Writing(mut job) => {
@@ -182,7 +182,7 @@ impl Pump {
 }
 
 /// Writes a buffer, and empties it. If that fails, the sink goes with what it has written.
-fn filled(mut sink: Box<Sink>, mut buffer: Vec<u8>) -> Result<(Box<Sink>, Vec<u8>), BlobFault> {
+fn filled(mut sink: Box<Sink>, mut buffer: Vec<u8>) -> Written {
     sink.write(&buffer)?;
     buffer.clear();
     Ok((sink, buffer))
