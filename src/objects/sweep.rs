@@ -19,6 +19,8 @@ use crate::sql::Sql;
 /// Contents that one transaction clears away at most, and such transactions of one kind in a sweep.
 const BATCH: i64 = 200;
 const BATCHES: usize = 50;
+/// Uploads in one transaction: a store is asked several times for each, and Postgres does not wait for long.
+const UPLOADS: i64 = 24;
 /// Contents that are looked up together.
 const NAMES: usize = 500;
 /// Contents that are removed at the same time: a store answers each after a while.
@@ -61,9 +63,9 @@ impl Sweeper<'_> {
     /// # Errors
     /// 503 where the database or the store cannot be reached; what was cleared away until then is.
     pub async fn over(&self) -> Result<Cleared, Error> {
-        let uploads = self.repeat(async || self.uploads().await).await?;
-        let replaced = self.repeat(async || self.trash("1 min").await).await?;
-        Ok(Cleared { uploads, replaced, ..Cleared::default() })
+        let uploads = self.repeat(async || self.uploads().await).await;
+        let replaced = self.repeat(async || self.trash("1 min").await).await;
+        Ok(Cleared { uploads: uploads?, replaced: replaced?, ..Cleared::default() })
     }
 
     /// Clears away all that is over, be it ever so young, and all that no row tells of and that is older than `grace`.
@@ -72,12 +74,10 @@ impl Sweeper<'_> {
     /// # Errors
     /// As [`Sweeper::over`].
     pub async fn all(&self, grace: Duration) -> Result<Cleared, Error> {
-        let uploads = self.repeat(async || self.uploads().await).await?;
-        let replaced = self.repeat(async || self.trash("0 s").await).await?;
-        let mut cleared = self.left_behind(grace, None).await?.0;
-        cleared.uploads = uploads;
-        cleared.replaced = replaced;
-        Ok(cleared)
+        let uploads = self.repeat(async || self.uploads().await).await;
+        let replaced = self.repeat(async || self.trash("0 s").await).await;
+        let cleared = self.left_behind(grace, None).await?.0;
+        Ok(Cleared { uploads: uploads?, replaced: replaced?, ..cleared })
     }
 
     /// Clears away what no row tells of in the hours that were not looked at yet: those after `seen`, or the week before
@@ -135,7 +135,8 @@ impl Sweeper<'_> {
 
     async fn remove_orphans(&self, versions: Vec<Version>) -> Result<usize, Error> {
         let orphans = self.without_row(versions).await?;
-        Ok(self.remove(orphans).await?.len())
+        let remove = async |version: &Version| self.blobs.remove(*version).await;
+        Ok(each(&orphans, remove).await?.0.len())
     }
 
     /// Those of which no row tells.
@@ -151,15 +152,6 @@ impl Sweeper<'_> {
         );
         let rows = self.pool.read(&sql).await.map_err(DbError::into_error)?;
         Ok(rows.iter().filter_map(|row| version(row, 0)).collect())
-    }
-
-    /// Removes contents; answers which.
-    async fn remove(&self, versions: Vec<Version>) -> Result<Vec<Version>, BlobFault> {
-        stream::iter(versions)
-            .map(|version| async move { self.blobs.remove(version).await.map(|()| version) })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await
     }
 
     async fn repeat(&self, batch: impl AsyncFn() -> Result<Batch, Error>) -> Result<usize, Error> {
@@ -197,13 +189,20 @@ impl Sweeper<'_> {
         sql.number(BATCH).raw(" for update of t skip locked");
         let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
         let found: Vec<Version> = rows.iter().filter_map(|row| version(row, 0)).collect();
-        let removed = self.remove(found).await?;
+        let (removed, failed) = each(&found, async |version| self.blobs.remove(*version).await).await?;
         let mut sql = Sql::new();
         sql.raw("delete from storage.trash where version = any(");
         sql.bind(UUIDS, Some(array(&removed))).raw(") returning 1");
         tx.query(&sql).await.map_err(DbError::into_error)?;
+        if !failed.is_empty() {
+            // They wait behind all others.
+            let mut sql = Sql::new();
+            sql.raw("update storage.trash set at = now() where version = any(");
+            sql.bind(UUIDS, Some(array(&failed))).raw(")");
+            tx.query(&sql).await.map_err(DbError::into_error)?;
+        }
         tx.commit().await.map_err(DbError::into_error)?;
-        Ok(counted(removed.len(), rows.len()))
+        Ok(counted(removed.len(), rows.len(), BATCH))
     }
 
     /// Uploads that ended without an object, an hour ago: whoever is still at one gets to know that first.
@@ -216,31 +215,97 @@ impl Sweeper<'_> {
              u.kind = 'resumable' and not exists (select 1 from storage.objects o where o.version = u.version) \
              from storage.uploads u left join storage.uploads g on g.id = u.granted_by \
              where least(u.expires_at, g.expires_at) < now() - interval '1 h' \
-             and not exists (select 1 from storage.uploads c where c.granted_by = u.id) limit ",
+             and not exists (select 1 from storage.uploads c where c.granted_by = u.id) order by u.expires_at limit ",
         );
-        sql.number(BATCH).raw(" for update of u skip locked");
+        sql.number(UPLOADS).raw(" for update of u skip locked");
         let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
-        for row in rows.iter().filter(|row| row.boolean(3) == Some(true)) {
-            let Some(version) = version(row, 1) else { continue };
-            let progress = row.text(2).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-            self.blobs.discard(version, &progress).await?;
-            // All of it may have been there when the server died that had it.
-            self.blobs.remove(version).await?;
-        }
-        let ids: Vec<&str> = rows.iter().filter_map(|row| row.text(0)).collect();
+        let found: Vec<Over> = rows.iter().filter_map(Over::of).collect();
+        let discard = async |over: &Over| match &over.content {
+            None => Ok(()),
+            Some((version, progress)) => {
+                self.blobs.discard(*version, progress).await?;
+                // All of it may have been there when the server died that had it.
+                self.blobs.remove(*version).await
+            }
+        };
+        let (done, failed) = each(&found, discard).await?;
+        let ids = |some: &[Over]| {
+            let ids: Vec<&str> = some.iter().map(|over| over.id.as_str()).collect();
+            Some(format!("{{{}}}", ids.join(",")))
+        };
         let mut sql = Sql::new();
-        sql.raw("delete from storage.uploads where id = any(");
-        sql.bind(UUIDS, Some(format!("{{{}}}", ids.join(",")))).raw(") returning 1");
+        sql.raw("delete from storage.uploads where id = any(").bind(UUIDS, ids(&done)).raw(") returning 1");
         let deleted = tx.query(&sql).await.map_err(DbError::into_error)?.len();
+        if !failed.is_empty() {
+            // They are tried again in an hour, behind all others.
+            let mut sql = Sql::new();
+            sql.raw("update storage.uploads set expires_at = now() where id = any(")
+                .bind(UUIDS, ids(&failed))
+                .raw(")");
+            tx.query(&sql).await.map_err(DbError::into_error)?;
+        }
         tx.commit().await.map_err(DbError::into_error)?;
-        Ok(counted(deleted, rows.len()))
+        Ok(counted(deleted, rows.len(), UPLOADS))
+    }
+}
+
+/// An upload that is over.
+#[derive(Clone)]
+struct Over {
+    id: String,
+    /// Of one that came in pieces and that no object has.
+    content: Option<(Version, Progress)>,
+}
+
+impl Over {
+    fn of(row: &Row) -> Option<Over> {
+        let progress = || row.text(2).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let content = match row.boolean(3) {
+            Some(true) => Some((version(row, 1)?, progress())),
+            Some(false) | None => None,
+        };
+        Some(Over { id: row.text(0)?.to_owned(), content })
+    }
+}
+
+/// Does something to each, several at a time, and says for which it worked and for which not: one that the store keeps
+/// refusing must not hold up the others.
+///
+/// # Errors
+/// Where it worked for none.
+async fn each<T: Clone>(
+    all: &[T],
+    work: impl AsyncFn(&T) -> Result<(), BlobFault>,
+) -> Result<(Vec<T>, Vec<T>), BlobFault> {
+    let outcomes: Vec<(usize, Result<(), BlobFault>)> = stream::iter(0..all.len())
+        .map(|at| {
+            let work = work(&all[at]);
+            async move { (at, work.await) }
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let (mut done, mut failed, mut last) = (Vec::new(), Vec::new(), None);
+    for (at, outcome) in outcomes {
+        match outcome {
+            Ok(()) => done.push(all[at].clone()),
+            Err(fault) => {
+                tracing::debug!(%fault, "content is cleared away another time");
+                failed.push(all[at].clone());
+                last = Some(fault);
+            }
+        }
+    }
+    match last {
+        Some(fault) if done.is_empty() => Err(fault),
+        Some(_) | None => Ok((done, failed)),
     }
 }
 
 const UUIDS: Kind = Kind::many(Scalar::Uuid);
 /// A batch that was full may not have been the last one, unless nothing came of it.
-fn counted(done: usize, found: usize) -> Batch {
-    let is_full = i64::try_from(found).is_ok_and(|found| found >= BATCH);
+fn counted(done: usize, found: usize, batch: i64) -> Batch {
+    let is_full = i64::try_from(found).is_ok_and(|found| found >= batch);
     if !is_full || done == 0 { Batch::Last(done) } else { Batch::Some(done) }
 }
 

@@ -26,7 +26,7 @@ pub fn drive(server: &Server, project: &Path, data: &Path) {
     let (tests, passed) = (counted(&said, "tests"), counted(&said, "pass"));
     let calls = counted(&said, "storage calls:");
     assert_eq!(tests, passed, "{said}");
-    assert!(tests >= 8 && calls >= 95, "some of the tests did not run: {tests} tests, {calls} calls");
+    assert!(tests >= 8 && calls >= 90, "some of the tests did not run: {tests} tests, {calls} calls");
     println!("PASS files {passed} of {tests} tests, {calls} calls of the unmodified client");
 }
 

@@ -76,9 +76,10 @@ const PICTURES: [(&str, &[u8]); 5] = [
 fn is_live(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
     let essence = kind.split([';', ',']).next().unwrap().trim();
-    ["html", "xml", "svg", "script", "xsl", "css", "multipart/", "message/", "flash"]
-        .iter()
-        .any(|live| essence.contains(live))
+    ["text/html", "text/xml", "application/xml", "text/xsl", "text/css"].contains(&essence)
+        || ["multipart/", "message/"].iter().any(|family| essence.starts_with(family))
+        || essence.ends_with("+xml")
+        || essence.contains("script")
 }
 
 /// What every answer with content says, whatever it is.

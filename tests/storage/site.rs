@@ -76,6 +76,9 @@ pub struct Actor {
     pub id: Uuid,
 }
 
+/// A part of a form: what stands behind `form-data`, further headers, the content.
+pub type Part<'p> = (&'p str, &'p str, &'p [u8]);
+
 /// What came back.
 #[derive(Debug)]
 pub struct Reply {
@@ -242,7 +245,7 @@ impl Actor {
     }
 
     /// Stores content in a form, with these parts: a name, further headers' text, the content.
-    pub async fn form(&self, method: Method, place: &str, parts: &[(&str, &str, &[u8])]) -> Reply {
+    pub async fn form(&self, method: Method, place: &str, parts: &[Part<'_>]) -> Reply {
         let kind = "multipart/form-data; boundary=\"-- x\"";
         self.send(method, &format!("/object/{place}"), &[("content-type", kind)], form(parts)).await
     }
@@ -328,7 +331,7 @@ fn end(answer: &[u8]) -> Option<usize> {
 }
 
 /// The body of a form whose boundary is `-- x`: parts with what stands behind `form-data` and their content.
-pub fn form(parts: &[(&str, &str, &[u8])]) -> Vec<u8> {
+pub fn form(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (disposition, headers, content) in parts {
         let head = format!("---- x\r\nContent-Disposition: form-data{disposition}\r\n{headers}\r\n");

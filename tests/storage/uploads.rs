@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::site::{PNG, Reply, Site, form};
+use super::site::{PNG, Part, Reply, Site, form};
 
 const FILE: &str = "; name=\"\"; filename=\"a.txt\"";
 
@@ -18,7 +18,7 @@ async fn what_is_said_of_an_object_is_kept_however_it_comes() {
     ];
     let raw = ada.send(Method::POST, "/object/papers/raw.txt", &headers, "content").await.ok();
     assert_eq!(raw["Key"], "papers/raw.txt");
-    let parts: [(&str, &str, &[u8]); 4] = [
+    let parts: [Part<'_>; 4] = [
         ("; name=\"cacheControl\"", "", b"60"),
         ("; name=\"metadata\"", "", "{\"a\":\"ü\"}".as_bytes()),
         ("; name=\"unknown\"", "", b"is passed over"),
@@ -159,7 +159,7 @@ async fn a_form_that_is_none_is_refused_and_leaves_nothing() {
     let site = Site::start().await;
     let ada = site.user(&[]);
     let file = (FILE, "", b"content".as_slice());
-    let cases: [(&[(&str, &str, &[u8])], &str); 10] = [
+    let cases: [(&[Part<'_>], &str); 10] = [
         (&[], "InvalidRequest"),
         (&[("; name=\"note\"", "", b"text")], "InvalidRequest"),
         (&[file, file], "InvalidRequest"),

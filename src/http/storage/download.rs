@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::conditional::{Portion, Validators};
 use super::door::Door;
-use super::{disposition, path, shape};
+use super::{disposition, path, said, shape};
 use crate::error::{Error, StorageCode};
 use crate::http::reply::{self, Dialect, Failure};
 use crate::http::request_id;
@@ -156,7 +156,10 @@ fn validators(object: &Object) -> Validators<'_> {
 
 /// What every answer about content wears, whether it carries any or not.
 fn dress(response: &mut HttpResponseBuilder, door: &Door, object: &Object) {
-    let cached = HeaderValue::from_str(&object.cache_control);
+    let cached = match door.looks_at_credentials() {
+        true => HeaderValue::try_from(said::private(&object.cache_control, None)),
+        false => HeaderValue::try_from(object.cache_control.as_str()),
+    };
     response
         .insert_header((header::ETAG, format!("\"{}\"", object.etag)))
         .insert_header((header::LAST_MODIFIED, httpdate::fmt_http_date(validators(object).second())))

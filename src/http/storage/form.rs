@@ -93,6 +93,10 @@ pub(super) async fn gather(
         Ok(())
     }
     .await;
+    drop(form);
+    if let (Err(_), Some(pieces)) = (&outcome, body.take()) {
+        pieces.discard().await;
+    }
     outcome?;
     stored.ok_or_else(|| refused("The form has no file"))
 }

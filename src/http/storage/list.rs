@@ -4,7 +4,7 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::door::Door;
@@ -87,13 +87,23 @@ pub(super) async fn level(request: HttpRequest, payload: Payload) -> Result<Http
         start: Start::Offset(question.offset.unwrap_or(0)),
     };
     let page = door.objects().list(&bucket, &wish).await?;
-    let behind =
-        |name: &str| name.get(wish.prefix.len()..).unwrap_or_default().trim_end_matches('/').to_owned();
+    let behind = |name| str::get(name, wish.prefix.len()..).unwrap_or_default().trim_end_matches('/');
     let entries = page.entries.iter().map(|entry| match entry {
-        Entry::Folder(name) => shape::folder(&behind(name)),
-        Entry::Object(object) => shape::listed(object, &behind(&object.name)),
+        Entry::Folder(name) => shape::folder(behind(name)),
+        Entry::Object(object) => shape::listed(object, behind(&object.name)),
     });
-    Ok(HttpResponse::Ok().json(entries.collect::<Vec<Value>>()))
+    Ok(HttpResponse::Ok().json(entries.collect::<Vec<_>>()))
+}
+
+/// A page of the newer list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'p> {
+    has_next: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    folders: Vec<Value>,
+    objects: Vec<shape::Listed<'p>>,
 }
 
 #[derive(Deserialize)]
@@ -130,20 +140,11 @@ pub(super) async fn pages(request: HttpRequest, payload: Payload) -> Result<Http
     for entry in &page.entries {
         match entry {
             Entry::Folder(name) => folders.push(json!({ "name": name, "key": name })),
-            Entry::Object(object) => {
-                let mut shape = shape::listed(object, &object.name);
-                if let Some(members) = shape.as_object_mut() {
-                    members.insert("key".to_owned(), object.name.as_str().into());
-                }
-                objects.push(shape);
-            }
+            Entry::Object(object) => objects.push(shape::keyed(object)),
         }
     }
-    let mut body = json!({ "hasNext": page.next.is_some(), "folders": folders, "objects": objects });
-    if let (Some(next), Some(members)) = (&page.next, body.as_object_mut()) {
-        members.insert("nextCursor".to_owned(), Cursor::write(next).into());
-    }
-    Ok(HttpResponse::Ok().json(body))
+    let next_cursor = page.next.as_ref().map(Cursor::write);
+    Ok(HttpResponse::Ok().json(Page { has_next: page.next.is_some(), next_cursor, folders, objects }))
 }
 
 fn limited(asked: Option<u64>, usual: u64, most: u64) -> Result<u64, Error> {

@@ -30,6 +30,27 @@ pub(super) fn cache_control(text: &str) -> Result<String, Error> {
     if sound { Ok(text.to_owned()) } else { Err(invalid("The cache control is no such header")) }
 }
 
+/// A header of that name for an answer that is not everybody's: whoever stored the object decides how long a browser keeps it,
+/// and nobody lets caches between keep it (RFC 9111, 5.2.2). `most` is for how many seconds the answer is good at all.
+pub(super) fn private(cache_control: &str, most: Option<i64>) -> String {
+    let mut kept = String::from("private");
+    for directive in cache_control.split(',').map(str::trim) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        let name = name.trim().to_ascii_lowercase();
+        match (name.as_str(), most, value.trim().parse::<i64>()) {
+            ("" | "public" | "private" | "s-maxage" | "immutable", ..) => {}
+            ("max-age", Some(most), Ok(seconds)) => kept += &format!(", max-age={}", seconds.min(most)),
+            // One that cannot be read lasts no time.
+            ("max-age", _, Err(_)) => kept += ", max-age=0",
+            _ => {
+                kept += ", ";
+                kept += directive;
+            }
+        }
+    }
+    kept
+}
+
 /// `Cache-Control` from the seconds that clients write: a form has no such header.
 ///
 /// # Errors
@@ -79,6 +100,21 @@ fn invalid(sentence: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_everybodys_is_kept_by_browsers_alone_and_for_no_longer_than_it_is_good() {
+        for (said, most, expected) in [
+            ("no-cache", None, "private, no-cache"),
+            ("max-age=3600", None, "private, max-age=3600"),
+            ("max-age=3600", Some(60), "private, max-age=60"),
+            ("max-age=30", Some(60), "private, max-age=30"),
+            ("Public, S-MaxAge=9, max-age=31536000, immutable", Some(60), "private, max-age=60"),
+            ("max-age=soon", Some(60), "private, max-age=0"),
+            ("private,, no-store", None, "private, no-store"),
+        ] {
+            assert_eq!(private(said, most), expected, "{said}");
+        }
+    }
 
     #[test]
     fn metadata_is_an_object_that_can_be_kept() {

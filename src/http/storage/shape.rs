@@ -1,6 +1,8 @@
 //! What answers look like.
 
+use serde::Serialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::model::text::time::{Style, write_timestamp};
 use crate::objects::bucket::Found;
@@ -35,7 +37,7 @@ pub(super) fn copied(object: &Object) -> Value {
 
 /// An object as its row: what was deleted, which may be much.
 pub(super) fn deleted(object: &Object) -> Value {
-    let mut shape = listed(object, &object.name);
+    let mut shape = json!(listed(object, &object.name));
     if let Some(members) = shape.as_object_mut() {
         members.insert("bucket_id".to_owned(), object.bucket.as_str().into());
         members.insert("owner".to_owned(), json!(object.owner));
@@ -45,26 +47,73 @@ pub(super) fn deleted(object: &Object) -> Value {
     shape
 }
 
-/// An object in a list, under the name that it has there.
-pub(super) fn listed(object: &Object, name: &str) -> Value {
-    let updated = iso(object.updated);
-    json!({
-        "name": name, "id": object.id, "updated_at": updated, "created_at": iso(object.created),
-        // Reading leaves no trace.
-        "last_accessed_at": updated,
-        "metadata": {
-            "eTag": quoted(&object.etag), "size": object.size, "mimetype": object.mime,
-            "cacheControl": object.cache_control, "lastModified": updated, "contentLength": object.size,
-            "httpStatusCode": 200,
-        },
-    })
+/// An entry of a list. It is written as it is, since a list has many. A folder has a name: objects lie below, and nothing
+/// else is known of it.
+#[derive(Serialize)]
+pub(super) struct Listed<'o> {
+    name: &'o str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'o str>,
+    id: Option<Uuid>,
+    updated_at: Option<String>,
+    created_at: Option<String>,
+    /// Reading leaves no trace.
+    last_accessed_at: Option<String>,
+    metadata: Option<Content<'o>>,
 }
 
-/// A folder in a list: objects lie below, and nothing else is known of it.
-pub(super) fn folder(name: &str) -> Value {
-    json!({
-        "name": name, "id": null, "updated_at": null, "created_at": null, "last_accessed_at": null, "metadata": null,
-    })
+/// What a list says of content.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Content<'o> {
+    e_tag: String,
+    size: u64,
+    mimetype: &'o str,
+    cache_control: &'o str,
+    last_modified: String,
+    content_length: u64,
+    http_status_code: u16,
+}
+
+/// An object in a list, under the name that it has there.
+pub(super) fn listed<'o>(object: &'o Object, name: &'o str) -> Listed<'o> {
+    let updated = iso(object.updated);
+    let metadata = Content {
+        e_tag: quoted(&object.etag),
+        size: object.size,
+        mimetype: &object.mime,
+        cache_control: &object.cache_control,
+        last_modified: updated.clone(),
+        content_length: object.size,
+        http_status_code: 200,
+    };
+    Listed {
+        name,
+        key: None,
+        id: Some(object.id),
+        updated_at: Some(updated.clone()),
+        created_at: Some(iso(object.created)),
+        last_accessed_at: Some(updated),
+        metadata: Some(metadata),
+    }
+}
+
+/// An object in a list that says whole keys.
+pub(super) fn keyed(object: &Object) -> Listed<'_> {
+    Listed { key: Some(&object.name), ..listed(object, &object.name) }
+}
+
+/// A folder in a list.
+pub(super) fn folder(name: &str) -> Listed<'_> {
+    Listed {
+        name,
+        key: None,
+        id: None,
+        updated_at: None,
+        created_at: None,
+        last_accessed_at: None,
+        metadata: None,
+    }
 }
 
 /// A bucket.

@@ -9,7 +9,7 @@ use serde_json::{Number, json};
 use uuid::Uuid;
 
 use super::door::Door;
-use super::{download, path};
+use super::{download, path, said};
 use crate::app::now;
 use crate::auth::pass::{Pass, Purpose};
 use crate::error::{Error, StorageCode};
@@ -105,6 +105,12 @@ async fn open(request: HttpRequest) -> Result<HttpResponse, Failure> {
     let mut response =
         download::content(&door, &request, async || door.objects().find_signed(&bucket, &key, id).await)
             .await?;
+    // Nor does anybody keep it beyond the time of its address.
+    let said = response.headers().get(header::CACHE_CONTROL).and_then(|said| said.to_str().ok());
+    let kept = said::private(said.unwrap_or(said::NOT_CACHED), Some(pass.expires.saturating_sub(now())));
+    if let Ok(kept) = header::HeaderValue::try_from(kept) {
+        response.headers_mut().insert(header::CACHE_CONTROL, kept);
+    }
     // The address is the credential: it goes to nobody else with a link in what is opened.
     response.headers_mut().insert(header::REFERRER_POLICY, header::HeaderValue::from_static("no-referrer"));
     Ok(response)
