@@ -258,11 +258,11 @@ fn tests_speak_of_objects_as_they_can_be() {
     );
     told(
         &case("read: storage.objects/b, is: denied"),
-        &["7:32 no record `b` of `storage.objects` is given [put it under `given: storage.objects`]"],
+        &["7:33 no record `b` of `storage.objects` is given [put it under `given: storage.objects`]"],
     );
     told(
         &case("read: storage.object, is: denied"),
-        &["7:32 unknown collection `storage.object` [did you mean `storage.objects`?]"],
+        &["7:33 unknown collection `storage.object` [did you mean `storage.objects`?]"],
     );
     // Without buckets there are none.
     told(

@@ -119,7 +119,7 @@ channels:
     write: [{ role: editor }]
   lobby:
 realtime: { public_channels: false }
-limits: { rows: 10, body: 1MB, embed_depth: 0, statement_timeout: 8s, filter_terms: 9, in_values: 9, bulk_rows: 9, json_depth: 9 }
+limits: { rows: 10, body: 1MB, embed_depth: 0, statement_timeout: 8s, filter_terms: 9, in_values: 9, bulk_rows: 9, json_depth: 9, upload: 1GB }
 auth:
   site_url: https://app.acme.test
   redirect_urls: ['http://localhost:5173/**']
@@ -141,6 +141,7 @@ tests:
     users: [ada]
     people: [{ id: ada }]
     notes: [{ id: n1, owner: ada, kind: a }]
+    storage.objects: [{ id: pic, bucket: exports, owner: ada }]
   cases:
     - { as: anon, read: notes, sees: [n1] }
     - { as: anon, read: notes/n1, is: allowed, hidden: [data] }
@@ -150,6 +151,10 @@ tests:
     - { as: anon, subscribe: notes, when_created: { n2: { owner: ada } }, sees: insert }
     - { as: anon, subscribe: notes, when_updated: { n1: { kind: b } }, sees: update }
     - { as: anon, subscribe: notes, when_deleted: n1, sees: delete }
+    - { as: anon, read: storage.objects, sees: [] }
+    - { as: user:ada, create: storage.objects, with: { bucket: exports, name: a }, is: denied }
+    - { as: user:ada, update: storage.objects/pic, with: { size: 1 }, is: allowed }
+    - { as: user:ada, subscribe: storage.objects, when_deleted: pic, sees: delete }
 ";
 
 fn loads(yaml: &str) -> bool {

@@ -28,6 +28,7 @@ fn blog() -> Sources {
         ("collections/profiles.yaml", include_str!("../../examples/blog/collections/profiles.yaml")),
         ("collections/tags.yaml", include_str!("../../examples/blog/collections/tags.yaml")),
         ("policies/comments.yaml", include_str!("../../examples/blog/policies/comments.yaml")),
+        ("policies/files.yaml", include_str!("../../examples/blog/policies/files.yaml")),
         ("policies/posts.yaml", include_str!("../../examples/blog/policies/posts.yaml")),
         ("policies/profiles.yaml", include_str!("../../examples/blog/policies/profiles.yaml")),
         ("policies/roles.yaml", include_str!("../../examples/blog/policies/roles.yaml")),
@@ -166,7 +167,8 @@ fn the_example_loads_with_all_that_it_declares() {
     let project = blog_project();
     let names: Vec<_> = project.collections.iter().map(|(_, one)| one.name.as_str()).collect();
     assert_eq!(names, ["comments", "posts", "profiles", "tags", "post_tags"]);
-    assert_eq!(project.rules.len(), 33);
+    assert_eq!(project.rules.len(), 41);
+    assert_eq!(project.buckets.len(), 2);
     let posts = project.collections.find("posts").unwrap();
     assert_eq!(project.checks[&posts].len(), 1);
     assert!(
@@ -180,7 +182,7 @@ fn the_example_loads_with_all_that_it_declares() {
     assert_eq!(project.tests.len(), 1);
     let tests = &project.tests[0];
     assert_eq!(tests.file, "policies/tests.yaml");
-    assert_eq!(tests.cases.len(), 45);
+    assert_eq!(tests.cases.len(), 52);
     assert!(tests.cases.iter().all(|case| case.line > 20));
 }
 

@@ -360,17 +360,25 @@ async fn what_a_bucket_does_not_take_is_refused_as_soon_as_that_is_known() {
         "EntityTooLarge"
     );
     hands.patch(&hands.ada, &path, 900, vec![b'x'; 100]).await.is(204);
-    // What was begun takes its room, and gives it back.
+    // A quota is that of what is stored, and nobody has any number of uploads that he never finishes.
     let path = hands.path_of(&create("tight", ("upload-length", "600")).await.headers);
-    assert_eq!(create("tight", ("upload-length", "401")).await.refused(413, "413"), "QuotaExceeded");
-    hands.tus(&hands.ada, Method::DELETE, &path, &[], "").await.is(204);
-    let path = hands.path_of(&create("tight", ("upload-length", "1000")).await.headers);
-    hands.patch(&hands.ada, &path, 0, vec![b'x'; 1_000]).await.is(204);
     let told = metadata("tight", "y.txt");
-    let headers = [("upload-length", "1"), ("upload-metadata", told.as_str())];
-    let got = hands.tus(&hands.ada, Method::POST, "/upload/resumable", &headers, "").await;
-    assert_eq!(got.refused(413, "413"), "QuotaExceeded");
+    let headers = [("upload-length", "600"), ("upload-metadata", told.as_str())];
+    let other = hands.tus(&hands.ada, Method::POST, "/upload/resumable", &headers, "").await;
+    hands.patch(&hands.ada, &path, 0, vec![b'x'; 600]).await.is(204);
+    let other = hands.path_of(&other.headers);
+    assert_eq!(
+        hands.patch(&hands.ada, &other, 0, vec![b'y'; 600]).await.refused(413, "413"),
+        "QuotaExceeded"
+    );
+    assert_eq!(hands.offset(&hands.ada, &other).await, None);
     hands.execute("delete from storage.objects").await;
+    for _ in 0..100 {
+        create("tight", ("upload-length", "1")).await.is(201);
+    }
+    let got = create("tight", ("upload-length", "1")).await;
+    assert_eq!(got.refused(429, "429"), "SlowDown");
+    assert!(got.headers.contains_key("retry-after"));
     // What it is, is known when it is there: it was text all along.
     let path = hands.path_of(&create("images", ("upload-length", "5")).await.headers);
     assert_eq!(hands.patch(&hands.ada, &path, 0, "plain").await.refused(415, "415"), "InvalidMimeType");

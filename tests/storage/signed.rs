@@ -49,6 +49,9 @@ async fn an_address_opens_its_object_to_whoever_has_it_until_it_expires() {
     let rows = hands.execute("delete from storage.objects").await;
     assert!(rows <= 1);
     assert_eq!(hands.bare(Method::GET, &url, &[], "").await.refused(400, "404"), "NoSuchKey");
+    // Another object that gets the key is not the one that was signed.
+    hands.store(&hands.ada, "files/ada/me.txt", "something else").await;
+    assert_eq!(hands.bare(Method::GET, &url, &[], "").await.refused(400, "404"), "NoSuchKey");
 }
 
 #[tokio::test(flavor = "multi_thread")]

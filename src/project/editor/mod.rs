@@ -37,6 +37,7 @@ fn definitions() -> Json {
             "description": "Lower-case letters, digits and `_`.",
         }),
     );
+    define("kept", json!({ "anyOf": [reference("name"), { "const": "storage.objects" }] }));
     define("names", json!({ "type": "array", "items": reference("name"), "uniqueItems": true }));
     define(
         "condition",
@@ -327,6 +328,7 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             None if key == "body" => {
                 json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|[KMG]i?B)?$", "description": "A size, as in `1MB`." })
             }
+            None if key == "upload" => bytes("The largest object that any bucket takes, as in `50MiB`."),
             None if key == "statement_timeout" => {
                 json!({ "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h)$", "description": "A duration, as in `8s`." })
             }
@@ -360,7 +362,7 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             json!({ "type": "string", "description": "A collection, or a record as `posts/p1`." })
         }
         (Place::Case, "subscribe") => {
-            described(reference("name"), "A collection, whose changes are listened to.")
+            described(reference("kept"), "A collection, whose changes are listened to.")
         }
         (Place::Case, "when_created" | "when_updated") => json!({
             "type": "object",
@@ -372,9 +374,9 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         (Place::Case, "when_deleted") => {
             json!({ "type": "string", "description": "A record, as `p1`, that the secret key deletes meanwhile." })
         }
-        (Place::Case, "create") => described(reference("name"), "A collection."),
+        (Place::Case, "create") => described(reference("kept"), "A collection, or `storage.objects`."),
         (Place::Case, "update" | "delete") => {
-            json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_]*/", "description": "A record, as `posts/p1`." })
+            json!({ "type": "string", "pattern": r"^([a-z_][a-z0-9_]*|storage\.objects)/", "description": "A record, as `posts/p1`." })
         }
         (Place::Case, "with") => json!({ "type": "object", "description": "The values sent." }),
         (Place::Case, "is") => json!({ "enum": ["allowed", "denied"] }),

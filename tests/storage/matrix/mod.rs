@@ -374,7 +374,7 @@ impl Cell {
     }
 
     /// The row that the deed makes, if it is done.
-    fn new(&self) -> Row {
+    fn made(&self) -> Row {
         let (bucket, name) = (self.bucket, self.name.clone());
         let owner = self.who.id();
         match (&self.deed, &self.old) {
@@ -398,7 +398,7 @@ impl Cell {
     }
 
     fn expected(&self) -> Vec<Told> {
-        let (who, bucket, old, new) = (self.who, self.bucket, self.old.as_ref(), self.new());
+        let (who, bucket, old, new) = (self.who, self.bucket, self.old.as_ref(), self.made());
         match self.deed {
             Deed::Create(..) | Deed::Granted(false) | Deed::Pieces(false) => {
                 oracle::create(who, &new, old.is_some())
@@ -413,7 +413,7 @@ impl Cell {
     }
 
     async fn ask(&self, client: &Client) -> Result<Told, String> {
-        let (who, name, new) = (Some(self.who), &self.name, self.new());
+        let (who, name, new) = (Some(self.who), &self.name, self.made());
         let path = format!("/object/{}/{name}", self.bucket);
         let store = async |method: Method, upserts: bool| {
             client.store(who, (method, upserts), &path, new.mime, content(new.size)).await.told
@@ -475,7 +475,7 @@ impl Cell {
             };
         rows.extend(self.old.iter().filter(|_| !gone).cloned());
         if done && !matches!(self.deed, Deed::Delete | Deed::DeleteMany) {
-            rows.push(self.new());
+            rows.push(self.made());
         }
         rows
     }
