@@ -19,7 +19,7 @@ async fn content_comes_whole_in_part_or_not_at_all() {
         ("content-type", "text/plain"),
         ("content-length", "100000"),
         ("accept-ranges", "bytes"),
-        ("cache-control", "max-age=60"),
+        ("cache-control", "private, max-age=60"),
         ("x-robots-tag", "none"),
         ("vary", "authorization, apikey"),
     ] {
