@@ -211,8 +211,8 @@ impl Sweeper<'_> {
         let mut sql = Sql::new();
         // Those that go on with a signed one go before it: with its row theirs would go, and what they have sent stay.
         sql.raw(
-            "select u.id::text, u.kind, u.version::text, coalesce(u.progress, '{\"offset\": 0}')::text \
-             from storage.uploads u left join storage.uploads g on g.id = u.granted_by \
+            "select u.id::text, u.kind = 'resumable' and not exists (select 1 from storage.objects o where o.version = u.version), \
+             u.version::text, coalesce(u.progress, '{\"offset\": 0}')::text from storage.uploads u left join storage.uploads g on g.id = u.granted_by \
              where least(u.expires_at, g.expires_at) < now() - interval '1 h' \
              and not exists (select 1 from storage.uploads c where c.granted_by = u.id) order by u.expires_at limit ",
         );
@@ -252,16 +252,16 @@ impl Sweeper<'_> {
 #[derive(Clone)]
 struct Over {
     id: String,
-    /// Of one that came in pieces.
+    /// Of one that came in pieces and is no object's.
     content: Option<(Version, Progress)>,
 }
 
 impl Over {
     fn of(row: &Row) -> Option<Over> {
         let progress = || row.text(3).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let content = match row.text(1) {
-            Some("resumable") => Some((version(row, 2)?, progress())),
-            Some(_) | None => None,
+        let content = match row.boolean(1) {
+            Some(true) => Some((version(row, 2)?, progress())),
+            Some(false) | None => None,
         };
         Some(Over { id: row.text(0)?.to_owned(), content })
     }
