@@ -320,13 +320,19 @@ impl Objects<'_> {
         let rules = Rules::of(self, upload);
         self.noted(rules.create.as_ref().or(rules.update.as_ref()));
         let mut sql = Sql::new();
-        let [new, old, changed, claimed, made, replaced, row] = std::array::from_fn(|_| sql.fresh());
+        let [new, old, changed, claimed, done, made, replaced, row] = std::array::from_fn(|_| sql.fresh());
         sql.raw("with ").alias(new).raw(" as materialized (");
         self.new_row(&mut sql, upload, Some(stored));
         sql.raw(")");
         if let Some(claim) = claim {
             sql.raw(", ").alias(claimed).raw(" as (delete from storage.uploads where id = ");
             sql.bind(Kind::UUID, Some(claim.to_string())).raw(" and expires_at > now() returning 1)");
+            // Of an upload that came in pieces and spends a signed one: its content is the object's from now on, and whoever
+            // clears away what is over must not find it there.
+            sql.raw(", ").alias(done).raw(" as (delete from storage.uploads where version = ");
+            sql.bind(Kind::UUID, Some(stored.version.to_string())).raw(" and id <> ");
+            sql.bind(Kind::UUID, Some(claim.to_string()));
+            sql.raw(" and exists (select 1 from ").alias(claimed).raw("))");
         }
         let claims = |sql: &mut Sql| {
             if claim.is_some() {
