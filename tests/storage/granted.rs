@@ -48,7 +48,10 @@ async fn whoever_has_the_token_stores_one_object_as_its_granter_would() {
                 content-disposition: form-data; name=\"\"; filename=\"f\"\r\ncontent-type: text/plain\r\n\r\nin a form\r\n--b--\r\n";
     hands.bare(Method::PUT, &url, &boundary, form).await.is(200);
     let got = hands.send(&hands.ada, Method::GET, "/object/files/ada/form.txt", &[], "").await;
-    assert_eq!((got.bytes.as_ref(), got.header("cache-control")), (b"in a form".as_slice(), "max-age=60"));
+    assert_eq!(
+        (got.bytes.as_ref(), got.header("cache-control")),
+        (b"in a form".as_slice(), "private, max-age=60")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,7 +115,7 @@ async fn an_upload_comes_in_pieces_and_is_an_object_when_all_of_it_is_there() {
     hands.patch(&hands.ada, &path, at, content[at..].to_vec()).await.is(204);
     let got = hands.send(&hands.ada, Method::GET, "/object/files/ada/gr%C3%B6%C3%9Fe.bin", &[], "").await;
     assert!(got.bytes == content, "the content is another one");
-    assert_eq!(got.header("cache-control"), "max-age=60");
+    assert_eq!(got.header("cache-control"), "private, max-age=60");
     assert!(got.header("etag").ends_with("-3\""), "{}", got.header("etag"));
     assert_eq!(hands.count("select count(*) from storage.objects where metadata = '{\"a\": [1]}'").await, 1);
     assert_eq!(hands.count("select count(*) from storage.uploads").await, 0);
