@@ -123,7 +123,9 @@ async fn records_that_are_written_together_are_written_once_and_the_bad_one_not(
     let states: Vec<Option<&str>> =
         answers.iter().map(|(_, outcome)| outcome.as_ref().err().and_then(DbError::sqlstate)).collect();
     let taken = Some("23505");
-    assert_eq!(states, [None, None, taken, None, taken, None]);
+    // Of two that want one key, whichever comes first has it.
+    let one_of_two = [[None, None, taken, None, taken, None], [None, taken, taken, None, None, None]];
+    assert!(one_of_two.contains(&states.as_slice().try_into().unwrap()), "{states:?}");
     let owner = database.connect_owner().await;
     let count = owner.query_one("select count(*) from public.t where id >= 400", &[]).await.unwrap();
     assert_eq!(count.get::<_, i64>(0), 51 + 4);

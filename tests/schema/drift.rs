@@ -84,7 +84,7 @@ async fn what_was_altered_by_hand_is_found_and_made_again() {
         ("alter table posts replica identity default", vec!["posts: set replica identity full"]),
         ("alter publication basewright drop table posts", vec!["publication: add public.posts"]),
         (
-            "alter publication basewright set table auth.users, auth.user_roles, auth.sessions, auth.revoked_keys, posts where (title = 'a')",
+            "alter publication basewright set table auth.users, auth.user_roles, auth.sessions, auth.revoked_keys, storage.objects, posts where (title = 'a')",
             vec!["publication: remove public.posts", "publication: add public.posts"],
         ),
         ("alter publication basewright drop table auth.users", vec!["publication: add auth.users"]),
