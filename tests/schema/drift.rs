@@ -92,7 +92,7 @@ async fn what_was_altered_by_hand_is_found_and_made_again() {
             "alter publication basewright add table basewright.migrations",
             vec!["publication: remove basewright.migrations"],
         ),
-        ("drop publication basewright", vec!["publication: create, with 5 tables"]),
+        ("drop publication basewright", vec!["publication: create, with 6 tables"]),
         (
             "alter table posts drop column title",
             vec![

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
+/// Characters that are kept of what a store says.
+const LONGEST: usize = 400;
+
 /// What went wrong. The texts are for the log: they name places, which no caller is told.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobFault {
@@ -47,9 +50,12 @@ impl BlobFault {
         let told = chain(error);
         let says = |words: &[&str]| words.iter().any(|word| told.contains(word));
         // The library keeps the status of an answer to itself, but for its words.
-        if says(&["status code: 507", "StorageFull", "QuotaExceeded"]) {
+        let is_full = says(&["status code: 507", "StorageFull", "QuotaExceeded"]);
+        let is_away = no_answer(error) || says(&["status code: 5", "status code: 429", "status code: 408"]);
+        let told = short(told);
+        if is_full {
             BlobFault::Full("the object store".to_owned(), told)
-        } else if no_answer(error) || says(&["status code: 5", "status code: 429", "status code: 408"]) {
+        } else if is_away {
             BlobFault::Unreachable(told)
         } else {
             BlobFault::Failed(told)
@@ -87,4 +93,12 @@ fn chain(error: &object_store::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What is kept of what a store says: one that refuses a signature may repeat the whole request, its token among the rest.
+fn short(text: String) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
