@@ -6,8 +6,8 @@
 # env:   ROUNDS(7) UPLOADS(16) PORT(4195) FOLDER: where everything lies (default: TMPDIR or /tmp)
 #        RUN_WITH: a prefix for everything that is measured, such as 'chrt -r 10' on a busy machine
 set -euo pipefail
+binary=$(realpath "${1:-$(dirname "$0")/../target/release/basewright}")
 cd "$(dirname "$0")"
-binary=$(realpath "${1:-../target/release/basewright}")
 rounds=${ROUNDS:-7} uploads=${UPLOADS:-16} port=${PORT:-4195} run_with=${RUN_WITH:-}
 user=00000000-0000-4000-8000-000000000001
 if ! command -v nginx >/dev/null; then

@@ -16,6 +16,10 @@ use super::super::{BlobFault, HEAD, Received};
 /// Bytes that go to another thread together. An upload has two such buffers: one is filled while the other is written.
 const CHUNK: usize = 512 << 10;
 
+/// Bytes of one write. For larger ones Linux takes larger pieces of memory, which are less often at hand: a write of 128 KiB
+/// takes three times as long as two of 64 (6.18, ext4).
+const WRITE: usize = 64 << 10;
+
 /// What becomes of the file when the sink is dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
@@ -73,7 +77,8 @@ impl Sink {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), BlobFault> {
-        let outcome = self.file()?.write_all(bytes);
+        let file = self.file()?;
+        let outcome = bytes.chunks(WRITE).try_for_each(|piece| file.write_all(piece));
         outcome.map_err(|error| self.fault(&error))?;
         if self.size < HEAD as u64 {
             let wanted = HEAD - self.head.len();
