@@ -5,8 +5,8 @@
 # usage: benches/lists.sh [BINARY]      (default: target/release/basewright)
 # env:   ROWS(1000000) ROUNDS(31) PORT(4196) FOLDER: where everything lies (default: TMPDIR or /tmp)
 set -euo pipefail
+binary=$(realpath "${1:-$(dirname "$0")/../target/release/basewright}")
 cd "$(dirname "$0")"
-binary=$(realpath "${1:-../target/release/basewright}")
 rows=${ROWS:-1000000} rounds=${ROUNDS:-31} port=${PORT:-4196}
 user=00000000-0000-4000-8000-000000000001
 for tool in curl psql; do command -v $tool >/dev/null || { echo "lists.sh needs $tool" >&2; exit 2; }; done

@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 
 use super::{ADA, BOB, counted, libraries, token};
 use crate::support::database;
-use crate::support::server::{Folder, Server};
+use crate::support::s3::S3;
+use crate::support::server::{Folder, Server, Start};
 
 /// Drives a server of the project `storage` with the published client.
-pub fn drive(server: &Server, project: &Path, data: &Path) {
+fn drive(server: &Server, project: &Path, data: &Path) {
     let output = Command::new("node")
         .args(["--experimental-websocket", "--test", "--test-reporter=tap", "storage.test.mjs"])
         .current_dir(libraries())
@@ -32,9 +33,32 @@ pub fn drive(server: &Server, project: &Path, data: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_published_client_keeps_files_in_every_way_it_knows() {
+    driven(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_client_keeps_files_of_which_another_store_has_the_content() {
+    let s3 = S3::start();
+    let url = format!("s3://{}", s3.bucket().await);
+    let variables = s3.variables();
+    let mut env: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    env.push(("BASEWRIGHT_STORAGE_URL", &url));
+    driven(&env).await;
+}
+
+async fn driven(env: &[(&str, &str)]) {
     let database = database().await;
     let folder = Folder::new();
     let (project, data) = (libraries().join("storage"), folder.join("data"));
-    let server = Server::dev(&project, &data, &database.urls);
+    std::fs::create_dir_all(&data).unwrap();
+    let start = Start {
+        command: "dev",
+        project: &project,
+        data: &data,
+        database: Some(&database.urls),
+        args: &[],
+        env,
+    };
+    let server = tokio::task::block_in_place(|| start.run());
     drive(&server, &project, &data);
 }

@@ -7,10 +7,25 @@ use rustix::process::Signal;
 
 use super::{ADA, BOB, counted, libraries, token};
 use crate::support::database;
+use crate::support::s3::S3;
 use crate::support::server::{Folder, Start, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_published_client_goes_on_with_its_uploads_after_everything() {
+    driven(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_client_goes_on_with_uploads_of_which_another_store_has_the_content() {
+    let s3 = S3::start();
+    let url = format!("s3://{}", s3.bucket().await);
+    let variables = s3.variables();
+    let mut env: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    env.push(("BASEWRIGHT_STORAGE_URL", &url));
+    driven(&env).await;
+}
+
+async fn driven(env: &[(&str, &str)]) {
     let home = libraries();
     let database = database().await;
     let folder = Folder::new();
@@ -22,7 +37,7 @@ async fn the_published_client_goes_on_with_its_uploads_after_everything() {
         data: &data,
         database: Some(&database.urls),
         args: &["--trusted-proxies", "127.0.0.1"],
-        env: &[],
+        env,
     };
     let mut server = tokio::task::block_in_place(|| start.run());
     let (address, restart) = (folder.join("address"), folder.join("restart"));
