@@ -77,7 +77,7 @@ impl Two {
             assert_eq!(read(&site, &other, &token).await, 401, "on the other node, later");
         }
         for mut socket in ears {
-            match socket.ended(Duration::from_secs(5)).await {
+            match socket.ended(Duration::from_secs(20)).await {
                 End::Closed { code, reason } => {
                     assert_eq!((code, reason.as_str()), (Some(1008), "the session is over"))
                 }
