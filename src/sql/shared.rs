@@ -33,13 +33,18 @@ impl Sql {
     }
 }
 
+/// Postgres takes 1,664 columns of a function in FROM (`MaxTupleAttributeNumber`), the request's number among them.
+const MOST_VALUES: usize = 1_663;
+
 impl Shared {
-    /// The statement of one request's shape. `None` where a value has a type that cannot be sent as an array of
-    /// such values: arrays, whose elements would become those of the others, and what is no [`Kind`].
+    /// The statement of one request's shape. `None` where there are more values than a row has room for, and where one has
+    /// a type that cannot be sent as an array of such values: arrays, whose elements would become those of the others,
+    /// and what is no [`Kind`].
     pub fn of(sql: &Sql) -> Option<Shared> {
         let Mode::Shared { rows_at } = sql.mode else { return None };
         let oids: Vec<u32> = sql.params.iter().map(|param| param.oid).collect();
-        if oids.is_empty() || oids.iter().any(|oid| array_of(*oid).is_none()) {
+        let fits = (1..=MOST_VALUES).contains(&oids.len());
+        if !fits || oids.iter().any(|oid| array_of(*oid).is_none()) {
             return None;
         }
         let (head, tail) = sql.text.split_at_checked(rows_at)?;
@@ -150,6 +155,14 @@ mod tests {
             None,
             "there is nothing to tell requests apart by"
         );
+        for (values, is_shared) in [(MOST_VALUES, true), (MOST_VALUES + 1, false)] {
+            let mut sql = Sql::shared();
+            sql.raw("select 1 from ").each_request();
+            for _ in 0..values {
+                sql.bind_text("a");
+            }
+            assert_eq!(Shared::of(&sql).is_some(), is_shared, "{values} values");
+        }
         assert_eq!(Shared::of(&Sql::new()), None);
     }
 }
