@@ -1,0 +1,156 @@
+import { BasewrightError, errorOf } from './error.js'
+import type { AnySchema, Schema } from './schema.js'
+import { type Session, type Sessions, type Store, sessions } from './session.js'
+
+/** The part of a `WebSocket` class that is used. */
+export type Socketing = new (url: string) => WebSocket
+
+export interface Options {
+  /** Instead of the platform's own. */
+  fetch?: typeof fetch
+  /** Instead of the platform's own. Node 20 has none unless started with `--experimental-websocket`. */
+  WebSocket?: Socketing
+  /** Where the session is kept. In a browser `localStorage`, elsewhere memory. */
+  store?: Store
+  /** Sent with every request. */
+  headers?: Record<string, string>
+  /** Milliseconds after which a request without an answer is given up. 30,000; 0 waits for ever. */
+  timeout?: number
+}
+
+/** One request. */
+export interface Ask {
+  method?: string
+  /** From the server's root: `/rest/v1/posts`. */
+  path: string
+  query?: URLSearchParams
+  headers?: Record<string, string>
+  /** Sent as JSON. */
+  json?: unknown
+  /** Sent as it is. */
+  body?: BodyInit
+  signal?: AbortSignal | undefined
+  /** Instead of that of the options. */
+  timeout?: number
+  /** Instead of the session's; `null` sends the key alone. */
+  token?: string | null
+}
+
+/** A connection to a server: what records, sign-in, files and live queries are made of. */
+export interface Core<S extends Schema = AnySchema> {
+  /** Without a slash at its end. */
+  readonly url: string
+  readonly key: string
+  readonly options: Options
+  readonly session: Sessions
+  /** Asks and gives back the answer, whose body is unread. Throws a `BasewrightError` unless it is a success. */
+  send(ask: Ask): Promise<Response>
+  /** Asks and gives back the JSON of the answer, or null of an empty one. */
+  json<T>(ask: Ask): Promise<T>
+  /** Of which project: known to the compiler alone. */
+  readonly schema?: S
+}
+
+/** Times that a reading request is tried again after no answer, or one that says so. */
+const RETRIES = 2
+
+/**
+ * Connects to a server. Nothing is sent yet.
+ *
+ * `key` is the publishable key in whatever others can read, a page above all. The secret key may do everything.
+ */
+export function connect<S extends Schema = AnySchema>(url: string | URL, key: string, options: Options = {}): Core<S> {
+  const root = String(url).replace(/\/+$/, '')
+  const session: Sessions = sessions(root, options.store, refresh)
+
+  async function refresh(token: string): Promise<Session> {
+    return json({ method: 'POST', path: '/auth/v1/token?grant_type=refresh_token', json: { refresh_token: token }, token: null })
+  }
+
+  async function once(ask: Ask, token: string | null): Promise<Response> {
+    const search = ask.query?.toString()
+    const body = ask.json === undefined ? ask.body : JSON.stringify(ask.json)
+    const headers = new Headers({ ...options.headers, ...ask.headers, apikey: key })
+    if (ask.json !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
+    if (token !== null) headers.set('authorization', `Bearer ${token}`)
+    const limit = ask.timeout ?? options.timeout ?? 30_000
+    const late = new AbortController()
+    const timer = limit > 0 ? setTimeout(() => late.abort(), limit) : undefined
+    const given = (): void => late.abort()
+    ask.signal?.addEventListener('abort', given)
+    if (ask.signal?.aborted) late.abort()
+    try {
+      return await (options.fetch ?? fetch)(root + ask.path + (search ? `?${search}` : ''), {
+        method: ask.method ?? 'GET',
+        headers,
+        signal: late.signal,
+        ...(body === undefined ? {} : { body }),
+        // Streams go out in one direction while nothing comes back yet.
+        ...(body instanceof ReadableStream ? { duplex: 'half' } : {}),
+      })
+    } catch (cause) {
+      if (ask.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
+      if (late.signal.aborted) throw new BasewrightError('timeout', `No answer within ${limit} ms`, { cause })
+      throw new BasewrightError('network', 'The server cannot be reached', { cause })
+    } finally {
+      clearTimeout(timer)
+      ask.signal?.removeEventListener('abort', given)
+    }
+  }
+
+  async function send(ask: Ask): Promise<Response> {
+    const reading = (ask.method ?? 'GET') === 'GET' || ask.method === 'HEAD'
+    let renewed = false
+    for (let tried = 0; ; tried++) {
+      const token = ask.token === undefined ? await session.token() : ask.token
+      let fault: BasewrightError
+      try {
+        const response = await once(ask, token)
+        if (response.ok) return response
+        fault = await errorOf(response)
+      } catch (error) {
+        if (!(error instanceof BasewrightError) || error.code !== 'network') throw error
+        fault = error
+      }
+      // Refused before anything was done: the token ran out on its way, or its key was rotated.
+      if (fault.status === 401 && !renewed && ask.token === undefined && token !== null && isReusable(ask.body)) {
+        renewed = true
+        if ((await session.renew(token)) !== null) continue
+      }
+      const again = fault.status === 503 || fault.status === 429 || fault.code === 'network'
+      const wait = Math.max((fault.retryAfter ?? 0) * 1000, 2 ** tried * 200 * (1 + Math.random()))
+      if (!reading || !again || tried >= RETRIES || wait > 5000) throw fault
+      await pause(wait, ask.signal)
+    }
+  }
+
+  async function json<T>(ask: Ask): Promise<T> {
+    const response = await send(ask)
+    try {
+      const text = await response.text()
+      return (text === '' ? null : JSON.parse(text)) as T
+    } catch (cause) {
+      throw new BasewrightError('bad_answer', 'The answer is not JSON', { status: response.status, cause })
+    }
+  }
+
+  return { url: root, key, options, session, send, json }
+}
+
+const isReusable = (body: unknown): boolean => !(body instanceof ReadableStream)
+
+/** Waits, unless the signal says that nobody does any more. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = (): void => {
+      clearTimeout(timer)
+      reject(new BasewrightError('aborted', 'The request was given up'))
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', end)
+      resolve()
+    }, ms)
+    if (signal?.aborted) end()
+    else signal?.addEventListener('abort', end, { once: true })
+  })
+}

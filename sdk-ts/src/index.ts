@@ -1,0 +1,5 @@
+export * from './call.js'
+export * from './core.js'
+export * from './error.js'
+export * from './schema.js'
+export * from './session.js'
