@@ -13,7 +13,7 @@ else
   # Who asked for some of them by name has had them.
   [ $# = 0 ] || [ "$*" = --show-output ] || exit 0
 fi
-export BASEWRIGHT_BIN="$PWD/${CARGO_TARGET_DIR:-target}/debug/basewright"
+export BASEWRIGHT_BIN="${CARGO_TARGET_DIR:-$PWD/target}/debug/basewright"
 cd sdk-ts
 npm test
 npm run test:browser
