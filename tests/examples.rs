@@ -197,28 +197,30 @@ async fn every_command_on_the_blogs_page_answers_what_the_page_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_page_shows_requests_that_work() {
-    let page = fs::read_to_string(repository().join("README.md")).unwrap();
+async fn the_page_about_requests_shows_some_that_work() {
+    let page = fs::read_to_string(repository().join("docs/rest.md")).unwrap();
     let database = database().await;
     let checkout = Checkout::start("examples/blog", &database.urls);
-    let compared = compare("README.md", &shown(&page), &checkout);
+    let compared = compare("docs/rest.md", &shown(&page), &checkout);
     assert_eq!(compared, 7);
 }
 
 #[test]
-fn the_first_page_shows_a_project_that_holds_its_own_tests() {
-    let page = fs::read_to_string(repository().join("README.md")).unwrap();
-    let project = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let folder = Folder::with(&[("basewright.yaml", project)]);
-    let output = basewright().args(["policy", "test", "--memory-only"]).arg(&folder.0).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("3 cases passed"), "{said}");
+fn the_pages_about_projects_show_some_that_hold_their_own_tests() {
+    for page in ["README.md", "docs/policies.md"] {
+        let text = fs::read_to_string(repository().join(page)).unwrap();
+        let project = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let folder = Folder::with(&[("basewright.yaml", project)]);
+        let output = basewright().args(["policy", "test", "--memory-only"]).arg(&folder.0).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{page}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("3 cases passed"), "{page}: {said}");
+    }
 }
 
 #[test]
-fn the_first_page_names_every_command_and_every_variable() {
-    let page = fs::read_to_string(repository().join("README.md")).unwrap();
+fn the_page_about_configuration_names_every_command_and_every_variable() {
+    let page = fs::read_to_string(repository().join("docs/configuration.md")).unwrap();
     let help = |words: &[&str]| {
         let output = basewright().args(words).arg("--help").output().unwrap();
         String::from_utf8(output.stdout).unwrap()

@@ -11,6 +11,8 @@ have cc || missing+=(gcc libc6-dev)
 have git || missing+=(git)
 have curl || missing+=(curl)
 have strace || missing+=(strace)
+# The pages of the examples are tried in a browser, which draws no text without a font.
+{ [ -n "${CHROMIUM:-}" ] || have chromium; } || missing+=(chromium fonts-dejavu-core)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if ((${#missing[@]})); then
   if [ "$(id -u)" = 0 ] && have apt-get; then
@@ -22,10 +24,12 @@ if ((${#missing[@]})); then
     exit 1
   fi
 fi
-# The published client libraries that the tests drive the server with.
+# The published client libraries that the tests drive the server with, and what our own is built with.
 have npm || { echo "Node.js 20 or newer with npm is missing: the tests drive the server with published JavaScript clients" >&2; exit 1; }
-[ tests/clients/node_modules/.package-lock.json -nt tests/clients/package-lock.json ] ||
-  npm ci --prefix tests/clients --no-audit --no-fund
+for package in tests/clients sdk-ts; do
+  [ "$package/node_modules/.package-lock.json" -nt "$package/package-lock.json" ] ||
+    npm ci --prefix "$package" --no-audit --no-fund
+done
 # A store that speaks S3 and is not ours.
 moto=5.2.5
 if ! [ -e "target/moto/$moto" ]; then
