@@ -70,18 +70,9 @@ function newId() {
 
 // ---------------------------------------------------------------- who is here
 
-let user // who is signed in
-let me // and his profile
+let user // the id of who is signed in, null for nobody
+let me // and the profile
 let mine // which is live: it may have to be made first, and may be changed elsewhere
-
-app.auth.onChange((_, session) => {
-  if (session?.user.id === user?.id) return
-  user = session?.user
-  stop()
-  if (!user) return showDoor('sign-in')
-  mine = app.live('profiles', { where: { id: user.id } })
-  mine.subscribe(([profile]) => (profile ? start(profile) : showDoor('profile')))
-})
 
 function showDoor(form) {
   $('app').hidden = true
@@ -191,6 +182,7 @@ function openRoom(room) {
   channel.track({})
   open.members = app.live('members', { where: { room: room.id }, with: { user: true } })
   open.members.subscribe(drawMembers)
+  atEnd = true
   showMessages(PAGE)
   $('app').classList.add('open')
   $('leave').textContent = room.owner === me.id ? 'Delete this room' : 'Leave this room'
@@ -234,20 +226,28 @@ function showMessages(limit) {
   $('older').onclick = () => showMessages(limit + PAGE)
 }
 
+const scroll = $('scroll')
+let atEnd = true // where one sees what comes, whatever grows above or below
+
+const stay = new ResizeObserver(() => {
+  if (atEnd) scroll.scrollTop = scroll.scrollHeight
+})
+for (const element of [scroll, $('messages')]) stay.observe(element)
+scroll.addEventListener('scroll', () => {
+  atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80
+})
+
 function drawMessages() {
   const list = $('messages')
-  const scroll = $('scroll')
   const fromEnd = scroll.scrollHeight - scroll.scrollTop
-  const atEnd = fromEnd - scroll.clientHeight < 80
   // A screen reader says what comes, not what was there before.
   list.ariaLive = list.childElementCount === 0 ? 'off' : 'polite'
   const first = list.firstElementChild?.dataset.id
   const sent = [...open.messages.records].reverse()
   const own = [...waiting.values()].filter(({ room }) => room === open.id)
   fillList(list, [...sent, ...own], 'message-row', (row) => row.id, fillMessage)
-  if (atEnd) scroll.scrollTop = scroll.scrollHeight
   // Older ones came in above: what one looks at stays where it is.
-  else if (list.firstElementChild?.dataset.id !== first) scroll.scrollTop = scroll.scrollHeight - fromEnd
+  if (!atEnd && list.firstElementChild?.dataset.id !== first) scroll.scrollTop = scroll.scrollHeight - fromEnd
   const newest = sent.at(-1)
   if (newest && document.visibilityState === 'visible') localStorage.setItem(readKey(open.id), newest.created_at)
 }
@@ -263,7 +263,8 @@ function fillMessage(element, message, before) {
   element.querySelector('b').textContent = message.author?.name ?? ''
   const time = element.querySelector('time')
   time.dateTime = made.toISOString()
-  time.textContent = made.toLocaleString([], { weekday: 'short', hour: '2-digit', minute: '2-digit' })
+  const day = made.toDateString() === new Date().toDateString() ? {} : { day: 'numeric', month: 'short' }
+  time.textContent = made.toLocaleString([], { ...day, hour: '2-digit', minute: '2-digit' })
   element.querySelector('.body').textContent = message.body
   element.querySelector('.note').textContent =
     waiting.get(message.id)?.note ?? (message.updated_at > message.created_at ? 'edited' : '')
@@ -305,12 +306,7 @@ function fillAttachment(figure, name) {
     link.click()
   }
   if (!/\.(png|jpe?g|gif|webp|avif)$/i.test(name)) return
-  image.onload = () => {
-    file.hidden = true
-    if ($('scroll').scrollHeight - $('scroll').scrollTop - $('scroll').clientHeight < image.height + 80) {
-      $('scroll').scrollTop = $('scroll').scrollHeight
-    }
-  }
+  image.onload = () => (file.hidden = true)
   picture(name).then((address) => (image.src = address), () => pictures.delete(name))
 }
 
@@ -354,8 +350,8 @@ let posting = false
 /** Shows a message at once, and sends it as soon as there is a line. */
 function post(message) {
   waiting.set(message.id, { ...message, author: me, note: 'sending…' })
+  atEnd = true
   drawMessages()
-  $('scroll').scrollTop = $('scroll').scrollHeight
   postAll()
 }
 
@@ -497,3 +493,15 @@ function drawStatus() {
   $('status').textContent = WORDS[status]
   if (status === 'live') postAll()
 }
+
+// ---------------------------------------------------------------- all is in place: begin
+
+app.auth.onChange((_, session) => {
+  const id = session?.user.id ?? null
+  if (id === user) return
+  user = id
+  stop()
+  if (id === null) return showDoor('sign-in')
+  mine = app.live('profiles', { where: { id } })
+  mine.subscribe(([profile]) => (profile ? start(profile) : showDoor('profile')))
+})
