@@ -205,13 +205,9 @@ type StrictQuery<S extends Schema, N extends Name<S>, Q, M> = {
  * The type of a query's argument, that says of each member whether there is such a one:
  * `f<const Q extends Query<S, N>>(query: Strict<S, N, Q>): Result<S, N, Q>`.
  */
-export type Strict<S extends Schema, N extends Name<S>, Q, M = keyof Query<S, N>> =
+export type Strict<S extends Schema, N extends Name<S>, Q, M = keyof Query<S, N>> = Q &
   // Of a query whose members are not known there is nothing to say.
-  Query<S, N> extends Q
-    ? Q
-    : IsAny<Row<S, N>[string & keyof Row<S, N>]> extends true
-      ? Q
-      : Q & StrictQuery<S, N, Q, M>
+  (Query<S, N> extends Q ? unknown : StrictQuery<S, N, Q, M>)
 
 type Member<Q, K extends string> = Q extends { readonly [M in K]?: infer V } ? Exclude<V, undefined> : never
 type Picked<R, Q> = [Member<Q, 'fields'>] extends [never]
