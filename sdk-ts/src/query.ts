@@ -20,17 +20,20 @@ type Operand<T> = T extends null
       ? T | bigint
       : T
 
-interface Equals<T> {
+interface Equals<T, Is = null | 'not_null'> {
   /** Null as `is: null`. */
   eq?: T
   /** Other than this, and not null. With null: not null. */
   neq?: T
   /** Other than this; null is other than any value. */
   isdistinct?: T
-  is?: null | boolean | 'null' | 'not_null' | 'true' | 'false' | 'unknown'
+  is?: Is
 }
 
-interface Compares<T> extends Equals<T | null> {
+interface Compares<T> extends Equals<
+  T | null,
+  null | 'not_null' | ([T] extends [boolean] ? boolean | 'unknown' : never)
+> {
   gt?: T
   gte?: T
   lt?: T

@@ -28,7 +28,10 @@ const NOBODY = '00000000-0000-4000-8000-000000000000'
 test('a record is created with its defaults, read, changed and removed by its key', async () => {
   const all = records(core, 'things')
   const made = await all.create({ title: 'Figs', tags: ['a', 'b"c'], meta: { deep: [1, null] } })
-  assert.deepEqual([made.title, made.state, made.tags, made.meta], ['Figs', 'open', ['a', 'b"c'], { deep: [1, null] }])
+  assert.deepEqual(
+    [made.title, made.state, made.tags, made.meta],
+    ['Figs', 'open', ['a', 'b"c'], { deep: [1, null] }],
+  )
   assert.deepEqual(await all.get(made.id), made)
   assert.deepEqual(await all.get({ id: made.id }, { fields: ['title', 'state'] }), { title: 'Figs', state: 'open' })
   const changed = await all.update(made.id, { count: 3 }, { fields: ['id', 'count'] })
@@ -71,7 +74,9 @@ test('what stands in a key is a value and never a condition', async () => {
 test('many records are created in one request, though they name different fields', async () => {
   const all = records(core, 'things')
   sent = []
-  const made = await all.create([{ title: 'one', state: 'shut' }, { count: 2 }, {}], { fields: ['title', 'count', 'state'] })
+  const made = await all.create([{ title: 'one', state: 'shut' }, { count: 2 }, {}], {
+    fields: ['title', 'count', 'state'],
+  })
   assert.equal(sent.length, 1)
   assert.deepEqual(made, [
     { title: 'one', count: null, state: 'shut' },
@@ -88,7 +93,10 @@ test('faults name each field', async () => {
   assert.equal(data, null)
   assert.ok(error)
   assert.deepEqual([error.code, error.status], ['validation_failed', 400])
-  assert.deepEqual(error.of('level').map(({ code }) => code), ['min'])
+  assert.deepEqual(
+    error.of('level').map(({ code }) => code),
+    ['min'],
+  )
   assert.deepEqual(error.of('room'), [])
   const taken = records(core, 'things')
   await taken.create({ code: 'taken' })
@@ -105,7 +113,10 @@ test('an upsert changes what is there, and leaves it alone if told', async () =>
   const second = await all.upsert({ code: 'k', title: 'b' }, { on: 'code' })
   assert.deepEqual([second.id, second.title], [first.id, 'b'])
   assert.equal(await all.upsert({ code: 'k', title: 'c' }, { on: 'code', ignore: true }), null)
-  const both = await all.upsert([{ code: 'k', title: 'd' }, { code: 'l' }], { on: ['code'], fields: ['code', 'title'] })
+  const both = await all.upsert([{ code: 'k', title: 'd' }, { code: 'l' }], {
+    on: ['code'],
+    fields: ['code', 'title'],
+  })
   assert.deepEqual(both.map(({ title }) => title).sort(), ['d', null].sort())
   assert.equal((await all.upsert({ id: first.id, title: 'by key' })).code, 'k')
   const members = records(core, 'members')
@@ -133,7 +144,10 @@ test('a record that a write puts out of sight is written, and answered null', as
   const quiet = records(core, 'quiet')
   const secret = records(connect<Schema>(server.url, server.secret), 'quiet')
   assert.equal(await quiet.create({ text: 'unseen' }), null)
-  assert.deepEqual((await quiet.create([{ text: 'a' }, { text: 'b', seen: true }])).map(({ text }) => text), ['b'])
+  assert.deepEqual(
+    (await quiet.create([{ text: 'a' }, { text: 'b', seen: true }])).map(({ text }) => text),
+    ['b'],
+  )
   assert.equal(await secret.count(), 3)
   const seen = await quiet.first({ where: { text: 'b' } })
   assert.equal(await quiet.update(seen?.id ?? '', { seen: false }), null)
@@ -143,7 +157,11 @@ test('a record that a write puts out of sight is written, and answered null', as
 
 test('changes of many need a condition, or that all are meant', async () => {
   const all = records(core, 'things')
-  await all.create([{ title: 'a', count: 1 }, { title: 'b', count: 1 }, { title: 'c', count: 2 }])
+  await all.create([
+    { title: 'a', count: 1 },
+    { title: 'b', count: 1 },
+    { title: 'c', count: 2 },
+  ])
   await assert.rejects(all.removeAll({}), code('invalid_query'))
   await assert.rejects(all.removeAll({ and: [{}] }), code('invalid_query'))
   await assert.rejects(all.updateAll({ title: undefined } as never, { count: 0 }), code('invalid_query'))
@@ -158,7 +176,12 @@ test('changes of many need a condition, or that all are meant', async () => {
 test('related records come with a record, both ways and nested', async () => {
   const thing = await records(core, 'things').create({ title: 'whole' })
   const parts = records(core, 'parts')
-  await parts.create([{ thing: thing.id, name: 'b' }, { thing: thing.id, name: 'a' }, { thing: thing.id, name: 'c' }, { name: 'lost' }])
+  await parts.create([
+    { thing: thing.id, name: 'b' },
+    { thing: thing.id, name: 'a' },
+    { thing: thing.id, name: 'c' },
+    { name: 'lost' },
+  ])
   const found = await records(core, 'things').list({
     fields: ['title'],
     with: { parts: { fields: ['name'], order: 'name', limit: 2, with: { thing: { fields: ['title'] } } } },
@@ -176,8 +199,14 @@ test('related records come with a record, both ways and nested', async () => {
   const named = await parts.list({ fields: ['name'], with: { thing: { fields: ['title'] } }, order: '-name' })
   assert.deepEqual(named[0], { name: 'lost', thing: null })
   const inner = await parts.list({ with: { thing: { inner: true, where: { title: 'whole' } } } })
-  assert.deepEqual(inner.map(({ thing }) => thing.title), ['whole', 'whole', 'whole'])
-  const made = await parts.create({ name: 'd', thing: thing.id }, { fields: ['name', 'thing'], with: { thing: true } })
+  assert.deepEqual(
+    inner.map(({ thing }) => thing.title),
+    ['whole', 'whole', 'whole'],
+  )
+  const made = await parts.create(
+    { name: 'd', thing: thing.id },
+    { fields: ['name', 'thing'], with: { thing: true } },
+  )
   assert.deepEqual([made.name, made.thing?.title], ['d', 'whole'])
   await parts.removeAll({}, { all: true })
   await records(core, 'things').remove(thing.id)
@@ -219,7 +248,10 @@ test('walks leave nothing out and repeat nothing, in every order, with nulls, ti
     'title',
     '-title',
     ['count', '-title'],
-    [{ field: 'count', nulls: 'first' }, { field: 'title', desc: true, nulls: 'last' }],
+    [
+      { field: 'count', nulls: 'first' },
+      { field: 'title', desc: true, nulls: 'last' },
+    ],
     ['price'],
     ['-price', 'at'],
     [{ field: 'price', desc: true, nulls: 'last' }, '-id'],
@@ -239,7 +271,11 @@ test('walks leave nothing out and repeat nothing, in every order, with nulls, ti
       if (order !== undefined && limit === 7) {
         // The server's own limit of 200 is in the way of more at once.
         const straight = await all.list({ fields: ['id'], order: [order, 'id'].flat() as 'id'[], limit: 200 })
-        assert.deepEqual(walked.slice(0, 200), straight.map(({ id }) => id), JSON.stringify(order))
+        assert.deepEqual(
+          walked.slice(0, 200),
+          straight.map(({ id }) => id),
+          JSON.stringify(order),
+        )
       }
     }
   }
@@ -248,7 +284,10 @@ test('walks leave nothing out and repeat nothing, in every order, with nulls, ti
 
 test('a walk is not confused by records that come and go meanwhile', async () => {
   const all = records(core, 'things')
-  const before = await all.create(Array.from({ length: 60 }, (_, count) => ({ count })), { fields: ['id', 'count'] })
+  const before = await all.create(
+    Array.from({ length: 60 }, (_, count) => ({ count })),
+    { fields: ['id', 'count'] },
+  )
   const walked: Thing[] = []
   let turn = 0
   for await (const thing of all.each({ order: '-count', limit: 10, where: { count: { gte: 0 } } })) {
@@ -259,7 +298,10 @@ test('a walk is not confused by records that come and go meanwhile', async () =>
       await all.remove(walked[turn - 5]?.id ?? '')
     }
   }
-  assert.deepEqual(walked.map(({ count }) => count), before.map(({ count }) => count).reverse())
+  assert.deepEqual(
+    walked.map(({ count }) => count),
+    before.map(({ count }) => count).reverse(),
+  )
   await all.removeAll({}, { all: true })
 })
 
@@ -267,7 +309,8 @@ test('a walk over a key of several fields says which they are', async () => {
   const members = records(core, 'members')
   await members.create(Array.from({ length: 25 }, (_, at) => ({ room: `r${at % 3}`, user: `u${at}`, level: at })))
   const walked: string[] = []
-  for await (const { room, user } of members.each({ limit: 4 }, { key: ['room', 'user'] })) walked.push(`${room}/${user}`)
+  for await (const { room, user } of members.each({ limit: 4 }, { key: ['room', 'user'] }))
+    walked.push(`${room}/${user}`)
   assert.equal(new Set(walked).size, 25)
   assert.deepEqual(walked, [...walked].sort())
   await members.removeAll({}, { all: true })
@@ -276,9 +319,12 @@ test('a walk over a key of several fields says which they are', async () => {
 test('a walk with a related record in the place of the field that orders it', async () => {
   const [one, two] = await records(core, 'things').create([{ title: 'one' }, { title: 'two' }])
   const parts = records(core, 'parts')
-  await parts.create(Array.from({ length: 9 }, (_, at) => ({ name: `p${at}`, thing: (at % 2 ? one : two)?.id ?? '' })))
+  await parts.create(
+    Array.from({ length: 9 }, (_, at) => ({ name: `p${at}`, thing: (at % 2 ? one : two)?.id ?? '' })),
+  )
   const names: (string | null | undefined)[] = []
-  for await (const part of parts.each({ with: { thing: true }, order: 'thing', limit: 2 })) names.push(part.thing?.title)
+  for await (const part of parts.each({ with: { thing: true }, order: 'thing', limit: 2 }))
+    names.push(part.thing?.title)
   assert.deepEqual(names, ['one', 'one', 'one', 'one', 'two', 'two', 'two', 'two', 'two'])
   await parts.removeAll({}, { all: true })
   await records(core, 'things').removeAll({}, { all: true })
@@ -317,5 +363,11 @@ test('what is wrong with a query is told as everything else is', async () => {
   await assert.rejects(all.create({ meta: loop } as never), code('invalid_request'))
   await assert.rejects(all.create({ count: 1n } as never), code('invalid_request'))
   await assert.rejects(all.list(null as never), code('invalid_request'))
-  await assert.rejects(all.pages({ where: { count: { gtt: 1 } } } as never)[Symbol.asyncIterator]().next(), code('invalid_query'))
+  await assert.rejects(
+    all
+      .pages({ where: { count: { gtt: 1 } } } as never)
+      [Symbol.asyncIterator]()
+      .next(),
+    code('invalid_query'),
+  )
 })
