@@ -228,7 +228,7 @@ export function sessions(
 
   /** Reads what other tabs may have written. */
   async function peek(): Promise<Session | null> {
-    await writing
+    for (let waited; waited !== writing; ) await (waited = writing)
     const seen = writes
     const found = await read()
     if (found !== undefined && found !== text && seen === writes) {
