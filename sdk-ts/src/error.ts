@@ -74,7 +74,7 @@ export async function errorOf(response: Response): Promise<BasewrightError> {
   const seconds = /^\d+$/.test(after) ? Number(after) : Math.max((Date.parse(after) - Date.now()) / 1000, 0)
   return new BasewrightError(code ?? 'bad_answer', message ?? `The server answered ${response.status}`, {
     status: meant >= 400 && meant < 600 ? meant : response.status,
-    details: body['details'],
+    details: body['details'] ?? body['weak_password'],
     hint: text(body['hint']),
     fields: faults(body['fields']),
     requestId: text(body['request_id']) ?? response.headers.get('x-request-id'),
