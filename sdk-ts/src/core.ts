@@ -28,12 +28,12 @@ export interface Ask {
   /** Sent as JSON. */
   json?: unknown
   /** Sent as it is. */
-  body?: BodyInit
+  body?: BodyInit | undefined
   signal?: AbortSignal | undefined
   /** Instead of that of the options. */
   timeout?: number
   /** Instead of the session's; `null` sends the key alone. */
-  token?: string | null
+  token?: string | null | undefined
 }
 
 /** A connection to a server: what records, sign-in, files and live queries are made of. */
@@ -113,7 +113,8 @@ export function connect<S extends Schema = AnySchema>(url: string | URL, key: st
         fault = error
       }
       // Refused before anything was done: the token ran out on its way, or its key was rotated.
-      if (fault.status === 401 && !renewed && ask.token === undefined && token !== null && isReusable(ask.body)) {
+      const refused = fault.status === 401 || fault.code === 'InvalidJWT'
+      if (refused && !renewed && ask.token === undefined && token !== null && isReusable(ask.body)) {
         renewed = true
         if ((await session.renew(token)) !== null) continue
       }
