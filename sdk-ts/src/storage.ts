@@ -44,9 +44,14 @@ export interface FileInfo {
   /** The media type. */
   type: string
   etag: string
-  cache_control: string
   created_at: string
   updated_at: string
+}
+
+/** What is known of one file, with what was said when it was stored. */
+export interface StoredFile extends FileInfo {
+  cache_control: string
+  metadata: { [name: string]: Json }
 }
 
 export interface ListOptions {
@@ -78,10 +83,10 @@ export interface Bucket {
     key: string,
     options?: DownloadOptions & { onProgress?: (progress: { received: number; total: number | null }) => void },
   ): Call<Blob>
-  /** The answer with a file's content, whose body is unread: for what is too large for memory. `signal` ends with its headers. */
+  /** The answer with a file's content, whose body is unread: for what is too large for memory. */
   stream(key: string, options?: DownloadOptions): Call<Response>
   /** What is known of a file, and what was stored beside it. */
-  info(key: string): Call<FileInfo & { metadata: { [name: string]: Json } }>
+  info(key: string): Call<StoredFile>
   /** Whether there is such a file that the caller may read. */
   exists(key: string): Call<boolean>
   /** What begins so: `ada/` is a folder, `ada/h` a search in it. */
@@ -132,7 +137,7 @@ interface Listed {
   id: string
   created_at: string
   updated_at: string
-  metadata: { eTag: string; size: number; mimetype: string; cacheControl: string }
+  metadata: { eTag: string; size: number; mimetype: string }
 }
 
 /** What is said of one file. */
@@ -157,22 +162,22 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
   const at = (door: string, key?: string): string =>
     `/storage/v1/object/${door}${path(bucket)}${key === undefined ? '' : `/${path(key)}`}`
   const post = <T>(path: string, json?: unknown, headers: object = {}, signal?: AbortSignal): Promise<T> =>
-    core.json<T>({ method: 'POST', path, json, headers: given(headers) as Record<string, string>, signal })
+    core.json<T>({ method: 'POST', path, json, headers: headers as Record<string, string>, signal })
 
   // Of an address that the server made, only its token counts: where it leads is known.
   const signed = (key: string, address: string, download?: boolean | string): string =>
-    core.url + at('sign/', key) + saving(download, new URLSearchParams(address.split('?')[1]).get('token'))
+    core.url + at('sign/', key) + saving(download, new URLSearchParams(address.split('?')[1]).get('token') ?? '')
 
   async function upload(key: string, body: Content, options: UploadOptions = {}, signature?: string): Promise<{ key: string }> {
     const target = at('', key)
     const { signal, upsert, metadata, maxAge, onProgress } = options
-    const stream = body instanceof ReadableStream
-    const type = options.type ?? (body instanceof Blob ? body.type : typeof body === 'string' ? 'text/plain;charset=utf-8' : '')
+    const { getReader, type = typeof body === 'string' ? 'text/plain;charset=utf-8' : '', name, lastModified } = body as Blob &
+      Partial<File & ReadableStream>
     // A Blob's type holds nothing that could not stand in a header.
-    const content = new Blob(stream ? [] : [body as BlobPart], { type })
-    if (stream || signature || (options.resumable ?? (onProgress || content.size > LARGE))) {
-      const mark = body instanceof File ? [body.name, body.lastModified] : undefined
-      await resumable(core, { bucket, key, body: stream ? body : content, type: content.type, mark, signature }, options)
+    const content = new Blob(getReader ? [] : [body as BlobPart], { type: options.type ?? type })
+    if (getReader || signature || (options.resumable ?? (onProgress || content.size > LARGE))) {
+      const parcel = { bucket, key, type: content.type, signature, mark: lastModified && [name, lastModified] }
+      await resumable(core, { ...parcel, body: getReader ? (body as ReadableStream<Uint8Array>) : content }, options)
     } else {
       await core.send({
         method: 'POST',
@@ -190,12 +195,32 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     return { key: key.normalize() }
   }
 
-  const stream = (key: string, { range, signal }: DownloadOptions = {}): Promise<Response> =>
-    core.send({
+  async function stream(key: string, options: Parameters<Bucket['download']>[1] = {}): Promise<Response> {
+    const { range, signal, onProgress } = options
+    const response = await core.send({
       path: at('authenticated/', key),
       headers: range ? { range: `bytes=${range[0]}-${range[1] ?? ''}` } : {},
       signal,
     })
+    const total = Number(response.headers.get('content-length')) || null
+    let received = 0
+    const told = new TransformStream<Uint8Array, Uint8Array>({
+      transform: (piece, on) => {
+        received += piece.length
+        onProgress?.({ received, total })
+        on.enqueue(piece)
+      },
+    })
+    return new Response(response.body?.pipeThrough(told, { signal } as StreamPipeOptions), response)
+  }
+
+  async function download(...given: Parameters<Bucket['download']>): Promise<Blob> {
+    const response = await stream(...given)
+    return response.blob().catch((cause) => {
+      if (given[1]?.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
+      throw new BasewrightError('network', 'The connection broke', { cause })
+    })
+  }
 
   async function list(prefix = '', { limit, cursor, order = 'name', deep, signal }: ListOptions = {}): Promise<Page> {
     const page = await post<{ objects: Listed[]; folders: { name: string }[]; nextCursor?: string }>(
@@ -211,17 +236,16 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       signal,
     )
     return {
-      files: page.objects.map(({ name, id, created_at, updated_at, metadata: { size, mimetype, eTag, cacheControl } }) =>
-        ({ key: name, id, size, type: mimetype, etag: eTag, cache_control: cacheControl, created_at, updated_at })),
+      files: page.objects.map(({ name: key, id, created_at, updated_at, metadata: { size, mimetype: type, eTag: etag } }) =>
+        ({ key, id, size, type, etag, created_at, updated_at })),
       folders: page.folders.map(({ name }) => name),
       cursor: page.nextCursor ?? null,
     }
   }
 
-  async function info(key: string): Promise<FileInfo & { metadata: { [name: string]: Json } }> {
-    const { name, id, size, content_type, etag, cache_control, created_at, last_modified, metadata } = await core.json<Told>({
-      path: at('info/authenticated/', key),
-    })
+  async function info(key: string): Promise<StoredFile> {
+    const told = await core.json<Told>({ path: at('info/authenticated/', key) })
+    const { name, id, size, content_type, etag, cache_control, created_at, last_modified, metadata } = told
     return { key: name, id, size, type: content_type, etag, cache_control, created_at, updated_at: last_modified, metadata }
   }
 
@@ -239,8 +263,8 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
 
   return {
     upload: (...given) => run(() => upload(...given)),
-    download: (key, options = {}) => run(async () => blobOf(await stream(key, options), options)),
-    stream: (...given) => run(async () => stream(...given)),
+    download: (...given) => run(() => download(...given)),
+    stream: (...given) => run(() => stream(...given)),
     info: (key) => run(() => info(key)),
     exists: (key) =>
       run(() =>
@@ -277,8 +301,8 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       }),
     signedUrls: (keys, seconds, options) =>
       run(async () => {
-        const paths = keys
-        const signs = await post<{ path: string; signedURL: string | null }[]>(at('sign/'), { expiresIn: seconds, paths })
+        const asked = { expiresIn: seconds, paths: keys }
+        const signs = await post<{ path: string; signedURL: string | null }[]>(at('sign/'), asked)
         return signs.map(({ path, signedURL }) => ({ key: path, url: signedURL && signed(path, signedURL, options?.download) }))
       }),
     signedUpload: (key, options) =>
@@ -292,44 +316,16 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
 }
 
 /** The query of an address. */
-function saving(download?: boolean | string, token?: string | null): string {
-  const query = new URLSearchParams(given({ token: token ?? undefined, download: download ? (download === true ? '' : download) : undefined }))
-  return query.size ? `?${query}` : ''
+function saving(download?: boolean | string, token?: string): string {
+  const query = new URLSearchParams(given({ token, download: download === true ? '' : download || undefined }))
+  return `?${query}`.replace(/^\?$/, '')
 }
 
 /** Does something. Whatever an answer is that could not be read, it is no other error than ours. */
 function run<T>(work: () => Promise<T>): Call<T> {
   return call(
     work().catch((cause) => {
-      throw cause instanceof BasewrightError ? cause : new BasewrightError('bad_answer', 'The answer cannot be read', { cause })
+      throw cause instanceof BasewrightError ? cause : new BasewrightError('bad_answer', 'The server did not answer as it should', { cause })
     }),
   )
-}
-
-/** The content of an answer, as it comes. */
-async function blobOf(
-  response: Response,
-  { signal, onProgress }: Parameters<Bucket['download']>[1] & object,
-): Promise<Blob> {
-  const said = response.headers.get('content-length')
-  const parts: BlobPart[] = []
-  let received = 0
-  const reader = response.body?.getReader()
-  const stop = (): void => void reader?.cancel().catch(() => {})
-  signal?.addEventListener('abort', stop)
-  try {
-    for (;;) {
-      const next = await reader?.read().catch((cause) => {
-        throw new BasewrightError('network', 'The connection broke', { cause })
-      })
-      if (signal?.aborted) throw new BasewrightError('aborted', 'The request was given up')
-      if (!next || next.done) break
-      parts.push(next.value)
-      received += next.value.length
-      onProgress?.({ received, total: said && Number(said) || null })
-    }
-  } finally {
-    signal?.removeEventListener('abort', stop)
-  }
-  return new Blob(parts, { type: response.headers.get('content-type') ?? '' })
 }

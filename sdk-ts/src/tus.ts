@@ -1,13 +1,11 @@
 import { type Core, pause } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Schema } from './schema.js'
-import type { Store } from './session.js'
+import { attempt } from './session.js'
 import type { UploadOptions } from './storage.js'
 
 /** Times that an upload is tried again without coming any further: about a minute. */
 const TRIES = 10
-/** Bytes of one request. */
-const [LEAST, MOST, OF_A_STREAM] = [256 << 10, 5 << 20, 1 << 20]
 
 /** What an upload sends, and under which name. */
 export interface Parcel {
@@ -23,9 +21,8 @@ export interface Parcel {
 }
 
 /** What is there of an object: no header and no option is sent that was not given. */
-export function given<T extends object>(members: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const there = Object.entries(members).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(there) as { [K in keyof T]: Exclude<T[K], undefined> }
+export function given(members: object): Record<string, string> {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
 }
 
 /** Text as base64, by way of UTF-8. */
@@ -45,24 +42,19 @@ export function patience(core: Core<Schema>, bytes: number): number {
 const nameOf = (place: string | null | undefined): string | undefined => /[\w-]+$/.exec(place ?? '')?.[0]
 
 /** Whether trying again may help: the connection broke, the server is busy, or somebody else was faster with a piece. */
-const isPassing = ({ code, status }: BasewrightError): boolean =>
-  code === 'network' ||
-  code === 'timeout' ||
-  code === 'InvalidUploadOffset' ||
-  status === 423 ||
-  status === 429 ||
-  (status >= 500 && status !== 507)
+const isPassing = ({ code, status }: BasewrightError): boolean => /^(network|timeout)|Offset|423|429|50[0-4]$/.test(code + status)
 
 /** Uploads in pieces, and goes on after whatever breaks (tus 1.0.0). */
 export async function resumable(core: Core<Schema>, parcel: Parcel, options: UploadOptions): Promise<void> {
   const { bucket, key, body, type, mark, signature } = parcel
-  const { signal, onProgress, metadata, maxAge, upsert } = options
+  const { signal, onProgress, metadata, maxAge, upsert, discard = !mark } = options
   const reader = body instanceof Blob ? undefined : body.getReader()
   // Of a stream, what the server does not have yet is held: `held` begins at `start`.
-  let held = body instanceof Blob ? body : new Blob()
+  let held = reader ? new Blob() : (body as Blob)
   let start = 0
   let total = reader ? undefined : held.size
-  const size = total === undefined ? OF_A_STREAM : Math.min(MOST, Math.max(LEAST, Math.ceil(total / 20)))
+  // So small that progress moves, and so large that requests do not matter.
+  const size = total === undefined ? 1 << 20 : Math.min(5 << 20, Math.max(256 << 10, Math.ceil(total / 20)))
 
   let id: string | undefined
   /** What the server has; unknown after a failure. */
@@ -71,18 +63,14 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
   let failures = 0
   let began = 0
 
-  const place = `basewright:upload:${JSON.stringify([core.url, bucket, key, total, type, mark, upsert, maxAge, metadata])}`
   // A store that is full or forbidden costs the resuming after a reload and nothing else.
-  const kept = async <T>(use: (store: Store) => T | Promise<T>): Promise<T | undefined> => {
-    try {
-      const store = mark === undefined ? undefined : (core.options.store ?? globalThis.localStorage)
-      return store && (await use(store))
-    } catch {
-      return undefined
-    }
-  }
+  const kept = (how: 'getItem' | 'setItem' | 'removeItem', value = ''): Promise<unknown> =>
+    attempt(() => {
+      const place = JSON.stringify([core.url, bucket, key, total, type, mark, upsert, maxAge, metadata])
+      return mark && core.session.store[how](`basewright:upload:${place}`, value)
+    })
 
-  const ask = (method: string, headers: object = {}, piece?: Blob): Promise<Response> =>
+  const ask = (method: string, headers = {}, piece?: Blob): Promise<Response> =>
     core.send({
       method,
       path: `/storage/v1/upload/resumable${signature ? '/sign' : ''}${id ? `/${id}` : ''}`,
@@ -104,11 +92,11 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       held = held.slice(at - start)
       start = at
       while (total === undefined && held.size < size) {
-        const { done, value } = await reader.read().catch((cause: unknown) => {
+        const { done, value } = await reader.read().catch((cause) => {
           throw new BasewrightError('unreadable', 'The body cannot be read', { cause })
         })
         if (done) total = start + held.size
-        else held = new Blob([held, value as Uint8Array<ArrayBuffer>])
+        else held = new Blob([held, value as BlobPart])
       }
     }
     return held.slice(at - start, at - start + size)
@@ -116,8 +104,9 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
 
   async function step(): Promise<void> {
     let response: Response
-    if (id === undefined) {
+    if (!id) {
       began++
+      const whole = total !== undefined && total <= size
       const said = given({
         bucketName: bucket,
         objectName: key,
@@ -125,19 +114,18 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
         cacheControl: maxAge,
         metadata: metadata && JSON.stringify(metadata),
       })
-      const whole = total !== undefined && total <= size
       response = await ask(
         'POST',
         {
           'upload-length': total,
-          'upload-defer-length': total === undefined ? 1 : undefined,
+          'upload-defer-length': reader && 1,
           'upload-metadata': Object.entries(said).map(([name, value]) => `${name} ${base64(`${value}`)}`).join(),
           'x-upsert': !!upsert,
         },
         whole ? held : undefined,
       )
       id = nameOf(response.headers.get('location'))
-      if (!whole) await kept((store) => store.setItem(place, id ?? ''))
+      if (!whole) await kept('setItem', id)
     } else if (offset === undefined) {
       response = await ask('HEAD')
     } else {
@@ -146,11 +134,10 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       response = await ask('PATCH', { 'upload-offset': offset, 'upload-length': reader && last ? total : undefined }, piece)
     }
     const next = Number(response.headers.get('upload-offset') ?? 0)
-    const sound = Number.isSafeInteger(next) && next >= start && next <= (total ?? start + held.size)
     // A piece that was taken and is not there would be sent for ever.
     const further = offset === undefined || next > offset || next === total
-    if (id === undefined || !sound || !further) {
-      throw new BasewrightError('bad_answer', 'The server does not say how far the upload is', { status: response.status })
+    if (!id || !further || !Number.isInteger(next) || next < start || next > (total ?? start + held.size)) {
+      throw new BasewrightError('bad_answer', 'The server did not answer as it should')
     }
     offset = next
     if (next > furthest) {
@@ -161,13 +148,13 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
   }
 
   try {
-    id = nameOf(await kept((store) => store.getItem(place)))
+    id = nameOf((await kept('getItem')) as string)
     while (offset === undefined || offset !== total) {
       try {
         await step()
       } catch (error) {
         if (!(error instanceof BasewrightError)) throw error
-        if ((error.status === 404 || error.status === 410) && id !== undefined && began < 2 && start === 0) {
+        if (/404|410/.test(`${error.status}`) && id && began < 2 && !start) {
           // It was swept away, or was somebody else's who signed out: once more from the beginning.
           id = offset = undefined
           furthest = 0
@@ -180,17 +167,15 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
         while (globalThis.navigator?.onLine === false) await pause(1000, signal)
       }
     }
-    await kept((store) => store.removeItem(place))
+    await kept('removeItem')
   } catch (error) {
-    const aborted = error instanceof BasewrightError && error.code === 'aborted'
-    const over = aborted ? (options.discard ?? mark === undefined) : !(error instanceof BasewrightError && isPassing(error))
-    if (over) {
-      await kept((store) => store.removeItem(place))
+    if (signal?.aborted ? discard : !isPassing(error as BasewrightError)) {
+      await kept('removeItem')
       // The piece that was on its way may still be written. What cannot be deleted is swept away one day.
-      for (let tried = 0; aborted && id !== undefined && tried < 4; tried++) {
-        const gone = await ask('DELETE').catch((fault: unknown) => fault)
-        if (!(gone instanceof BasewrightError && gone.status === 423)) break
-        await pause(2 ** tried * 100)
+      for (let wait = 100; signal?.aborted && id && wait < 1000; wait *= 2) {
+        const fault = await ask('DELETE').catch((fault) => fault)
+        if (fault.status !== 423) break
+        await pause(wait)
       }
     }
     throw error
