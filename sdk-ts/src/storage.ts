@@ -4,7 +4,10 @@ import { BasewrightError } from './error.js'
 import type { AnySchema, Json, Schema } from './schema.js'
 import { base64, given, patience, resumable } from './tus.js'
 
-/** What can be stored. */
+/**
+ * What can be stored. A stream is read to its end first. Of what is too large for memory, give a `Blob` that is not in memory: a
+ * `File` of a page, `await fs.openAsBlob(path)` in Node.
+ */
 export type Content = Blob | ArrayBuffer | ArrayBufferView | string | ReadableStream<Uint8Array>
 
 export interface UploadOptions {
@@ -16,13 +19,13 @@ export interface UploadOptions {
   metadata?: { [name: string]: Json }
   /** Seconds for which a browser may show it again without asking. */
   maxAge?: number
-  /** Told at every step how many bytes the server has. `total` is null for a stream whose end is not in sight. */
-  onProgress?: (progress: { sent: number; total: number | null }) => void
+  /** Told at every step how many bytes the server has. */
+  onProgress?: (progress: { sent: number; total: number }) => void
   /** Stops the upload. */
   signal?: AbortSignal | undefined
   /**
    * In pieces, going on by itself after whatever breaks; a `File` even after its page was loaded again, once it is uploaded
-   * anew to the same key. So are streams, all above 6 MiB and all with `onProgress`, unless this is false.
+   * anew to the same key. So is what has more than 6 MiB or `onProgress`, unless this is false.
    */
   resumable?: boolean
   /** Whether stopping deletes what was sent. False for a `File`, which may be gone on with for a day; else true. */
@@ -50,6 +53,9 @@ export interface FileInfo {
 
 /** What is known of one file, with what was said when it was stored. */
 export interface StoredFile extends FileInfo {
+  bucket_id: string
+  /** Of its content: another one whenever that is replaced. */
+  version: string
   cache_control: string
   metadata: { [name: string]: Json }
 }
@@ -141,17 +147,7 @@ interface Listed {
 }
 
 /** What is said of one file. */
-interface Told {
-  name: string
-  id: string
-  size: number
-  content_type: string
-  etag: string
-  cache_control: string
-  metadata: { [name: string]: Json }
-  created_at: string
-  last_modified: string
-}
+type Told = Omit<StoredFile, 'key' | 'type' | 'updated_at'> & { name: string; content_type: string; last_modified: string }
 
 /** Files: `storage(core).from('avatars')`. */
 export function storage<S extends Schema = AnySchema>(core: Core<S>): { from(bucket: S['buckets']): Bucket } {
@@ -161,8 +157,8 @@ export function storage<S extends Schema = AnySchema>(core: Core<S>): { from(buc
 function bucketOf(core: Core<Schema>, bucket: string): Bucket {
   const at = (door: string, key?: string): string =>
     `/storage/v1/object/${door}${path(bucket)}${key === undefined ? '' : `/${path(key)}`}`
-  const post = <T>(path: string, json?: unknown, headers: object = {}, signal?: AbortSignal): Promise<T> =>
-    core.json<T>({ method: 'POST', path, json, headers: headers as Record<string, string>, signal })
+  const post = <T>(path: string, json?: unknown, upsert?: boolean, signal?: AbortSignal): Promise<T> =>
+    core.json<T>({ method: 'POST', path, json, headers: { 'x-upsert': `${upsert}` }, signal })
 
   // Of an address that the server made, only its token counts: where it leads is known.
   const signed = (key: string, address: string, download?: boolean | string): string =>
@@ -171,19 +167,24 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
   async function upload(key: string, body: Content, options: UploadOptions = {}, signature?: string): Promise<{ key: string }> {
     const target = at('', key)
     const { signal, upsert, metadata, maxAge, onProgress } = options
-    const { getReader, type = typeof body === 'string' ? 'text/plain;charset=utf-8' : '', name, lastModified } = body as Blob &
-      Partial<File & ReadableStream>
+    const { type = typeof body === 'string' ? 'text/plain;charset=utf-8' : '', name, lastModified } = body as Partial<File>
+    const { getReader } = body as Partial<ReadableStream>
+    const read = getReader
+      ? await new Response(body as ReadableStream).blob().catch((cause) => {
+          throw new BasewrightError('unreadable', 'The body cannot be read', { cause })
+        })
+      : (body as BlobPart)
     // A Blob's type holds nothing that could not stand in a header.
-    const content = new Blob(getReader ? [] : [body as BlobPart], { type: options.type ?? type })
-    if (getReader || signature || (options.resumable ?? (onProgress || content.size > LARGE))) {
-      const parcel = { bucket, key, type: content.type, signature, mark: lastModified && [name, lastModified] }
-      await resumable(core, { ...parcel, body: getReader ? (body as ReadableStream<Uint8Array>) : content }, options)
+    const content = new Blob([read], { type: options.type ?? type })
+    if (signature || (options.resumable ?? (onProgress || content.size > LARGE))) {
+      const mark = lastModified && [name, lastModified]
+      await resumable(core, { bucket, key, body: content, mark, signature }, options)
     } else {
       await core.send({
         method: 'POST',
         path: target,
         headers: given({
-          'x-upsert': String(!!upsert),
+          'x-upsert': `${upsert}`,
           'cache-control': maxAge === undefined ? undefined : `max-age=${maxAge}`,
           'x-metadata': metadata && base64(JSON.stringify(metadata)),
         }),
@@ -232,7 +233,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
         with_delimiter: !deep,
         sortBy: { column: order.replace('-', ''), order: order[0] === '-' ? 'desc' : 'asc' },
       },
-      {},
+      false,
       signal,
     )
     return {
@@ -244,9 +245,8 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
   }
 
   async function info(key: string): Promise<StoredFile> {
-    const told = await core.json<Told>({ path: at('info/authenticated/', key) })
-    const { name, id, size, content_type, etag, cache_control, created_at, last_modified, metadata } = told
-    return { key: name, id, size, type: content_type, etag, cache_control, created_at, updated_at: last_modified, metadata }
+    const { name, content_type, last_modified, ...told } = await core.json<Told>({ path: at('info/authenticated/', key) })
+    return { ...told, key: name, type: content_type, updated_at: last_modified }
   }
 
   async function change(
@@ -255,9 +255,8 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     to: string,
     options: { bucket?: string; upsert?: boolean } = {},
   ): Promise<{ key: string }> {
-    const destinationBucket = options.bucket ?? bucket
-    const places = { bucketId: bucket, sourceKey: from, destinationBucket, destinationKey: to }
-    await post(`/storage/v1/object/${how}`, places, { 'x-upsert': String(!!options.upsert) })
+    const places = { bucketId: bucket, sourceKey: from, destinationBucket: options.bucket, destinationKey: to }
+    await post(`/storage/v1/object/${how}`, places, options.upsert)
     return { key: to.normalize() }
   }
 
@@ -270,10 +269,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       run(() =>
         info(key).then(
           () => true,
-          (error) => {
-            if (error.status === 404) return false
-            throw error
-          },
+          (error) => error.status !== 404 && Promise.reject(error),
         ),
       ),
     list: (...given) => run(() => list(...given)),
@@ -308,7 +304,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     signedUpload: (key, options) =>
       run(async () => {
         const address = at('upload/sign/', key)
-        const { token } = await post<{ token: string }>(address, undefined, { 'x-upsert': String(!!options?.upsert) })
+        const { token } = await post<{ token: string }>(address, undefined, options?.upsert)
         return { key, token, url: core.url + address + saving(false, token) }
       }),
     uploadSigned: (key, token, body, options) => run(() => upload(key, body, options, token)),

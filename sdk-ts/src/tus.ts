@@ -11,9 +11,8 @@ const TRIES = 10
 export interface Parcel {
   bucket: string
   key: string
-  body: Blob | ReadableStream<Uint8Array>
-  /** Empty where the server shall see for itself. */
-  type: string
+  /** Its type is empty where the server shall see for itself. */
+  body: Blob
   /** What tells this file from others after a page was loaded again. Without it, the upload ends with the page. */
   mark: unknown
   /** That of a signed upload, instead of the session. */
@@ -46,15 +45,11 @@ const isPassing = ({ code, status }: BasewrightError): boolean => /^(network|tim
 
 /** Uploads in pieces, and goes on after whatever breaks (tus 1.0.0). */
 export async function resumable(core: Core<Schema>, parcel: Parcel, options: UploadOptions): Promise<void> {
-  const { bucket, key, body, type, mark, signature } = parcel
+  const { bucket, key, body, mark, signature } = parcel
   const { signal, onProgress, metadata, maxAge, upsert, discard = !mark } = options
-  const reader = body instanceof Blob ? undefined : body.getReader()
-  // Of a stream, what the server does not have yet is held: `held` begins at `start`.
-  let held = reader ? new Blob() : (body as Blob)
-  let start = 0
-  let total = reader ? undefined : held.size
+  const { size: total, type } = body
   // So small that progress moves, and so large that requests do not matter.
-  const size = total === undefined ? 1 << 20 : Math.min(5 << 20, Math.max(256 << 10, Math.ceil(total / 20)))
+  const size = Math.min(5 << 20, Math.max(256 << 10, Math.ceil(total / 20)))
 
   let id: string | undefined
   /** What the server has; unknown after a failure. */
@@ -87,26 +82,10 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       timeout: patience(core, piece?.size ?? 0),
     })
 
-  async function pieceAt(at: number): Promise<Blob> {
-    if (reader) {
-      held = held.slice(at - start)
-      start = at
-      while (total === undefined && held.size < size) {
-        const { done, value } = await reader.read().catch((cause) => {
-          throw new BasewrightError('unreadable', 'The body cannot be read', { cause })
-        })
-        if (done) total = start + held.size
-        else held = new Blob([held, value as BlobPart])
-      }
-    }
-    return held.slice(at - start, at - start + size)
-  }
-
   async function step(): Promise<void> {
     let response: Response
     if (!id) {
       began++
-      const whole = total !== undefined && total <= size
       const said = given({
         bucketName: bucket,
         objectName: key,
@@ -114,29 +93,22 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
         cacheControl: maxAge,
         metadata: metadata && JSON.stringify(metadata),
       })
-      response = await ask(
-        'POST',
-        {
-          'upload-length': total,
-          'upload-defer-length': reader && 1,
-          'upload-metadata': Object.entries(said).map(([name, value]) => `${name} ${base64(`${value}`)}`).join(),
-          'x-upsert': !!upsert,
-        },
-        whole ? held : undefined,
-      )
+      // No content comes with it: were its answer lost, the upload could not be found again.
+      response = await ask('POST', {
+        'upload-length': total,
+        'upload-metadata': Object.entries(said).map(([name, value]) => `${name} ${base64(`${value}`)}`).join(),
+        'x-upsert': !!upsert,
+      })
       id = nameOf(response.headers.get('location'))
-      if (!whole) await kept('setItem', id)
+      await kept('setItem', id)
     } else if (offset === undefined) {
       response = await ask('HEAD')
     } else {
-      const piece = await pieceAt(offset)
-      const last = offset + piece.size === total
-      response = await ask('PATCH', { 'upload-offset': offset, 'upload-length': reader && last ? total : undefined }, piece)
+      response = await ask('PATCH', { 'upload-offset': offset }, body.slice(offset, offset + size))
     }
     const next = Number(response.headers.get('upload-offset') ?? 0)
     // A piece that was taken and is not there would be sent for ever.
-    const further = offset === undefined || next > offset || next === total
-    if (!id || !further || !Number.isInteger(next) || next < start || next > (total ?? start + held.size)) {
+    if (!id || !Number.isInteger(next) || next < 0 || next > total || (next <= offset! && next < total)) {
       throw new BasewrightError('bad_answer', 'The server did not answer as it should')
     }
     offset = next
@@ -144,17 +116,17 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       furthest = next
       failures = 0
     }
-    onProgress?.({ sent: next, total: total ?? null })
+    onProgress?.({ sent: next, total })
   }
 
   try {
     id = nameOf((await kept('getItem')) as string)
-    while (offset === undefined || offset !== total) {
+    while (offset !== total) {
       try {
         await step()
       } catch (error) {
         if (!(error instanceof BasewrightError)) throw error
-        if (/404|410/.test(`${error.status}`) && id && began < 2 && !start) {
+        if (/404|410/.test(`${error.status}`) && id && began < 2) {
           // It was swept away, or was somebody else's who signed out: once more from the beginning.
           id = offset = undefined
           furthest = 0
@@ -179,7 +151,5 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       }
     }
     throw error
-  } finally {
-    reader?.cancel().catch(() => {})
   }
 }

@@ -104,7 +104,7 @@ function watched(): { fetch: typeof fetch; asked: { method: string; path: string
 }
 
 /** Progress, which must never go back. */
-function climbing(): { onProgress: (at: { sent: number; total: number | null }) => void; steps: number[] } {
+function climbing(): { onProgress: (at: { sent: number; total: number }) => void; steps: number[] } {
   const steps: number[] = []
   return {
     steps,
@@ -156,8 +156,7 @@ test('what is said of a file is told again', async () => {
     assert.deepEqual([info.size, info.type, info.cache_control], [PNG.length, 'image/png', 'max-age=60'])
     assert.ok(Date.parse(info.updated_at) >= Date.parse(info.created_at))
     const { files: [listed] } = await files(ada).list(key)
-    const { metadata: _, cache_control: __, ...rest } = info
-    assert.deepEqual(listed, rest)
+    assert.deepEqual(listed, Object.fromEntries(Object.keys(listed!).map((name) => [name, info[name as keyof typeof info]])))
   }
   assert.equal(await files(ada).exists('said/true ☃.png'), true)
   assert.equal(await files(ada).exists('said/none'), false)
@@ -349,7 +348,7 @@ test('a line that breaks five times in the middle costs little, and progress nev
   console.log(`# 20 MiB over a line that broke 5 times: ${asked.length} requests, ${Math.round(twice / KIB)} KiB more than the file`)
 })
 
-test('a stream goes on as well, as far as the server has it', async () => {
+test('a stream is stored whole or not at all', async () => {
   const [key, content] = [fresh(), randomBytes(7 * MIB + 11)]
   const { steps, onProgress } = climbing()
   through.cutAfter(2_500_000, 2 * MIB)
@@ -497,7 +496,7 @@ test('odd names are names, and never another path', async () => {
     'CON', '-rf', '__proto__', 'constructor', ' a ', 'a%2Fb', 'a%00b', 'x/a b/y', 'list', 'sign/a', 'public/files/a', 'a=', 'é',
   ]
   assert.ok(odd.length >= 40)
-  for (const [at, name] of odd.entries()) {
+  const round = async (name: string, at: number): Promise<void> => {
     for (const resumable of [false, true]) {
       const [key, text] = [`${resumable}/${name}`, `${resumable}${at}`]
       assert.deepEqual(await files(ada).upload(key, text, { resumable }), { key: key.normalize() })
@@ -517,6 +516,7 @@ test('odd names are names, and never another path', async () => {
     await files(ada).move(name, `moved/${name}`)
     assert.deepEqual(await files(ada).remove(`moved/${name}`), [`moved/${name}`.normalize()])
   }
+  await Promise.all(odd.map(round))
   const none = ['', '.', '..', '/', '/a', 'a/', 'a//b', 'a/./b', 'a/../b', '../files/a', '../../rest', 'a\\b', 'a\0b', 'a\nb', 'a\ud800b']
   const { fetch: watchedFetch, asked } = watched()
   const core = await reloaded(ada, { fetch: watchedFetch })
