@@ -28,12 +28,12 @@ export interface Ask {
   /** Sent as JSON. */
   json?: unknown
   /** Sent as it is. */
-  body?: BodyInit
+  body?: BodyInit | undefined
   signal?: AbortSignal | undefined
   /** Instead of that of the options. */
   timeout?: number
   /** Instead of the session's; `null` sends the key alone. */
-  token?: string | null
+  token?: string | null | undefined
 }
 
 /** What came back. */
