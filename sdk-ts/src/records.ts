@@ -54,7 +54,7 @@ export interface Paging<S extends Schema, N extends Name<S>> extends Asking {
 }
 
 /** Some of the records, and how many there are. */
-export interface Page<T> {
+export interface Counted<T> {
   records: T[]
   total: number
 }
@@ -71,7 +71,7 @@ export interface Records<S extends Schema, N extends Name<S>> {
   /** The first of them, or null. */
   first<const Q extends Query<S, N> = {}>(query?: Strict<S, N, Q>, asking?: Asking): Call<Result<S, N, Q> | null>
   /** A page, and how many records there are on all pages. */
-  page<const Q extends Query<S, N> = {}>(query?: Strict<S, N, Q>, asking?: Asking): Call<Page<Result<S, N, Q>>>
+  page<const Q extends Query<S, N> = {}>(query?: Strict<S, N, Q>, asking?: Asking): Call<Counted<Result<S, N, Q>>>
   /**
    * All records, page by page, of `limit` records each (100). Every page begins behind the last record of the one before,
    * so none is left out or comes twice while others write, as long as the fields of `order` stay as they are. Without an
@@ -169,7 +169,8 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
   core: Core<S>,
   name: N,
 ): Records<S, N> {
-  const place = `/rest/v1/${encodeURIComponent(name)}`
+  // A dot would be a step in the address, however it is written.
+  const place = /^\.{0,2}$/.test(name) ? invalid('this is no name') : `/rest/v1/${encodeURIComponent(name)}`
   const ask = <T>(query: URLSearchParams, more: Omit<Ask, 'path'>): Promise<Answer<T>> =>
     core.ask({ path: place, query, ...more })
 
@@ -181,7 +182,7 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
     return record((await ask(query, { signal, headers: ONE })).body)
   }
 
-  async function page(query: AnyQuery = {}, { signal }: Any = {}): Promise<Page<unknown>> {
+  async function page(query: AnyQuery = {}, { signal }: Any = {}): Promise<Counted<unknown>> {
     try {
       const { body, headers } = await ask(parameters(query), { signal, headers: { prefer: 'count=exact' } })
       const total = /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1]
