@@ -24,9 +24,9 @@ collections:
     timestamps: false
     fields: { id: integer, post: { type: relation, to: posts }, name: text }
   links:
-    primary_key: [mark, n]
+    primary_key: [mark, part]
     timestamps: false
-    fields: { mark: { type: relation, to: marks }, n: integer }
+    fields: { mark: { type: relation, to: marks }, part: integer }
 policies:
   links:
     read: [{ role: anon }]
@@ -203,7 +203,7 @@ async fn a_query_orders_bounds_and_nests_as_a_read_does_and_the_key_is_always_th
     // What is nested may have the name of a key's field.
     world.run("insert into public.links values (1, 7)").await;
     let notes = asked(&world, &user(), binding("links", None, None), "select=*,mark(name)").await;
-    assert_eq!(notes.unwrap(), json!([{ "mark": { "name": "a" }, "n": 7, "_mark": 1 }]));
+    assert_eq!(notes.unwrap(), json!([{ "mark": { "name": "a" }, "part": 7, "_mark": 1 }]));
     // Whatever the database's language says.
     let names = asked(&world, &user(), binding("marks", None, None), "select=name&order=name.desc").await;
     let names = names.unwrap();
