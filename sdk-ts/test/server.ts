@@ -14,6 +14,8 @@ export interface Server {
   url: string
   publishable: string
   secret: string
+  /** The folder of the project. */
+  project: string
   /** Ends it as an operator does, and waits until it has ended. */
   stop(): Promise<void>
   /** Ends it at once, as a crash does. */
@@ -56,6 +58,7 @@ export async function serve(project: string | Record<string, string>, env: Recor
     url: '',
     publishable: '',
     secret: '',
+    project: folder,
     stop: () => ended('SIGTERM'),
     kill: () => ended('SIGKILL'),
     start: async () => {
