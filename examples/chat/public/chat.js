@@ -313,20 +313,24 @@ function fillAttachment(figure, name) {
 let upload // what stops the one under way
 
 async function attach(file) {
-  const id = newId()
   const room = open.id
+  // The same file again, after this page was loaded anew, is the same upload: it goes on where it stood.
+  const mark = ['upload', me.id, room, file.name, file.size, file.lastModified].join(':')
+  const id = localStorage.getItem(mark) ?? newId()
+  localStorage.setItem(mark, id)
   const attachment = `${room}/${id}/${file.name.normalize().replace(/[\\/\p{C}]/gu, '_').slice(-150)}`
   upload = new AbortController()
   $('upload-name').textContent = file.name
   $('progress').value = 0
   $('upload').hidden = false
   showFault($('write'), null)
-  // Sent in pieces: a line that breaks costs a piece, and a reload of this page costs nothing but choosing the file again.
+  // Sent in pieces: a line that breaks costs no more than one of them.
   const { error } = await files.upload(attachment, file, {
     signal: upload.signal,
     onProgress: ({ sent, total }) => ($('progress').value = total > 0 ? sent / total : 1),
   }).safe()
   $('upload').hidden = true
+  localStorage.removeItem(mark)
   if (!error) post({ id, room, body: takeBody(), attachment })
   else if (error.code !== 'aborted') showFault($('write'), error)
 }
