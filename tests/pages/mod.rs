@@ -1,1 +1,4 @@
-//! Pages that are made from what the program knows of itself.
+//! Pages of `docs/` that are made from what the program knows of itself.
+
+mod errors;
+mod project;
