@@ -1,6 +1,6 @@
 import { BasewrightError, errorOf } from './error.js'
 import type { AnySchema, Schema } from './schema.js'
-import { type Session, type Sessions, type Store, sessions } from './session.js'
+import { type Sessions, type Store, sessions } from './session.js'
 
 /** The part of a `WebSocket` class that is used. */
 export type Socketing = new (url: string) => WebSocket
@@ -63,7 +63,7 @@ export function connect<S extends Schema = AnySchema>(url: string | URL, key: st
   const root = String(url).replace(/\/+$/, '')
   const session: Sessions = sessions(root, options.store, refresh)
 
-  async function refresh(token: string): Promise<Session> {
+  function refresh(token: string): Promise<unknown> {
     return json({ method: 'POST', path: '/auth/v1/token?grant_type=refresh_token', json: { refresh_token: token }, token: null })
   }
 
@@ -86,7 +86,7 @@ export function connect<S extends Schema = AnySchema>(url: string | URL, key: st
         signal: late.signal,
         ...(body === undefined ? {} : { body }),
         // Streams go out in one direction while nothing comes back yet.
-        ...(body instanceof ReadableStream ? { duplex: 'half' } : {}),
+        ...(isReusable(body) ? {} : { duplex: 'half' }),
       })
     } catch (cause) {
       if (ask.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
@@ -113,7 +113,7 @@ export function connect<S extends Schema = AnySchema>(url: string | URL, key: st
         fault = error
       }
       // Refused before anything was done: the token ran out on its way, or its key was rotated.
-      if (fault.status === 401 && !renewed && ask.token === undefined && token !== null && isReusable(ask.body)) {
+      if (isCredential(fault) && !renewed && ask.token === undefined && token !== null && isReusable(ask.body)) {
         renewed = true
         if ((await session.renew(token)) !== null) continue
       }
@@ -137,7 +137,11 @@ export function connect<S extends Schema = AnySchema>(url: string | URL, key: st
   return { url: root, key, options, session, send, json }
 }
 
-const isReusable = (body: unknown): boolean => !(body instanceof ReadableStream)
+const isReusable = (body: unknown): boolean => !(globalThis.ReadableStream && body instanceof ReadableStream)
+
+/** Whether a token is refused, in any of the server's dialects. */
+const isCredential = ({ status, code }: BasewrightError): boolean =>
+  status === 401 || (status === 403 && /jwt|^(session|user)_/i.test(code))
 
 /** Waits, unless the signal says that nobody does any more. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {

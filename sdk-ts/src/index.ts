@@ -1,5 +1,6 @@
 export * from './call.js'
 export * from './core.js'
 export * from './error.js'
+export type * from './query.js'
 export * from './schema.js'
 export * from './session.js'

@@ -6,6 +6,7 @@
 mod check;
 mod dev;
 mod explain;
+mod health;
 mod keys;
 mod life;
 mod logging;
@@ -53,6 +54,7 @@ enum What {
     Tail(tail::Tail),
     User(user::Users),
     Storage(storage::Storage),
+    Health(health::Health),
 }
 
 /// Where the project and its data are.
@@ -141,6 +143,7 @@ pub fn main() -> ExitCode {
         What::Tail(command) => tail::run(&command),
         What::User(command) => user::run(command),
         What::Storage(command) => storage::run(command),
+        What::Health(command) => health::run(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
