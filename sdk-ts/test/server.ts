@@ -14,6 +14,8 @@ export interface Server {
   url: string
   publishable: string
   secret: string
+  /** The folder of the project. */
+  project: string
   /** Ends it as an operator does, and waits until it has ended. */
   stop(): Promise<void>
   /** Ends it at once, as a crash does. */
@@ -59,6 +61,7 @@ export async function serve(
     url: '',
     publishable: '',
     secret: '',
+    project: folder,
     stop: () => ended('SIGTERM'),
     kill: () => ended('SIGKILL'),
     start: async () => {
