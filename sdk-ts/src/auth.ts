@@ -189,9 +189,9 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
 
   /** Asks as whoever has the key: who is signed in so far does not matter, and he may be so no more. */
   const post = (path: string, json: object, options?: Returning): Promise<unknown> =>
-    ask('POST', path, { json, token: null, query: new URLSearchParams(returning(options)) })
+    ask('POST', path, { json, token: null, ...(options && { query: new URLSearchParams(returning(options)) }) })
 
-  function returning({ redirectTo }: Returning = {}): { redirect_to?: string } {
+  function returning({ redirectTo }: Returning): { redirect_to?: string } {
     const place = page()?.location
     const back = redirectTo ?? (place && place.origin + place.pathname)
     return back === undefined ? {} : { redirect_to: back }
@@ -207,9 +207,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
   async function known(answer: unknown): Promise<User> {
     const user = soundUser(answer)
     const now = await session.peek()
-    if (now?.user.id === user.id && JSON.stringify(now.user) !== JSON.stringify(user)) {
-      await session.set({ ...now, user }, 'updated')
-    }
+    if (now?.user.id === user.id) await session.set({ ...now, user })
     return user
   }
 
@@ -288,7 +286,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
     const leave = (token?: string): Promise<unknown> =>
       ask('POST', `logout?scope=${scope}`, token === undefined ? {} : { token })
     if (scope === 'others') return void (await leave())
-    await session.set(null, 'signed_out')
+    await session.set(null)
     const { access_token, refresh_token } = before
     try {
       await leave(access_token).catch(async (fault: BasewrightError) => {
@@ -420,7 +418,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
           (async () => {
             await ask('DELETE', `user/sessions/${encodeURIComponent(id)}`)
             const now = await session.peek()
-            if (now && claims(now.access_token)['session_id'] === id) await session.set(null, 'signed_out')
+            if (now && claims(now.access_token)['session_id'] === id) await session.set(null)
           })(),
         ),
     },
