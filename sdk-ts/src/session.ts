@@ -100,6 +100,9 @@ export interface Sessions {
 /** Codes that say of a session that it is no more. */
 export const OVER = /^(session|user|refresh_token)_/
 
+/** What is handed out, and not kept. */
+const PROVIDERS = /^provider_.*token$/
+
 /** Longest wait for another tab that refreshes the session, in milliseconds. */
 const PATIENCE = 10_000
 /** Milliseconds in which what one tab has written can be read by all. */
@@ -216,7 +219,6 @@ export function sessions(
   let writes = 0
   let renewing: Promise<Session | null> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
-  let channel: BroadcastChannel | undefined
 
   const read = (): Promise<string | null | undefined> => attempt(async () => (await store.getItem(key)) ?? null)
 
@@ -250,8 +252,7 @@ export function sessions(
   }
 
   function set(next: Session | null, event = difference(session, next)): Promise<void> {
-    const { provider_token: _, provider_refresh_token: __, ...kept } = next ?? {}
-    const written = next && JSON.stringify(kept)
+    const written = next && JSON.stringify(next, (name, member) => (PROVIDERS.test(name) ? undefined : member))
     writes++
     session = next
     text = written
@@ -267,12 +268,6 @@ export function sessions(
         if (found !== undefined && text === written) text = found
       }
       if (event) tell(event, next)
-      // Of `localStorage`, the browser tells the other tabs itself.
-      if (given && globalThis.BroadcastChannel) {
-        const to = channel ?? new BroadcastChannel(key)
-        to.postMessage(0)
-        if (to !== channel) to.close()
-      }
     }))
   }
 
@@ -340,27 +335,20 @@ export function sessions(
   }
 
   const hear = (): void => void peek().then(() => plan())
-  // A page that was put aside with its tab has heard nothing until it is shown again.
-  const heard = ['storage', 'pageshow']
+
+  /** Hears what other tabs write; a page that was put aside has heard nothing until it is shown again. */
+  const attend = (how: 'addEventListener' | 'removeEventListener'): void => {
+    for (const name of ['storage', 'focus', 'pageshow']) globalThis[how]?.(name, hear)
+  }
 
   function onChange(listener: SessionListener): () => void {
     const own: SessionListener = (event, now) => listener(event, now)
-    listeners.add(own)
-    if (listeners.size === 1 && shared) {
-      for (const name of heard) globalThis.addEventListener?.(name, hear)
-      if (given && globalThis.BroadcastChannel) {
-        channel = new BroadcastChannel(key)
-        channel.onmessage = hear
-        ;(channel as { unref?: () => void }).unref?.()
-      }
-    }
+    if (listeners.add(own).size === 1) attend('addEventListener')
     hear()
     return () => {
       if (!listeners.delete(own) || listeners.size > 0) return
-      clearTimeout(timer)
-      for (const name of heard) globalThis.removeEventListener?.(name, hear)
-      channel?.close()
-      channel = undefined
+      attend('removeEventListener')
+      plan()
     }
   }
 
