@@ -41,7 +41,8 @@ export function patience(core: Core<Schema>, bytes: number): number {
 const nameOf = (place: string | null | undefined): string | undefined => /[\w-]+$/.exec(place ?? '')?.[0]
 
 /** Whether trying again may help: the connection broke, the server is busy, or somebody else was faster with a piece. */
-const isPassing = ({ code, status }: BasewrightError): boolean => /^(network|timeout)|Offset|423|429|50[0-4]$/.test(code + status)
+const isPassing = ({ code, status }: BasewrightError): boolean =>
+  /^(network|timeout)|Offset|423|429|50[0-4]$/.test(code + status)
 
 /** Uploads in pieces, and goes on after whatever breaks (tus 1.0.0). */
 export async function resumable(core: Core<Schema>, parcel: Parcel, options: UploadOptions): Promise<void> {
@@ -96,7 +97,9 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       // No content comes with it: were its answer lost, the upload could not be found again.
       response = await ask('POST', {
         'upload-length': total,
-        'upload-metadata': Object.entries(said).map(([name, value]) => `${name} ${base64(`${value}`)}`).join(),
+        'upload-metadata': Object.entries(said)
+          .map(([name, value]) => `${name} ${base64(`${value}`)}`)
+          .join(),
         'x-upsert': !!upsert,
       })
       id = nameOf(response.headers.get('location'))
