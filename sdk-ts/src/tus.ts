@@ -42,7 +42,7 @@ const nameOf = (place: string | null | undefined): string | undefined => /[\w-]+
 
 /** Whether trying again may help: the connection broke, the server is busy, or somebody else was faster with a piece. */
 const isPassing = ({ code, status }: BasewrightError): boolean =>
-  /^(network|timeout)|Offset|423|429|50[0-4]$/.test(code + status)
+  /^(network|timeout)|Offset|(423|429|50[0-4])$/.test(code + status)
 
 /** Uploads in pieces, and goes on after whatever breaks (tus 1.0.0). */
 export async function resumable(core: Core<Schema>, parcel: Parcel, options: UploadOptions): Promise<void> {
