@@ -204,7 +204,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       const mark = lastModified && [name, lastModified]
       await resumable(core, { bucket, key, body: content, mark, signature }, options)
     } else {
-      await core.send({
+      await core.json({
         method: 'POST',
         path: target,
         headers: given({
