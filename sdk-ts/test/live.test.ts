@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test'
 import { connect } from '../src/core.js'
 import { type Live, live } from '../src/live.js'
 import type { Status } from '../src/socket.js'
-import { proxy } from './proxy.js'
+import { line } from './proxy.js'
 import { eventually, type Server, serve } from './server.js'
 
 const PROJECT = {
@@ -325,7 +325,7 @@ test('a signal ends it, and so does the last who looked', async () => {
 
 test('each change is told once, whatever befalls the connection and the server', async (context) => {
   await write('DELETE', 'notes?id=gt.0')
-  const wire = await proxy(() => server.url)
+  const wire = await line(server.url)
   context.after(() => wire.close())
   const core = connect(wire.url, server.publishable)
   const list = follow(context, live(core, 'notes', { order: 'id' }))
@@ -352,11 +352,11 @@ test('each change is told once, whatever befalls the connection and the server',
   await step()
   await caught()
   // The wire is cut, and nobody gets through for a while.
-  wire.refuse(true)
+  wire.down()
   await turns(list, 'offline')
   assert.equal(list.records.length, 1, 'what was there stays')
   for (let more = 0; more < 5; more++) await step()
-  wire.refuse(false)
+  wire.up()
   await caught()
   // It is silent for a while.
   wire.stall()

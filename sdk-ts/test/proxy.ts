@@ -1,66 +1,102 @@
-// A wire that can be cut: a TCP proxy before the server.
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+// A line that breaks: a TCP proxy in front of a server, which counts what passes and cuts connections on demand.
+import net from 'node:net'
 
-export interface Proxy {
-  /** The server's address through it. */
+export interface Line {
   url: string
+  /** Bytes that went to the server. */
+  sent(): number
+  /** Connections that were cut. */
+  cuts(): number
+  /** Cuts the connection after so many more bytes to the server, once for each number, one after the other. */
+  cutAfter(...bytes: number[]): void
   /** Ends every connection at once, as a dying network does. */
   cut(): void
   /** Nothing goes through any more, and nobody is told; until `flow`. */
   stall(): void
   flow(): void
-  /** Refuses whoever comes, until it is called with false. */
-  refuse(whether: boolean): void
-  close(): Promise<void>
+  /** Takes no connection, and cuts those that are there. */
+  down(): void
+  up(): void
+  close(): void
 }
 
-export async function proxy(target: () => string): Promise<Proxy> {
-  const open = new Set<Socket>()
-  let stalled = false
-  let refused = false
-  const server = createServer((near) => {
-    if (refused) return void near.destroy()
-    const far = connect(Number(new URL(target()).port), '127.0.0.1')
-    for (const [from, to] of [
+export async function line(to: string): Promise<Line> {
+  const { hostname, port } = new URL(to)
+  const sockets = new Set<net.Socket>()
+  let [sent, cuts, isDown, isStalled] = [0, 0, false, false]
+  let left: number | undefined
+  let next: number[] = []
+  const server = net.createServer((near) => {
+    near.on('error', () => {})
+    if (isDown) return void near.resetAndDestroy()
+    const far = net.connect(Number(port), hostname)
+    for (const [one, other] of [
       [near, far],
       [far, near],
     ] as const) {
-      open.add(from)
-      if (stalled) from.pause()
-      from.on('data', (data) => to.write(data))
-      from.on('end', () => to.end())
-      from.on('error', () => to.destroy())
-      from.on('close', () => {
-        open.delete(from)
-        to.destroy()
+      sockets.add(one)
+      one.on('error', () => other.destroy())
+      one.on('close', () => {
+        sockets.delete(one)
+        other.destroy()
       })
     }
+    near.on('data', (bytes) => {
+      sent += bytes.length
+      if (left !== undefined && (left -= bytes.length) < 0) {
+        left = next.shift()
+        cuts++
+        // What came so far arrives, as it would on a line that breaks.
+        far.write(bytes, () => {
+          near.resetAndDestroy()
+          far.resetAndDestroy()
+        })
+        return
+      }
+      if (!far.write(bytes)) near.pause()
+    })
+    far.on('drain', () => isStalled || near.resume())
+    near.on('end', () => far.end())
+    far.on('data', (bytes) => {
+      if (!near.write(bytes)) far.pause()
+    })
+    near.on('drain', () => isStalled || far.resume())
+    far.on('end', () => near.end())
+    if (isStalled) for (const socket of [near, far]) socket.pause()
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const all = (act: (socket: Socket) => void): void => {
-    for (const socket of open) act(socket)
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
+  const destroy = (): void => {
+    for (const socket of sockets) socket.destroy()
   }
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    cut: () => all((socket) => socket.resetAndDestroy()),
+    url: `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`,
+    sent: () => sent,
+    cuts: () => cuts,
+    cutAfter: (...bytes) => {
+      left = bytes.shift()
+      next = bytes
+    },
+    cut: () => {
+      for (const socket of sockets) socket.resetAndDestroy()
+    },
     stall: () => {
-      stalled = true
-      all((socket) => socket.pause())
+      isStalled = true
+      for (const socket of sockets) socket.pause()
     },
     flow: () => {
-      stalled = false
-      all((socket) => socket.resume())
+      isStalled = false
+      for (const socket of sockets) socket.resume()
     },
-    refuse: (whether) => {
-      refused = whether
-      if (whether) all((socket) => socket.resetAndDestroy())
+    down: () => {
+      isDown = true
+      destroy()
     },
-    close: async () => {
-      all((socket) => socket.destroy())
+    up: () => {
+      isDown = false
+    },
+    close: () => {
       server.close()
-      await once(server, 'close')
+      destroy()
     },
   }
 }
