@@ -72,7 +72,7 @@ export interface ListOptions {
 }
 
 /** A page of a list. */
-export interface Page {
+export interface ObjectPage {
   files: FileInfo[]
   /** They end with a slash. */
   folders: string[]
@@ -96,7 +96,7 @@ export interface Bucket {
   /** Whether there is such a file that the caller may read. */
   exists(key: string): Call<boolean>
   /** What begins so: `ada/` is a folder, `ada/h` a search in it. */
-  list(prefix?: string, options?: ListOptions): Call<Page>
+  list(prefix?: string, options?: ListOptions): Call<ObjectPage>
   /** All files that begin so, those of folders too. */
   each(prefix?: string, options?: Omit<ListOptions, 'cursor' | 'deep'>): AsyncGenerator<FileInfo, void, undefined>
   /** Gives a file another key, and perhaps another bucket. */
@@ -223,7 +223,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     })
   }
 
-  async function list(prefix = '', { limit, cursor, order = 'name', deep, signal }: ListOptions = {}): Promise<Page> {
+  async function list(prefix = '', { limit, cursor, order = 'name', deep, signal }: ListOptions = {}): Promise<ObjectPage> {
     const page = await post<{ objects: Listed[]; folders: { name: string }[]; nextCursor?: string }>(
       at('list-v2/'),
       {
@@ -276,7 +276,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     async *each(prefix, options) {
       let cursor: string | null = null
       do {
-        const page: Page = await run(() => list(prefix, { ...options, cursor, deep: true }))
+        const page: ObjectPage = await run(() => list(prefix, { ...options, cursor, deep: true }))
         yield* page.files
         cursor = page.cursor
       } while (cursor !== null)

@@ -9,6 +9,11 @@ export interface Line {
   cuts(): number
   /** Cuts the connection after so many more bytes to the server, once for each number, one after the other. */
   cutAfter(...bytes: number[]): void
+  /** Ends every connection at once, as a dying network does. */
+  cut(): void
+  /** Nothing goes through any more, and nobody is told; until `flow`. */
+  stall(): void
+  flow(): void
   /** Takes no connection, and cuts those that are there. */
   down(): void
   up(): void
@@ -18,7 +23,7 @@ export interface Line {
 export async function line(to: string): Promise<Line> {
   const { hostname, port } = new URL(to)
   const sockets = new Set<net.Socket>()
-  let [sent, cuts, isDown] = [0, 0, false]
+  let [sent, cuts, isDown, isStalled] = [0, 0, false, false]
   let left: number | undefined
   let next: number[] = []
   const server = net.createServer((near) => {
@@ -50,9 +55,14 @@ export async function line(to: string): Promise<Line> {
       }
       if (!far.write(bytes)) near.pause()
     })
-    far.on('drain', () => near.resume())
+    far.on('drain', () => isStalled || near.resume())
     near.on('end', () => far.end())
-    far.pipe(near)
+    far.on('data', (bytes) => {
+      if (!near.write(bytes)) far.pause()
+    })
+    near.on('drain', () => isStalled || far.resume())
+    far.on('end', () => near.end())
+    if (isStalled) for (const socket of [near, far]) socket.pause()
   })
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
   const destroy = (): void => {
@@ -65,6 +75,17 @@ export async function line(to: string): Promise<Line> {
     cutAfter: (...bytes) => {
       left = bytes.shift()
       next = bytes
+    },
+    cut: () => {
+      for (const socket of sockets) socket.resetAndDestroy()
+    },
+    stall: () => {
+      isStalled = true
+      for (const socket of sockets) socket.pause()
+    },
+    flow: () => {
+      isStalled = false
+      for (const socket of sockets) socket.resume()
     },
     down: () => {
       isDown = true

@@ -43,11 +43,15 @@ pub fn schema(context: Context<'_>, command: &str) -> String {
     }
     add(&mut out, 0, &format!("\n/** The project, {}. */", comment(&who)));
     add(&mut out, 0, "export interface Schema {");
-    add(&mut out, 1, "collections: {");
-    for view in &views {
-        Writer { view, enums: &enums }.collection(&mut out);
+    if views.is_empty() {
+        add(&mut out, 1, "collections: {}");
+    } else {
+        add(&mut out, 1, "collections: {");
+        for view in &views {
+            Writer { view, enums: &enums }.collection(&mut out);
+        }
+        add(&mut out, 1, "}");
     }
-    add(&mut out, 1, "}");
     add(&mut out, 1, "/** The names of the buckets. */");
     add(&mut out, 1, &format!("buckets: {}", union(buckets(context))));
     add(&mut out, 1, "/** The topics of the channels. */");
@@ -204,7 +208,8 @@ impl Writer<'_> {
         add(out, 3, &format!("{name}: {{"));
         for (id, absent) in offered {
             let field = self.view.collection.field(id);
-            let default = field.default.as_ref().filter(|_| permit.action() == Action::Create);
+            let filled = permit.action() == Action::Create && absent == Absent::Fine;
+            let default = field.default.as_ref().filter(|_| filled);
             if let Some(default) = default {
                 add(out, 4, &format!("/** {} unless given */", comment(&said(default))));
             }

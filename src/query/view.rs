@@ -6,7 +6,7 @@
 use super::plan::{Context, ReadPlan};
 use super::request::{Embed, Item, Node};
 use crate::catalog::{Catalog, Relationship};
-use crate::model::{Action, Collection, CollectionId, FieldId, Name};
+use crate::model::{Action, Attribute, Collection, CollectionId, DefaultValue, Field, FieldId, Name};
 use crate::policy::{Decision, Permit, Rule};
 
 /// One collection as the caller sees it.
@@ -80,10 +80,23 @@ impl<'a> View<'a> {
             let field = self.collection.field(id);
             let must = write.action() == Action::Create
                 && field.required
-                && field.default.is_none()
+                && !self.fills(field)
                 && !write.rules().iter().any(|rule| sets(rule, id));
             (id, if must { Absent::Refused } else { Absent::Fine })
         })
+    }
+
+    /// The field's default is something where this caller makes a record. To nobody in particular, what names a person is
+    /// null; the secret key makes records for others and stands for the project here.
+    fn fills(&self, field: &Field) -> bool {
+        match &field.default {
+            Some(DefaultValue::Attribute(
+                Attribute::Id | Attribute::Email | Attribute::Aal | Attribute::Claim(_),
+            )) => self.signed_in,
+            Some(DefaultValue::Attribute(Attribute::Role | Attribute::Roles | Attribute::IsAnonymous))
+            | Some(DefaultValue::Literal(_) | DefaultValue::Now | DefaultValue::UuidV7) => true,
+            None => false,
+        }
     }
 
     /// The caller may ask the full-text column: he knows all that is in it.

@@ -98,7 +98,7 @@ impl View<'_> {
         for (id, absent) in self.offered(permit) {
             let field = self.collection.field(id);
             let mut schema = self.of_field(field, Direction::In, !field.required);
-            if create {
+            if create && absent == Absent::Fine {
                 match &field.default {
                     Some(DefaultValue::Literal(value)) => {
                         insert(&mut schema, "default", written(value));

@@ -9,9 +9,14 @@ pub const CLIENT_CODES: &[(&str, &str)] = &[
     ("aborted", "The caller gave the request up"),
     ("bad_answer", "The answer is not one of this server"),
     ("closed", "What was asked has been closed by the caller"),
+    ("invalid_query", "The query says what no request can ask"),
+    ("invalid_request", "What was given cannot be sent"),
     ("network", "The server cannot be reached"),
+    ("no_websocket", "There is no WebSocket here, and none was given"),
     ("offline", "There is no connection, and the request does not wait for one"),
     ("timeout", "No answer came in time"),
+    ("unasked_session", "An address brings a session that was not asked for here"),
+    ("unreadable", "What was to be uploaded cannot be read"),
 ];
 
 /// Every code, each once.

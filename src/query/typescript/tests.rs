@@ -150,7 +150,7 @@ collections:
   error: { fields: { code: { type: enum, values: [a] } } }
   a_b: { fields: { c: { type: enum, values: [a] }, secret: { type: enum, values: [z] } } }
   a: { fields: { b_c: { type: enum, values: [b] } } }
-  box: { fields: { a: text } }
+  box: { fields: { a: text, by: { type: uuid, required: true, default: auth.id } } }
   __: { fields: { _1: { type: enum, values: [c] }, new: text, constructor: text, __proto__: text } }
 policies:
   a_b:
@@ -187,11 +187,14 @@ fn a_role_is_told_what_its_rules_speak_of_and_nothing_else() {
     assert!(anon.contains("  channels: 'door' | (string & {})\n"), "{anon}");
     assert!(anon.contains("  buckets: 'open'\n"), "{anon}");
     assert!(anon.contains("Row: Record<never, never>\n"), "{anon}");
+    // Who is nobody has no id that could stand for it.
+    assert!(anon.contains("        by: string\n"), "{anon}");
     assert!(!anon.contains("secret") && !anon.contains("ABC2") && !anon.contains("ours"), "{anon}");
     let member = club(&Principal::user(uuid::Uuid::nil(), &["member"]));
     assert!(member.contains("  channels: `club:${string}` | 'door' | (string & {})\n"), "{member}");
     assert!(member.contains("  buckets: 'open' | 'ours'\n"), "{member}");
     assert!(member.contains("New: Record<string, never>\n"), "{member}");
+    assert!(member.contains("        by?: string\n"), "{member}");
     let secret = club(&Principal::service());
     assert!(secret.contains("  buckets: 'open' | 'ours' | 'shut'\n"), "{secret}");
 }
@@ -199,7 +202,7 @@ fn a_role_is_told_what_its_rules_speak_of_and_nothing_else() {
 #[test]
 fn a_project_of_which_nothing_is_declared_has_types_too() {
     let text = typed("realtime: { public_channels: false }\n", &Principal::service(), "c").unwrap();
-    assert!(text.contains("  collections: {\n  }\n"), "{text}");
+    assert!(text.contains("  collections: {}\n"), "{text}");
     assert!(text.contains("  buckets: never\n") && text.contains("  channels: never\n"), "{text}");
     let open = typed("limits:\n", &Principal::service(), "c").unwrap();
     assert!(open.contains("  channels: string\n"), "{open}");
