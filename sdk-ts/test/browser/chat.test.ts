@@ -169,7 +169,7 @@ test('text of others stays text, wherever it is shown', async () => {
 })
 
 test('a picture is uploaded with progress over a line that breaks, and shown to members', async () => {
-  const image = picture(1500)
+  const image = picture(900, 900)
   await ada.page.evaluate(() => {
     const steps: number[] = []
     Object.assign(window, { steps })
