@@ -181,11 +181,13 @@ fn answer(request: &HttpRequest, opened: Opened, status: StatusCode) -> HttpResp
 
 /// The type of a file, by its name. Text is UTF-8.
 fn kind(name: &str) -> String {
-    let kind = mime_guess::from_path(name).first_or_octet_stream();
-    match kind.type_() == mime_guess::mime::TEXT {
-        true => format!("{}; charset=utf-8", kind.essence_str()),
-        false => kind.essence_str().to_owned(),
-    }
+    let guess = mime_guess::from_path(name).first_or_octet_stream();
+    let kind = match guess.essence_str() {
+        // The library has it under its older name (RFC 9239, 6).
+        "application/javascript" => "text/javascript",
+        kind => kind,
+    };
+    if kind.starts_with("text/") { format!("{kind}; charset=utf-8") } else { kind.to_owned() }
 }
 
 #[cfg(test)]
