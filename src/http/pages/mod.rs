@@ -204,7 +204,7 @@ mod tests {
             ("a.min.JS", "text/javascript; charset=utf-8"),
             ("a.txt", "text/plain; charset=utf-8"),
             ("a.json", "application/json"),
-            ("a.js.map", "application/json"),
+            ("a.js.map", "text/plain; charset=utf-8"),
             ("a.webmanifest", "application/manifest+json"),
             ("a.wasm", "application/wasm"),
             ("a.woff2", "font/woff2"),
