@@ -1,25 +1,65 @@
 import { BasewrightError } from './error.js'
 
-/** Somebody who signed in. */
+/** Somebody who has an account. Times are in ISO 8601. */
 export interface User {
   id: string
-  email?: string
-  is_anonymous?: boolean
-  app_metadata: Record<string, unknown>
+  /** Empty for somebody without an address. */
+  email: string
+  /** Whether he signed in as nobody in particular. */
+  is_anonymous: boolean
+  /** What the server says of him. */
+  app_metadata: { provider?: string; providers?: string[]; [more: string]: unknown }
+  /** What he says of himself: proof of nothing. */
   user_metadata: Record<string, unknown>
-  [more: string]: unknown
+  /** By what he may sign in. */
+  identities?: Identity[]
+  /** His second factors. */
+  factors?: Factor[]
+  /** The address that is to be his, once it is confirmed. */
+  new_email?: string
+  created_at: string
+  updated_at: string
+  email_confirmed_at?: string
+  last_sign_in_at?: string
+}
+
+/** One of the ways in which somebody signs in: a mail address, or an account at a provider. */
+export interface Identity {
+  identity_id: string
+  provider: string
+  /** What the provider says of him. */
+  identity_data: Record<string, unknown>
+  email?: string
+  created_at: string
+  last_sign_in_at?: string
+}
+
+/** A second factor: an app that shows codes. */
+export interface Factor {
+  id: string
+  factor_type: string
+  /** One that is not verified asks for nothing yet. */
+  status: 'verified' | 'unverified'
+  friendly_name?: string
+  created_at: string
 }
 
 /** That somebody is signed in. */
 export interface Session {
   access_token: string
   refresh_token: string
-  /** In seconds since 1970. */
+  /** Seconds for which the access token was good when it came. */
+  expires_in?: number
+  /** When that ends: in seconds since 1970, by the clock of this machine. */
   expires_at: number
   user: User
+  /** A provider's own token, in the answer of a sign-in with a provider. It is not kept. */
+  provider_token?: string
+  /** As `provider_token`. */
+  provider_refresh_token?: string
 }
 
-/** What became of the session. */
+/** What became of the session. `updated`: the user is not what he was, or what the session has proven of him. */
 export type SessionEvent = 'signed_in' | 'signed_out' | 'refreshed' | 'updated'
 
 /** Where a session is kept: `localStorage`, or anything with these three. */
@@ -29,22 +69,95 @@ export interface Store {
   removeItem(key: string): void | Promise<void>
 }
 
+/** Hears of changes of the session. Each may bring another access token. */
+export type SessionListener = (event: SessionEvent, session: Session | null) => void
+
 /** Who is signed in, and that he stays so. */
 export interface Sessions {
+  /** Under what name it is kept in the store. */
+  readonly key: string
+  readonly store: Store
+  /** The session as it is, even if it has run out. Never throws. */
+  peek(): Promise<Session | null>
   /** The session, refreshed if it is about to run out; null if nobody is signed in. */
   get(): Promise<Session | null>
   /** The token of the session, or null. */
   token(): Promise<string | null>
   /** A session other than that of this refused token: refreshed now unless somebody else did. Null if there is none. */
   renew(refused: string): Promise<Session | null>
-  /** Keeps a session, or forgets it. */
+  /** Keeps a session, or forgets it. Does not fail: a session that no store takes is kept in memory. */
   set(session: Session | null, event: SessionEvent): Promise<void>
   /** Calls back whenever it changes, in other tabs too. Gives back what ends that. */
-  onChange(listener: (event: SessionEvent, session: Session | null) => void): () => void
+  onChange(listener: SessionListener): () => void
 }
 
-/** Milliseconds before a token's end from which it is not used any more. */
-const MARGIN = 30_000
+/** Codes that say of a session that it is no more. */
+export const OVER = /^(session|user|refresh_token)_/
+
+/** Longest wait for another tab that refreshes the session, in milliseconds. */
+const PATIENCE = 10_000
+
+type Members = Record<string, unknown>
+
+const isObject = (value: unknown): value is Members => typeof value === 'object' && value !== null
+
+/** What may stand in a header. */
+export const isToken = (value: unknown): value is string =>
+  typeof value === 'string' && /^[\w.~+/=-]{1,16384}$/.test(value)
+
+const bad = (): BasewrightError => new BasewrightError('bad_answer', 'The server did not answer as it should')
+
+/** A user, if this is one, and nothing in it that changes what objects are. */
+export function soundUser(value: unknown): User {
+  const { id, app_metadata, user_metadata } = Object(value) as Members
+  if (typeof id !== 'string' || !isObject(app_metadata) || !isObject(user_metadata)) throw bad()
+  try {
+    return JSON.parse(JSON.stringify(value), (name, member) => (name === '__proto__' ? undefined : member)) as User
+  } catch {
+    // Nested deeper than anything that means something.
+    throw bad()
+  }
+}
+
+/** A session, if this is one. */
+function sound(value: unknown): Session {
+  const { access_token, refresh_token, expires_in, expires_at, user } = Object(value) as Members
+  if (!isToken(access_token) || !isToken(refresh_token) || !Number.isFinite(expires_at)) throw bad()
+  const session: Session = { access_token, refresh_token, expires_at: expires_at as number, user: soundUser(user) }
+  if (Number.isFinite(expires_in)) session.expires_in = expires_in as number
+  return session
+}
+
+/** The session that an answer carries. How long it is good counts from now: the server's clock may be another. */
+export function granted(answer: unknown): Session {
+  const given = Object(answer) as Members
+  const { expires_in } = given
+  if (typeof expires_in !== 'number') throw bad()
+  const session = sound({ ...given, expires_at: Math.floor(Date.now() / 1000) + expires_in })
+  for (const name of ['provider_token', 'provider_refresh_token'] as const) {
+    const token = given[name]
+    if (typeof token === 'string') session[name] = token
+  }
+  return session
+}
+
+/** What a store holds. Whatever is no session is nobody's. */
+function restored(text: string | null): Session | null {
+  try {
+    return text && sound(JSON.parse(text)) || null
+  } catch {
+    return null
+  }
+}
+
+/** What is tried, or undefined if it fails. */
+export async function attempt<T>(work: () => T | Promise<T>): Promise<T | undefined> {
+  try {
+    return await work()
+  } catch {
+    return undefined
+  }
+}
 
 const memory = (): Store => {
   const kept = new Map<string, string>()
@@ -55,69 +168,189 @@ const memory = (): Store => {
   }
 }
 
-/** The session with a server. */
+/** The store that the tabs of a browser share. Other platforms have something of that name too, which is not the same. */
+function pageStore(): Store | undefined {
+  try {
+    return (globalThis.document && globalThis.localStorage) ?? undefined
+  } catch {
+    // The browser forbids it to this page.
+    return undefined
+  }
+}
+
+/** What another tab has done, by what was there before. */
+function difference(before: Session | null, after: Session | null): SessionEvent | null {
+  if (after === null) return before && 'signed_out'
+  if (before?.user.id !== after.user.id) return 'signed_in'
+  if (JSON.stringify(before.user) !== JSON.stringify(after.user)) return 'updated'
+  return before.access_token === after.access_token ? null : 'refreshed'
+}
+
+/** Milliseconds for which a session's token is good. */
+const left = (session: Session): number => session.expires_at * 1000 - Date.now()
+/** Milliseconds before a token's end from which it is not used any more. */
+const margin = (session: Session): number => Math.min(30, (session.expires_in ?? 120) / 4) * 1000
+
+/** The session with a server. `refresh` shows it a refresh token and gives its answer. */
 export function sessions(
   url: string,
-  store: Store = globalThis.localStorage ?? memory(),
-  refresh: (token: string) => Promise<Session>,
+  given: Store | undefined,
+  refresh: (token: string) => Promise<unknown>,
 ): Sessions {
   const key = `basewright:${url}`
-  const listeners = new Set<(event: SessionEvent, session: Session | null) => void>()
-  let known: Promise<Session | null> | undefined
-  let refreshing: Promise<Session | null> | undefined
+  const shared = given ?? pageStore()
+  const store = shared ?? memory()
+  const listeners = new Set<SessionListener>()
+  let session: Session | null = null
+  // What the store holds, as far as is known. Nothing was read yet: undefined.
+  let text: string | null | undefined
+  let writing = Promise.resolve()
+  let writes = 0
+  let renewing: Promise<Session | null> | undefined
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let channel: BroadcastChannel | undefined
 
-  const read = (): Promise<Session | null> =>
-    (known ??= Promise.resolve(store.getItem(key)).then((text) => {
+  const read = (): Promise<string | null | undefined> => attempt(async () => (await store.getItem(key)) ?? null)
+
+  function tell(event: SessionEvent, now: Session | null): void {
+    plan()
+    for (const listener of [...listeners]) {
       try {
-        const session = JSON.parse(text ?? 'null') as Session | null
-        return typeof session?.access_token === 'string' ? session : null
-      } catch {
-        return null
+        listener(event, now)
+      } catch (fault) {
+        // The listener's own, and not of whoever signs in.
+        setTimeout(() => {
+          throw fault
+        })
       }
-    }))
-
-  async function set(session: Session | null, event: SessionEvent): Promise<void> {
-    known = Promise.resolve(session)
-    if (session === null) await store.removeItem(key)
-    else await store.setItem(key, JSON.stringify(session))
-    for (const listener of [...listeners]) listener(event, session)
+    }
   }
 
-  const renewed = (session: Session): Promise<Session | null> =>
-    (refreshing ??= refresh(session.refresh_token)
-      .then(
-        async (next): Promise<Session | null> => {
-          await set(next, 'refreshed')
-          return next
-        },
-        async (error: unknown): Promise<Session | null> => {
-          // Refused for good: the session is over. Without an answer it may still be there.
-          const over = error instanceof BasewrightError && error.status >= 400 && error.status < 500 && error.status !== 429
-          if (!over) throw error
-          await set(null, 'signed_out')
-          return null
-        },
-      )
+  /** Reads what other tabs may have written. */
+  async function peek(): Promise<Session | null> {
+    for (let waited; waited !== writing; ) await (waited = writing)
+    const seen = writes
+    const found = await read()
+    if (found !== undefined && found !== text && seen === writes) {
+      const event = text === undefined ? null : difference(session, restored(found))
+      text = found
+      session = restored(found)
+      if (event) tell(event, session)
+    }
+    return session
+  }
+
+  function set(next: Session | null, event: SessionEvent): Promise<void> {
+    const before = session
+    const { provider_token: _, provider_refresh_token: __, ...kept } = next ?? {}
+    const written = next && JSON.stringify(kept)
+    writes++
+    session = next
+    text = written
+    return (writing = writing.then(async () => {
+      const done = await attempt(async () => {
+        await (written === null ? store.removeItem(key) : store.setItem(key, written))
+        return true
+      })
+      if (!done) {
+        // It is full, or forbidden. The session before this one does not come back from it.
+        await attempt(() => store.removeItem(key))
+        const found = await read()
+        if (found !== undefined && text === written) text = found
+      }
+      if (next ?? before) tell(event, next)
+      // Of `localStorage`, the browser tells the other tabs itself.
+      if (given && globalThis.BroadcastChannel) {
+        const to = channel ?? new BroadcastChannel(key)
+        to.postMessage(0)
+        if (to !== channel) to.close()
+      }
+    }))
+  }
+
+  /** Does something while no other tab does it. Where tabs cannot agree, the server bears with two that come at once. */
+  async function alone<T>(user: string, work: () => Promise<T>): Promise<T> {
+    const locks = shared && globalThis.navigator?.locks
+    let begun: Promise<T> | undefined
+    const begin = (): Promise<T> => (begun = work())
+    if (!locks) return begin()
+    try {
+      return (await locks.request(`${key}:${user}`, { signal: AbortSignal.timeout(PATIENCE) }, begin)) as T
+    } catch (fault) {
+      if (begun) throw fault
+      return begin()
+    }
+  }
+
+  async function renewed(refused: string): Promise<Session | null> {
+    const now = await peek()
+    if (now?.access_token !== refused) return now
+    let next: Session | null = null
+    try {
+      next = granted(await refresh(now.refresh_token))
+    } catch (fault) {
+      // Only the server itself says that a session is over. Without an answer, or with one of somebody between, it may live.
+      if (!(fault instanceof BasewrightError) || !OVER.test(fault.code) || fault.status >= 500) throw fault
+    }
+    // Somebody has signed out, or in, meanwhile.
+    if ((await peek())?.access_token !== refused) return session
+    await set(next, next ? 'refreshed' : 'signed_out')
+    return next
+  }
+
+  const renew = (refused: string): Promise<Session | null> =>
+    (renewing ??= peek()
+      .then((now) => alone(now?.user.id ?? '', () => renewed(refused)))
       .finally(() => {
-        refreshing = undefined
+        renewing = undefined
       }))
 
   async function get(): Promise<Session | null> {
-    const session = await read()
-    return session !== null && session.expires_at * 1000 - Date.now() < MARGIN ? renewed(session) : session
+    const now = await peek()
+    if (now === null || left(now) > margin(now)) return now
+    try {
+      return await renew(now.access_token)
+    } catch (fault) {
+      if (left(now) > 0) return now
+      throw fault
+    }
   }
 
-  return {
-    get,
-    token: async () => (await get())?.access_token ?? null,
-    renew: async (refused) => {
-      const session = await read()
-      return session === null || session.access_token !== refused ? session : renewed(session)
-    },
-    set,
-    onChange: (listener) => {
-      listeners.add(listener)
-      return () => void listeners.delete(listener)
-    },
+  /** Refreshes ahead of the end, for those who listen: a socket stays open without asking for anything. */
+  function plan(least = 1000): void {
+    clearTimeout(timer)
+    if (session === null || listeners.size === 0) return
+    const { access_token } = session
+    const wait = Math.min(Math.max(left(session) - 2 * margin(session), least), 2 ** 31 - 1)
+    timer = setTimeout(() => void renew(access_token).catch(() => plan(PATIENCE)), wait)
+    // Nothing of this keeps a process running that has nothing else to do.
+    ;(timer as { unref?: () => void }).unref?.()
   }
+
+  const hear = (): void => void peek().then(() => plan())
+  // A page that was put aside with its tab has heard nothing until it is shown again.
+  const heard = ['storage', 'pageshow']
+
+  function onChange(listener: SessionListener): () => void {
+    const own: SessionListener = (event, now) => listener(event, now)
+    listeners.add(own)
+    if (listeners.size === 1 && shared) {
+      for (const name of heard) globalThis.addEventListener?.(name, hear)
+      if (given && globalThis.BroadcastChannel) {
+        channel = new BroadcastChannel(key)
+        channel.onmessage = hear
+        ;(channel as { unref?: () => void }).unref?.()
+      }
+    }
+    hear()
+    return () => {
+      if (!listeners.delete(own) || listeners.size > 0) return
+      clearTimeout(timer)
+      for (const name of heard) globalThis.removeEventListener?.(name, hear)
+      channel?.close()
+      channel = undefined
+    }
+  }
+
+  return { key, store, peek, get, token: async () => (await get())?.access_token ?? null, renew, set, onChange }
 }

@@ -19,6 +19,7 @@ mod storage;
 mod tables;
 mod tail;
 mod token;
+mod types;
 mod user;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ enum What {
     Serve(serve::Serve),
     Check(check::Check),
     Policy(policy::Policy),
+    Types(types::Types),
     Keys(keys::Keys),
     Token(token::Token),
     Tail(tail::Tail),
@@ -135,6 +137,7 @@ pub fn main() -> ExitCode {
         What::Serve(command) => serve::run(command),
         What::Check(command) => check::run(command),
         What::Policy(command) => policy::run(command),
+        What::Types(command) => types::run(&command),
         What::Keys(command) => keys::run(command),
         What::Token(command) => token::run(command),
         What::Tail(command) => tail::run(&command),
