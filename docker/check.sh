@@ -42,6 +42,14 @@ say() { printf '%s\n' "$*"; }
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 now() { date +%s%N; }
 since() { echo "$((($(now) - $1) / 1000000)) ms"; }
+within() { # within TIMES COMMAND...: asks until it holds, at least a tenth of a second apart
+  local left=$1; shift
+  until "$@" >/dev/null 2>&1; do
+    left=$((left - 1))
+    [ "$left" -gt 0 ] || return 1
+    sleep 0.1
+  done
+}
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 started=$(now)
@@ -65,7 +73,7 @@ dbport=$(free_port) port=$(free_port)
 "${as[@]}" "$bin/postgres" -D "$home/db" -p "$dbport" -k "$home" -c listen_addresses=127.0.0.1 \
   -c wal_level=logical -c max_slot_wal_keep_size=2GB -c fsync=off >"$home/db.log" 2>&1 &
 postgres=$!
-for _ in $(seq 100); do "$bin/pg_isready" -q -h "$home" -p "$dbport" && break || sleep 0.2; done
+within 100 "$bin/pg_isready" -q -h "$home" -p "$dbport" || fail "the cluster does not start"
 export PGHOST=$home PGPORT=$dbport RUNTIME_PASSWORD=r-check MIGRATE_PASSWORD=m-check REPLICATION_PASSWORD=w-check
 PATH="$bin:$PATH" bash docker/roles.sh
 PATH="$bin:$PATH" bash docker/roles.sh   # again: nothing changes
@@ -80,19 +88,15 @@ start() {
     -e DATABASE_URL="postgresql://basewright_runtime:$RUNTIME_PASSWORD$at" \
     -e BASEWRIGHT_MIGRATE_URL="postgresql://basewright_migrate:$MIGRATE_PASSWORD$at" \
     -e BASEWRIGHT_REPLICATION_URL="postgresql://basewright_replication:$REPLICATION_PASSWORD$at" "$tag" >/dev/null
-  for _ in $(seq 300); do
-    box exec "$name" basewright health >/dev/null 2>&1 && break || sleep 0.1
-  done
-  box exec "$name" basewright health >/dev/null || fail "it does not turn healthy"
+  within 300 box exec "$name" basewright health || fail "it does not turn healthy"
   say "healthy $(since "$started") after \`run\`"
 }
 start
 # podman has no daemon: it checks when it is told to.
-box healthcheck run "$name" >/dev/null 2>&1 || for _ in $(seq 60); do
-  [ "$(box inspect "$name" --format '{{.State.Health.Status}}')" = healthy ] && break || sleep 1
-done
-health=$(box inspect "$name" --format '{{.State.Health.Status}}')
-[ "$health" = healthy ] || fail "the image's own health check says $health"
+box healthcheck run "$name" >/dev/null 2>&1 || true
+health() { box inspect "$name" --format '{{.State.Health.Status}}'; }
+is_healthy() { [ "$(health)" = healthy ]; }
+within 300 is_healthy || fail "the image's own health check says $(health)"
 
 [ "$(box exec "$name" id -u)" = 10001 ] || fail "it runs as $(box exec "$name" id)"
 for path in / /usr/local/bin /project /etc; do
@@ -105,9 +109,9 @@ url=http://127.0.0.1:$port
 ask() { curl -sS -o "$home/answer" -w '%{http_code}' "$@"; }
 key=$(box exec "$name" basewright keys /project --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["publishable"])')
 [ "$(ask "$url/health/ready")" = 200 ] || fail "/health/ready"
-[ "$(ask "$url/")" = 200 ] && grep -qi '<html' "$home/answer" || fail "the page"
+{ [ "$(ask "$url/")" = 200 ] && grep -qi '<html' "$home/answer"; } || fail "the page"
 [ "$(ask "$url/sdk/index.js")" = 200 ] || fail "the client"
-[ "$(ask "$url/sdk/here.js")" = 200 ] && grep -qF "$key" "$home/answer" || fail "the key of the page"
+{ [ "$(ask "$url/sdk/here.js")" = 200 ] && grep -qF "$key" "$home/answer"; } || fail "the key of the page"
 [ "$(ask "$url/rest/v1/" -H "apikey: $key")" = 200 ] || fail "the API"
 [ "$(ask "$url/rest/v1/")" = 401 ] || fail "the API without a key"
 rss=$(box exec "$name" grep VmRSS /proc/1/status | tr -s '\t ' ' ' | cut -d' ' -f2)
