@@ -1,4 +1,5 @@
 export * from './call.js'
+export type * from './codes.js'
 export * from './core.js'
 export * from './error.js'
 export type * from './query.js'
