@@ -63,22 +63,23 @@ const text = (value: unknown): string | null => (typeof value === 'string' && va
 export async function errorOf(response: Response): Promise<BasewrightError> {
   let body: Record<string, unknown> = {}
   try {
-    const read: unknown = await response.json()
-    if (typeof read === 'object' && read !== null) body = read as Record<string, unknown>
+    body = Object(await response.json()) as Record<string, unknown>
   } catch {
     // A proxy's page, or nothing: the status says it all.
   }
   const meant = Number(body['statusCode'])
   const code = text(body['error_code']) ?? text(body['code']) ?? text(body['error'])
   const message = text(body['message']) ?? text(body['msg']) ?? text(body['error_description'])
-  const after = Number(response.headers.get('retry-after') ?? Number.NaN)
+  const after = response.headers.get('retry-after') ?? ''
+  // In seconds, or until a date.
+  const seconds = /^\d+$/.test(after) ? Number(after) : Math.max((Date.parse(after) - Date.now()) / 1000, 0)
   return new BasewrightError(code ?? 'bad_answer', message ?? `The server answered ${response.status}`, {
     status: meant >= 400 && meant < 600 ? meant : response.status,
-    details: body['details'],
+    details: body['details'] ?? body['weak_password'],
     hint: text(body['hint']),
     fields: faults(body['fields']),
     requestId: text(body['request_id']) ?? response.headers.get('x-request-id'),
-    retryAfter: Number.isFinite(after) ? after : null,
+    retryAfter: Number.isFinite(seconds) ? seconds : null,
   })
 }
 

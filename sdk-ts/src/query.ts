@@ -20,17 +20,20 @@ type Operand<T> = T extends null
       ? T | bigint
       : T
 
-interface Equals<T> {
+interface Equals<T, Is = null | 'not_null'> {
   /** Null as `is: null`. */
   eq?: T
   /** Other than this, and not null. With null: not null. */
   neq?: T
   /** Other than this; null is other than any value. */
   isdistinct?: T
-  is?: null | boolean | 'null' | 'not_null' | 'true' | 'false' | 'unknown'
+  is?: Is
 }
 
-interface Compares<T> extends Equals<T | null> {
+interface Compares<T> extends Equals<
+  T | null,
+  null | 'not_null' | ([T] extends [boolean] ? boolean | 'unknown' : never)
+> {
   gt?: T
   gte?: T
   lt?: T
@@ -205,13 +208,9 @@ type StrictQuery<S extends Schema, N extends Name<S>, Q, M> = {
  * The type of a query's argument, that says of each member whether there is such a one:
  * `f<const Q extends Query<S, N>>(query: Strict<S, N, Q>): Result<S, N, Q>`.
  */
-export type Strict<S extends Schema, N extends Name<S>, Q, M = keyof Query<S, N>> =
+export type Strict<S extends Schema, N extends Name<S>, Q, M = keyof Query<S, N>> = Q &
   // Of a query whose members are not known there is nothing to say.
-  Query<S, N> extends Q
-    ? Q
-    : IsAny<Row<S, N>[string & keyof Row<S, N>]> extends true
-      ? Q
-      : Q & StrictQuery<S, N, Q, M>
+  (Query<S, N> extends Q ? unknown : StrictQuery<S, N, Q, M>)
 
 type Member<Q, K extends string> = Q extends { readonly [M in K]?: infer V } ? Exclude<V, undefined> : never
 type Picked<R, Q> = [Member<Q, 'fields'>] extends [never]
@@ -253,7 +252,8 @@ export interface AnyQuery {
 /** A condition on its way to being text: one field's, or several joined by `and` or `or`. */
 type Term = { name: string; op: string; text?: string; all?: undefined } | { name: string; all: Term[] }
 
-const wrong = (what: string): never => {
+/** Refuses a query. */
+export const invalid = (what: string): never => {
   throw new BasewrightError('invalid_query', what)
 }
 
@@ -273,7 +273,7 @@ export const path = (name: string): string =>
 
 function text(of: unknown, name: string): string {
   const given = of instanceof Date ? of.toJSON() : of
-  if (given == null) return wrong(`${name}: ${of} is no value to compare with`)
+  if (given == null) return invalid(`${name}: ${of} is no value to compare with`)
   if (Array.isArray(given)) return `{${given.map((one) => (one === null ? 'NULL' : quoted(text(one, name)))).join()}}`
   return typeof given === 'object' ? JSON.stringify(given) : String(given)
 }
@@ -288,14 +288,14 @@ function test(name: string, asked: string, operand: unknown): Term {
     const state = String(operand)
     return /^(null|not_null|true|false|unknown)$/.test(state)
       ? { name, op: `is.${state}` }
-      : wrong(`${name}: is cannot be ${state}`)
+      : invalid(`${name}: is cannot be ${state}`)
   }
   if (op === 'in') {
-    if (!Array.isArray(operand)) return wrong(`${name}: in takes a list`)
+    if (!Array.isArray(operand)) return invalid(`${name}: in takes a list`)
     return { name, op: `in.(${operand.map((one) => value(text(one, name))).join()})` }
   }
   if (!/^(n?eq|[gl]te?|i?like|i?match|isdistinct|(p[lh]|w)?fts|c[sd]|ov)$/.test(op))
-    return wrong(`${name}: there is no operator ${asked}`)
+    return invalid(`${name}: there is no operator ${asked}`)
   return { name, op: `${op}.`, text: text(operand, name) }
 }
 
@@ -313,24 +313,25 @@ function tests(name: string, asked: unknown): Term[] {
   const found = Object.entries(asked).map(([op, operand]) =>
     op === 'not' ? negated(tests(name, operand)) : test(name, op, operand),
   )
-  return found.length > 0 ? found : wrong(`${name}: an empty condition`)
+  return found.length > 0 ? found : invalid(`${name}: an empty condition`)
 }
 
-function terms(where: object): Term[] {
+/** What a condition consists of; nothing if it is empty. */
+export function terms(where: object): Term[] {
   const several = (of: unknown): Term[] => {
     const found = terms(of as object)
-    return found.length > 0 ? found : wrong('an empty condition in or, not')
+    return found.length > 0 ? found : invalid('an empty condition in or, not')
   }
   return Object.entries(where).flatMap(([name, asked]: [string, unknown]): Term[] => {
     if (name === 'not') return [negated(several(asked))]
     if (name !== 'or' && name !== 'and') return tests(path(name), asked)
-    if (!Array.isArray(asked)) return wrong(`${name} takes a list`)
+    if (!Array.isArray(asked)) return invalid(`${name} takes a list`)
     if (name === 'and') return asked.flatMap(terms)
     const all = asked.map((one) => {
       const [only, ...more] = several(one)
       return more.length > 0 ? { name: 'and', all: [only, ...more] as Term[] } : (only as Term)
     })
-    return all.length > 0 ? [{ name, all }] : wrong('or of nothing')
+    return all.length > 0 ? [{ name, all }] : invalid('or of nothing')
   })
 }
 
@@ -387,7 +388,7 @@ export const filterOf = (where: object): string =>
   terms(where)
     .map((term) =>
       term.all || /->/.test(term.name) || /^(not\.)?(c[sd]|ov|\w*fts)\./.test(term.op)
-        ? wrong(`${term.name} cannot be judged on changes: only tests of own fields that all hold`)
+        ? invalid(`${term.name} cannot be judged on changes: only tests of own fields that all hold`)
         : `${term.name}=${asked(term)}`,
     )
     .join()

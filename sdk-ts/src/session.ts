@@ -109,9 +109,14 @@ const bad = (): BasewrightError => new BasewrightError('bad_answer', 'The server
 
 /** A user, if this is one, and nothing in it that changes what objects are. */
 export function soundUser(value: unknown): User {
-  if (!isObject(value) || typeof value['id'] !== 'string') throw bad()
-  if (!isObject(value['app_metadata']) || !isObject(value['user_metadata'])) throw bad()
-  return JSON.parse(JSON.stringify(value), (name, member) => (name === '__proto__' ? undefined : member)) as User
+  const { id, app_metadata, user_metadata } = Object(value) as Members
+  if (typeof id !== 'string' || !isObject(app_metadata) || !isObject(user_metadata)) throw bad()
+  try {
+    return JSON.parse(JSON.stringify(value), (name, member) => (name === '__proto__' ? undefined : member)) as User
+  } catch {
+    // Nested deeper than anything that means something.
+    throw bad()
+  }
 }
 
 /** A session, if this is one. */
@@ -126,16 +131,14 @@ function sound(value: unknown): Session {
 /** The session that an answer carries. How long it is good counts from now: the server's clock may be another. */
 export function granted(answer: unknown): Session {
   const given = Object(answer) as Members
-  try {
-    const session = sound({ ...given, expires_at: Math.floor(Date.now() / 1000) + (given['expires_in'] as number) })
-    for (const name of ['provider_token', 'provider_refresh_token'] as const) {
-      const token = given[name]
-      if (typeof token === 'string') session[name] = token
-    }
-    return session
-  } catch (cause) {
-    throw cause instanceof BasewrightError ? cause : bad()
+  const { expires_in } = given
+  if (typeof expires_in !== 'number') throw bad()
+  const session = sound({ ...given, expires_at: Math.floor(Date.now() / 1000) + expires_in })
+  for (const name of ['provider_token', 'provider_refresh_token'] as const) {
+    const token = given[name]
+    if (typeof token === 'string') session[name] = token
   }
+  return session
 }
 
 /** What a store holds. Whatever is no session is nobody's. */
@@ -225,7 +228,7 @@ export function sessions(
 
   /** Reads what other tabs may have written. */
   async function peek(): Promise<Session | null> {
-    await writing
+    for (let waited; waited !== writing; ) await (waited = writing)
     const seen = writes
     const found = await read()
     if (found !== undefined && found !== text && seen === writes) {

@@ -11,7 +11,10 @@ after(() => server.stop())
 
 test('a read gives what the server answers', async () => {
   const core = connect(server.url, server.publishable)
-  const posts = await core.json<{ title: string }[]>({ path: '/rest/v1/posts', query: new URLSearchParams({ select: 'title' }) })
+  const posts = await core.json<{ title: string }[]>({
+    path: '/rest/v1/posts',
+    query: new URLSearchParams({ select: 'title' }),
+  })
   assert.ok(posts.length > 0 && posts.every(({ title }) => typeof title === 'string'))
 })
 
@@ -27,5 +30,8 @@ test('a refusal is a BasewrightError with the code of the server', async () => {
 
 test('no answer is a BasewrightError too', async () => {
   const core = connect('http://127.0.0.1:9', server.publishable)
-  await assert.rejects(core.json({ method: 'POST', path: '/rest/v1/posts', json: {} }), { name: 'BasewrightError', code: 'network' })
+  await assert.rejects(core.json({ method: 'POST', path: '/rest/v1/posts', json: {} }), {
+    name: 'BasewrightError',
+    code: 'network',
+  })
 })

@@ -120,20 +120,24 @@ fn plan(context: Context<'_>, Beginning { binding, query }: &Beginning) -> Resul
     Ok(plan)
 }
 
-/// A request's query. The key is always in what it answers, or nobody could say of which record a change is.
+/// A request's query. The key is always in what it answers, or nobody could say of which record a change is: where
+/// what is nested has the name of a key's field, that field stands behind a `_`.
 fn query_node(context: Context<'_>, permit: &Permit, text: &str) -> Result<Node, Error> {
     if text.len() > MOST_QUERY {
         let message = format!("A snapshot's query has at most {MOST_QUERY} bytes");
         return Err(Error::with(Code::UriTooLong, message));
     }
     let mut node = parse::read(&parse::parameters(text)?, &Bounds::from(&context.catalog.limits))?;
-    if !node.select.contains(&Item::All) {
-        let collection = context.catalog.collection(permit.collection());
-        for field in key_of(collection, permit).iter() {
-            let item = whole(collection.field(field).name.to_string());
-            if !node.select.contains(&item) {
-                node.select.push(item);
-            }
+    let collection = context.catalog.collection(permit.collection());
+    for field in key_of(collection, permit).iter() {
+        let name = collection.field(field).name.to_string();
+        let nested = |item: &Item| matches!(item, Item::Embed(embed) if embed.key() == name);
+        let alias = node.select.iter().any(nested).then(|| format!("_{name}"));
+        let item = Item::Field { path: Path::field(name), alias, cast: None };
+        let is_there = node.select.contains(&item)
+            || (node.select.contains(&Item::All) && matches!(&item, Item::Field { alias: None, .. }));
+        if !is_there {
+            node.select.push(item);
         }
     }
     Ok(node)

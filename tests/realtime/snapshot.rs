@@ -23,7 +23,13 @@ collections:
   marks:
     timestamps: false
     fields: { id: integer, post: { type: relation, to: posts }, name: text }
+  links:
+    primary_key: [mark, part]
+    timestamps: false
+    fields: { mark: { type: relation, to: marks }, part: integer }
 policies:
+  links:
+    read: [{ role: anon }]
   marks:
     read: [{ role: anon, fields: [post, name] }, { role: authenticated, when: name != 'b' }]
   posts:
@@ -194,6 +200,10 @@ async fn a_query_orders_bounds_and_nests_as_a_read_does_and_the_key_is_always_th
         json!([{ "id": 1, "marks": [{ "name": "a" }] }, { "id": 2, "marks": [] }]),
         "each level shows what its rules show"
     );
+    // What is nested may have the name of a key's field.
+    world.run("insert into public.links values (1, 7)").await;
+    let notes = asked(&world, &user(), binding("links", None, None), "select=*,mark(name)").await;
+    assert_eq!(notes.unwrap(), json!([{ "mark": { "name": "a" }, "part": 7, "_mark": 1 }]));
     // Whatever the database's language says.
     let names = asked(&world, &user(), binding("marks", None, None), "select=name&order=name.desc").await;
     let names = names.unwrap();

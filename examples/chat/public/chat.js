@@ -124,8 +124,9 @@ function start(profile) {
 
 function stop() {
   closeRoom()
-  for (const live of [mine, rooms, recent]) live?.close()
+  const lives = [mine, rooms, recent]
   mine = rooms = recent = me = undefined
+  for (const live of lives) live?.close()
   waiting.clear()
   for (const list of ['rooms', 'messages', 'members']) $(list).replaceChildren()
 }
@@ -137,6 +138,7 @@ const unread = (room) =>
     message.room === room && message.author !== me.id && message.created_at > (localStorage.getItem(readKey(room)) ?? '')).length
 
 function drawRooms() {
+  if (!rooms) return
   fillList($('rooms'), rooms.records, 'room-row', (row) => row.id, (element, row) => {
     const link = element.querySelector('a')
     link.href = `#${row.id}`
@@ -175,13 +177,17 @@ let open // its id and owner, its live queries, its channel, who types
 
 function openRoom(room) {
   closeRoom()
-  const channel = app.channel(`room:${room.id}`, { presence: me.id })
-  open = { id: room.id, owner: room.owner, channel, typing: new Map() }
-  channel.on('typing', ({ user }) => showTyping(user))
-  channel.onPresence(drawMembers)
-  channel.track({})
-  open.members = app.live('members', { where: { room: room.id }, with: { user: true } })
+  open = {
+    id: room.id,
+    owner: room.owner,
+    members: app.live('members', { where: { room: room.id }, with: { user: true } }),
+    channel: app.channel(`room:${room.id}`, { presence: me.id }),
+    typing: new Map(),
+  }
   open.members.subscribe(drawMembers)
+  open.channel.on('typing', (said) => showTyping(said?.user))
+  open.channel.onPresence(drawMembers)
+  open.channel.track({}).safe()
   atEnd = true
   showMessages(PAGE)
   $('app').classList.add('open')
@@ -194,9 +200,10 @@ function openRoom(room) {
 
 function closeRoom() {
   if (!open) return
-  for (const part of [open.messages, open.members, open.channel]) part.close()
-  for (const timer of open.typing.values()) clearTimeout(timer)
+  const { messages, members, channel, typing } = open
   open = undefined
+  for (const part of [messages, members, channel]) part?.close()
+  for (const timer of typing.values()) clearTimeout(timer)
   stopEditing()
   upload?.abort()
   for (const list of ['messages', 'members']) $(list).replaceChildren()
@@ -206,25 +213,25 @@ function closeRoom() {
   $('app').classList.remove('open', 'members-shown')
 }
 
-/** Follows the newest messages of the room. More of them is the same again with another limit: they are live, too. */
-function showMessages(limit) {
+/** Follows the newest messages of the room. More of them is the same again with a higher limit: they are live, too. */
+async function showMessages(limit) {
+  const room = open
   const messages = app.live('messages', {
-    where: { room: open.id },
+    where: { room: room.id },
     with: { author: { fields: ['id', 'name', 'handle'] } },
     order: ['-created_at', '-id'],
     limit,
   })
-  const before = open.messages
-  open.messages = messages
+  messages.subscribe(() => room === open && drawMessages())
   messages.onStatus(drawStatus)
-  messages.subscribe((rows) => {
-    before?.close()
-    for (const { id } of rows) waiting.delete(id)
-    $('older').hidden = rows.length < limit
-    drawMessages()
-  })
-  $('older').onclick = () => showMessages(limit + PAGE)
+  // What is shown stays until there is more to show.
+  await messages.ready.catch(() => {})
+  room.messages?.close()
+  Object.assign(room, { messages, limit })
+  if (room === open) drawMessages()
+  else messages.close()
 }
+$('older').addEventListener('click', () => showMessages(open.limit + PAGE))
 
 const scroll = $('scroll')
 let atEnd = true // where one sees what comes, whatever grows above or below
@@ -238,12 +245,16 @@ scroll.addEventListener('scroll', () => {
 })
 
 function drawMessages() {
+  if (!open?.messages) return
+  const { records } = open.messages
+  for (const { id } of records) waiting.delete(id)
+  $('older').hidden = records.length < open.limit
   const list = $('messages')
   const fromEnd = scroll.scrollHeight - scroll.scrollTop
   // A screen reader says what comes, not what was there before.
   list.ariaLive = list.childElementCount === 0 ? 'off' : 'polite'
   const first = list.firstElementChild?.dataset.id
-  const sent = [...open.messages.records].reverse()
+  const sent = [...records].reverse()
   const own = [...waiting.values()].filter(({ room }) => room === open.id)
   fillList(list, [...sent, ...own], 'message-row', (row) => row.id, fillMessage)
   // Older ones came in above: what one looks at stays where it is.
@@ -313,20 +324,24 @@ function fillAttachment(figure, name) {
 let upload // what stops the one under way
 
 async function attach(file) {
-  const id = newId()
   const room = open.id
+  // The same file again, after this page was loaded anew, is the same upload: it goes on where it stood.
+  const mark = ['upload', me.id, room, file.name, file.size, file.lastModified].join(':')
+  const id = localStorage.getItem(mark) ?? newId()
+  localStorage.setItem(mark, id)
   const attachment = `${room}/${id}/${file.name.normalize().replace(/[\\/\p{C}]/gu, '_').slice(-150)}`
   upload = new AbortController()
   $('upload-name').textContent = file.name
   $('progress').value = 0
   $('upload').hidden = false
   showFault($('write'), null)
-  // Sent in pieces: a line that breaks costs a piece, and a reload of this page costs nothing but choosing the file again.
+  // Sent in pieces: a line that breaks costs no more than one of them.
   const { error } = await files.upload(attachment, file, {
     signal: upload.signal,
     onProgress: ({ sent, total }) => ($('progress').value = total > 0 ? sent / total : 1),
   }).safe()
   $('upload').hidden = true
+  localStorage.removeItem(mark)
   if (!error) post({ id, room, body: takeBody(), attachment })
   else if (error.code !== 'aborted') showFault($('write'), error)
 }
@@ -373,7 +388,7 @@ async function postAll() {
     showFault($('write'), error)
   }
   posting = false
-  if (open) drawMessages()
+  drawMessages()
 }
 
 let editing // the message that is being changed
@@ -437,7 +452,7 @@ function drawTyping() {
 }
 
 function drawMembers() {
-  if (!open?.members) return
+  if (!open) return
   const members = open.members.records.filter(({ user }) => user)
   const present = open.channel.present
   fillList($('members'), members, 'member-row', ({ user }) => user.id, (element, { user }) => {
@@ -488,6 +503,7 @@ const WORDS = {
 }
 
 function drawStatus() {
+  if (!rooms) return
   const { status } = [open?.messages, rooms].find((live) => live && live.status !== 'live') ?? { status: 'live' }
   $('app').dataset.status = status
   $('status').textContent = WORDS[status]
@@ -503,5 +519,8 @@ app.auth.onChange((_, session) => {
   stop()
   if (id === null) return showDoor('sign-in')
   mine = app.live('profiles', { where: { id } })
-  mine.subscribe(([profile]) => (profile ? start(profile) : showDoor('profile')))
+  mine.subscribe(([profile], status) => {
+    if (profile) start(profile)
+    else if (status === 'live') showDoor('profile')
+  })
 })
