@@ -1,3 +1,5 @@
+import type { ErrorCode } from './codes.js'
+
 /** One fault of one field of what was sent. */
 export interface FieldFault {
   /** A JSON pointer into the body: `/title`, `/0/tags/2`. */
@@ -11,11 +13,10 @@ export interface FieldFault {
 export class BasewrightError extends Error {
   override readonly name = 'BasewrightError'
   /**
-   * A stable word. The server's own (`ErrorCode` of the generated types), or one of this library: `network` (no answer),
-   * `timeout`, `aborted`, `bad_answer` (not what the server would say), `invalid_query`, `invalid_request`, `offline`,
-   * `closed`.
+   * A stable word: the server's own, or where there was no answer that could be used one of this library, as `network`,
+   * `timeout`, `aborted`. What Postgres says of what is not foreseen is a code too, so no list of them is whole.
    */
-  readonly code: string
+  readonly code: ErrorCode | (string & {})
   /** The status that was meant, 0 where there was no answer. */
   declare readonly status: number
   declare readonly details: unknown
@@ -28,7 +29,7 @@ export class BasewrightError extends Error {
   declare readonly retryAfter: number | null
 
   constructor(
-    code: string,
+    code: ErrorCode | (string & {}),
     message: string,
     more: {
       status?: number
