@@ -131,6 +131,13 @@ export interface Bucket {
   ): Call<{ key: string }>
 }
 
+/** What is done, without what makes a call of it. */
+type Works = {
+  [M in Exclude<keyof Bucket, 'each' | 'publicUrl'>]: (
+    ...given: Parameters<Bucket[M]>
+  ) => Promise<Awaited<ReturnType<Bucket[M]>>>
+}
+
 /** Above which an upload comes in pieces. */
 const LARGE = 6 << 20
 
@@ -236,18 +243,13 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
         on.enqueue(piece)
       },
     })
-    return new Response(response.body?.pipeThrough(told, { signal } as StreamPipeOptions), response)
+    return new Response(response.body?.pipeThrough(told), response)
   }
 
-  async function download(...given: Parameters<Bucket['download']>): Promise<Blob> {
-    const response = await stream(...given)
-    return response.blob().catch((cause) => {
-      if (given[1]?.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
-      throw new BasewrightError('network', 'The connection broke', { cause })
-    })
-  }
-
-  async function list(prefix = '', { limit, cursor, order = 'name', deep, signal }: ListOptions = {}): Promise<ObjectPage> {
+  async function list(
+    prefix = '',
+    { limit, cursor, order = 'name', deep, signal }: ListOptions = {},
+  ): Promise<ObjectPage> {
     const page = await post<{ objects: Listed[]; folders: { name: string }[]; nextCursor?: string }>(
       at('list-v2/'),
       {
@@ -284,68 +286,70 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     return { ...told, key: name, type: content_type, updated_at: last_modified }
   }
 
-  async function change(
-    how: 'move' | 'copy',
-    from: string,
-    to: string,
-    options: { bucket?: string; upsert?: boolean } = {},
-  ): Promise<{ key: string }> {
+  async function change(how: string, from: string, to: string, options: { bucket?: string; upsert?: boolean } = {}) {
     const places = { bucketId: bucket, sourceKey: from, destinationBucket: options.bucket, destinationKey: to }
     await post(`/storage/v1/object/${how}`, places, options.upsert)
     return { key: to.normalize() }
   }
 
-  return {
-    upload: (...given) => run(() => upload(...given)),
-    download: (...given) => run(() => download(...given)),
-    stream: (...given) => run(() => stream(...given)),
-    info: (key) => run(() => info(key)),
+  const works: Works = {
+    upload: (key, body, options) => upload(key, body, options),
+    async download(...given) {
+      const response = await stream(...given)
+      return response.blob().catch((cause) => {
+        if (given[1]?.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
+        throw new BasewrightError('network', 'The connection broke', { cause })
+      })
+    },
+    stream,
+    info,
     exists: (key) =>
-      run(() =>
-        info(key).then(
-          () => true,
-          (error) => error.status !== 404 && Promise.reject(error),
-        ),
+      info(key).then(
+        () => true,
+        (error) => error.status !== 404 && Promise.reject(error),
       ),
-    list: (...given) => run(() => list(...given)),
+    list,
+    move: (...given) => change('move', ...given),
+    copy: (...given) => change('copy', ...given),
+    async remove(keys) {
+      const prefixes = typeof keys === 'string' ? [keys] : keys
+      const removed = await core.json<{ name: string }[]>({ method: 'DELETE', path: at(''), json: { prefixes } })
+      return removed.map(({ name }) => name)
+    },
+    async signedUrl(key, seconds, options) {
+      const { signedURL } = await post<{ signedURL: string }>(at('sign/', key), { expiresIn: seconds })
+      return signed(key, signedURL, options?.download)
+    },
+    async signedUrls(keys, seconds, options) {
+      const asked = { expiresIn: seconds, paths: keys }
+      const signs = await post<{ path: string; signedURL: string | null }[]>(at('sign/'), asked)
+      return signs.map(({ path, signedURL }) => ({
+        key: path,
+        url: signedURL && signed(path, signedURL, options?.download),
+      }))
+    },
+    async signedUpload(key, options) {
+      const address = at('upload/sign/', key)
+      const { token } = await post<{ token: string }>(address, undefined, options?.upsert)
+      return { key, token, url: core.url + address + saving(false, token) }
+    },
+    uploadSigned: (key, token, body, options) => upload(key, body, options, token),
+  }
+  const calls = Object.entries(works).map(([name, work]: [string, (...given: never[]) => Promise<unknown>]) => [
+    name,
+    (...given: never[]) => call(work(...given)),
+  ])
+  return {
+    ...(Object.fromEntries(calls) as Bucket),
     async *each(prefix, options) {
       let cursor: string | null = null
       do {
-        const page: ObjectPage = await run(() => list(prefix, { ...options, cursor, deep: true }))
+        const page: ObjectPage = await call(list(prefix, { ...options, cursor, deep: true }))
         yield* page.files
         cursor = page.cursor
-      } while (cursor !== null)
+      } while (cursor)
     },
-    move: (...given) => run(() => change('move', ...given)),
-    copy: (...given) => run(() => change('copy', ...given)),
-    remove: (keys) =>
-      run(async () => {
-        const prefixes = typeof keys === 'string' ? [keys] : keys
-        const removed = await core.json<{ name: string }[]>({ method: 'DELETE', path: at(''), json: { prefixes } })
-        return removed.map(({ name }) => name)
-      }),
     publicUrl: (key, options) => core.url + at('public/', key) + saving(options?.download),
-    signedUrl: (key, seconds, options) =>
-      run(async () => {
-        const { signedURL } = await post<{ signedURL: string }>(at('sign/', key), { expiresIn: seconds })
-        return signed(key, signedURL, options?.download)
-      }),
-    signedUrls: (keys, seconds, options) =>
-      run(async () => {
-        const asked = { expiresIn: seconds, paths: keys }
-        const signs = await post<{ path: string; signedURL: string | null }[]>(at('sign/'), asked)
-        return signs.map(({ path, signedURL }) => ({
-          key: path,
-          url: signedURL && signed(path, signedURL, options?.download),
-        }))
-      }),
-    signedUpload: (key, options) =>
-      run(async () => {
-        const address = at('upload/sign/', key)
-        const { token } = await post<{ token: string }>(address, undefined, options?.upsert)
-        return { key, token, url: core.url + address + saving(false, token) }
-      }),
-    uploadSigned: (key, token, body, options) => run(() => upload(key, body, options, token)),
   }
 }
 
@@ -353,15 +357,4 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
 function saving(download?: boolean | string, token?: string): string {
   const query = new URLSearchParams(given({ token, download: download === true ? '' : download || undefined }))
   return `?${query}`.replace(/^\?$/, '')
-}
-
-/** Does something. Whatever an answer is that could not be read, it is no other error than ours. */
-function run<T>(work: () => Promise<T>): Call<T> {
-  return call(
-    work().catch((cause) => {
-      throw cause instanceof BasewrightError
-        ? cause
-        : new BasewrightError('bad_answer', 'The server did not answer as it should', { cause })
-    }),
-  )
 }

@@ -128,17 +128,17 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       try {
         await step()
       } catch (error) {
-        if (!(error instanceof BasewrightError)) throw error
-        if (/404|410/.test(`${error.status}`) && id && began < 2) {
+        const { status, retryAfter } = error as BasewrightError
+        if ((status === 404 || status === 410) && id && began < 2) {
           // It was swept away, or was somebody else's who signed out: once more from the beginning.
           id = offset = undefined
           furthest = 0
           continue
         }
-        if (!isPassing(error) || ++failures > TRIES) throw error
+        if (!isPassing(error as BasewrightError) || ++failures > TRIES) throw error
         offset = undefined
         const backoff = Math.min(10_000, 2 ** failures * 100) * (0.5 + Math.random())
-        await pause(Math.max(backoff, (error.retryAfter ?? 0) * 1000), signal)
+        await pause(Math.max(backoff, (retryAfter ?? 0) * 1000), signal)
         while (globalThis.navigator?.onLine === false) await pause(1000, signal)
       }
     }
