@@ -169,7 +169,7 @@ test('text of others stays text, wherever it is shown', async () => {
 })
 
 test('a picture is uploaded with progress over a line that breaks, and shown to members', async () => {
-  const image = picture(900, 900)
+  const image = picture(1000, 750)
   await ada.page.evaluate(() => {
     const steps: number[] = []
     Object.assign(window, { steps })
@@ -182,7 +182,7 @@ test('a picture is uploaded with progress over a line that breaks, and shown to 
   await ada.page.setInputFiles('#file', { name: 'plan.png', mimeType: 'image/png', buffer: image })
   const seen = message(bob.page, 'The plan of the mill').locator('img')
   await eventually('Bob sees the picture', async () =>
-    (await seen.count()) > 0 && (await seen.evaluate((img: HTMLImageElement) => img.naturalWidth)) === 1500 || undefined)
+    (await seen.count()) > 0 && (await seen.evaluate((img: HTMLImageElement) => img.naturalWidth)) === 1000 || undefined)
   const steps = await ada.page.evaluate(() => (window as unknown as { steps: number[] }).steps)
   const between = steps.filter((step) => step > 0 && step < 1)
   assert.equal(wire.cuts(), 2)
