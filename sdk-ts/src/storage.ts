@@ -2,7 +2,7 @@ import { type Call, call } from './call.js'
 import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import type { AnySchema, Json, Schema } from './schema.js'
-import { base64, given, patience, resumable } from './tus.js'
+import { base64, given, resumable } from './tus.js'
 
 /**
  * What can be stored. A stream is read to its end first. Of what is too large for memory, give a `Blob` that is not in memory: a
@@ -145,19 +145,12 @@ const LARGE = 6 << 20
  * A key as a path. A part that is empty or `.` or `..` would be resolved away, by fetch or by a proxy, and be another key: so
  * such a key goes as one part, which the server refuses.
  */
-function path(key: string): string {
-  try {
-    return /(^|\/)\.{0,2}(\/|$)/.test(key)
-      ? encodeURIComponent(`/${key}`)
-      : key.split('/').map(encodeURIComponent).join('/')
-  } catch (cause) {
-    throw new BasewrightError('InvalidKey', 'The key is not Unicode', { status: 400, cause })
-  }
-}
+const path = (key: string): string =>
+  /(^|\/)\.{0,2}(\/|$)/.test(key) ? encodeURIComponent(`/${key}`) : key.split('/').map(encodeURIComponent).join('/')
 
 /** What lists say of a file. */
 interface Listed {
-  name: string
+  key: string
   id: string
   created_at: string
   updated_at: string
@@ -200,11 +193,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       lastModified,
     } = body as Partial<File>
     const { getReader } = body as Partial<ReadableStream>
-    const read = getReader
-      ? await new Response(body as ReadableStream).blob().catch((cause) => {
-          throw new BasewrightError('unreadable', 'The body cannot be read', { cause })
-        })
-      : (body as BlobPart)
+    const read = getReader ? await new Response(body as ReadableStream).blob() : (body as BlobPart)
     // A Blob's type holds nothing that could not stand in a header.
     const content = new Blob([read], { type: options.type ?? type })
     if (signature || (options.resumable ?? (onProgress || content.size > LARGE))) {
@@ -221,7 +210,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
         }),
         body: content,
         signal,
-        timeout: patience(core, content.size),
+        timeout: 600_000,
       })
     }
     return { key: key.normalize() }
@@ -263,17 +252,12 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       signal,
     )
     return {
-      files: page.objects.map(
-        ({ name: key, id, created_at, updated_at, metadata: { size, mimetype: type, eTag: etag } }) => ({
-          key,
-          id,
-          size,
-          type,
-          etag,
-          created_at,
-          updated_at,
-        }),
-      ),
+      files: page.objects.map(({ metadata: { size, mimetype, eTag }, ...file }) => ({
+        ...file,
+        size,
+        type: mimetype,
+        etag: eTag,
+      })),
       folders: page.folders.map(({ name }) => name),
       cursor: page.nextCursor ?? null,
     }
