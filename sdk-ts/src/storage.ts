@@ -5,8 +5,8 @@ import type { AnySchema, Json, Schema } from './schema.js'
 import { base64, given, resumable } from './tus.js'
 
 /**
- * What can be stored. A stream is read to its end first. Of what is too large for memory, give a `Blob` that is not in memory: a
- * `File` of a page, `await fs.openAsBlob(path)` in Node.
+ * What can be stored. A stream is read to its end first. Of what is too large for memory, give a `Blob` that is not in
+ * memory: a `File` of a page, `await fs.openAsBlob(path)` in Node.
  */
 export type Content = Blob | ArrayBuffer | ArrayBufferView | string | ReadableStream<Uint8Array>
 
@@ -24,8 +24,8 @@ export interface UploadOptions {
   /** Stops the upload. */
   signal?: AbortSignal | undefined
   /**
-   * In pieces, going on by itself after whatever breaks; a `File` even after its page was loaded again, once it is uploaded
-   * anew to the same key. So is what has more than 6 MiB or `onProgress`, unless this is false.
+   * In pieces, going on by itself after whatever breaks; a `File` even after its page was loaded again, once it is
+   * uploaded anew to the same key. So is what has more than 6 MiB or `onProgress`, unless this is false.
    */
   resumable?: boolean
   /** Whether stopping deletes what was sent. False for a `File`, which may be gone on with for a day; else true. */
@@ -85,8 +85,8 @@ export interface Bucket {
   /** Stores a file. The key in the answer is as the server has it: in Unicode's normal form C. */
   upload(key: string, body: Content, options?: UploadOptions): Call<{ key: string }>
   /**
-   * A file's content. `onProgress` is told as it comes. In a page, `URL.createObjectURL(blob)` is an address for `<img>` that
-   * nobody else can use, until `URL.revokeObjectURL`.
+   * A file's content. `onProgress` is told as it comes. In a page, `URL.createObjectURL(blob)` is an address for `<img>`
+   * that nobody else can use, until `URL.revokeObjectURL`.
    */
   download(
     key: string,
@@ -110,8 +110,8 @@ export interface Bucket {
   /** The address of a file of a public bucket. Nothing is asked. `download` has browsers save it, under that name. */
   publicUrl(key: string, options?: { download?: boolean | string }): string
   /**
-   * An address that opens a file to whoever has it, for so many seconds: for `<img>` and `<video>`, which send no token. The
-   * browser keeps what it shows and fetches parts by itself.
+   * An address that opens a file to whoever has it, for so many seconds: for `<img>` and `<video>`, which send no token.
+   * The browser keeps what it shows and fetches parts by itself.
    */
   signedUrl(key: string, seconds: number, options?: { download?: boolean | string }): Call<string>
   /** The same for many at once. `url` is null where there is nothing that the caller may read. */
@@ -142,8 +142,8 @@ type Works = {
 const LARGE = 6 << 20
 
 /**
- * A key as a path. A part that is empty or `.` or `..` would be resolved away, by fetch or by a proxy, and be another key: so
- * such a key goes as one part, which the server refuses.
+ * A key as a path. A part that is empty or `.` or `..` would be resolved away, by fetch or by a proxy, and be another
+ * key: so such a key goes as one part, which the server refuses.
  */
 const path = (key: string): string =>
   /(^|\/)\.{0,2}(\/|$)/.test(key) ? encodeURIComponent(`/${key}`) : key.split('/').map(encodeURIComponent).join('/')
