@@ -123,9 +123,10 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       try {
         await step()
       } catch (error) {
-        const { status, retryAfter } = error as BasewrightError
-        if ((status === 404 || status === 410) && id && began < 2) {
-          // It was swept away, or was somebody else's who signed out: once more from the beginning.
+        const { status, code, retryAfter } = error as BasewrightError
+        if (/^(404|410|403bad_answer)/.test(status + code) && id && began < 2) {
+          // It was swept away, or is of somebody who signed out, or the token does not hold, of which HEAD cannot tell: once
+          // more from the beginning.
           id = offset = undefined
           furthest = 0
           continue

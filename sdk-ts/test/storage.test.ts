@@ -569,6 +569,18 @@ test('a token that ran out, or is refused, is renewed on the way', async () => {
   }
 })
 
+test('a file that is gone on with by a token that is refused is stored all the same', async () => {
+  const [core, key, content] = [await somebody(), fresh(), randomBytes(2 * MIB)]
+  const file = new File([new Uint8Array(content)], 'x', { lastModified: 1 })
+  const leave = new AbortController()
+  const onProgress = ({ sent }: { sent: number }): void => void (sent > 0 && leave.abort())
+  assert.equal(await refused(files(core).upload(key, file, { onProgress, signal: leave.signal })), 'aborted')
+  const session = (await core.session.get())!
+  await core.session.set({ ...session, access_token: `${session.access_token}x` }, 'updated')
+  await files(core).upload(key, file, { resumable: true })
+  assert.ok(content.equals(await bytes(files(core).download(key))))
+})
+
 test('odd names are names, and never another path', async () => {
   const odd = [
     'a b',
