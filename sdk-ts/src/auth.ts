@@ -173,7 +173,7 @@ type Members = Record<string, unknown>
 
 const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])
 
-/** What an access token says. It is the server's to judge; here it only tells what the session is. */
+/** What an access token says. It is the server's to judge; here it only tells what the session is. Throws if it is none. */
 const claims = (token: string): Members =>
   JSON.parse(atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'))) as Members
 
@@ -384,7 +384,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
       recover: async (code) => enter(await factor('recovery-codes', 'verify', { code }), 'updated'),
       async aal() {
         const factors = list((await user())?.factors) as Factor[]
-        const { aal = 'aal1', amr } = claims((await session.token()) ?? '..')
+        const { aal = 'aal1', amr } = (await attempt(async () => claims((await session.token()) ?? ''))) ?? {}
         const next = factors.some(({ status }) => status === 'verified') ? 'aal2' : aal
         return { current: aal, next, methods: list(amr).map((it) => (it as Members)['method']) } as AssuranceLevel
       },

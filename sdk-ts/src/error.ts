@@ -12,7 +12,7 @@ export class BasewrightError extends Error {
   override readonly name = 'BasewrightError'
   /**
    * A stable word. The server's own (`ErrorCode` of the generated types), or one of this library: `network` (no answer),
-   * `timeout`, `aborted`, `bad_answer` (not what the server would say), `offline`, `closed`.
+   * `timeout`, `aborted`, `bad_answer` (not what the server would say), `offline`, `closed`, `unasked_session` (in an address).
    */
   readonly code: string
   /** The status that was meant, 0 where there was no answer. */

@@ -134,17 +134,13 @@ export function soundUser(value: unknown): User {
 function sound(value: unknown): Session {
   const { access_token, refresh_token, expires_in, expires_at, user } = Object(value) as Members
   if (!isToken(access_token) || !isToken(refresh_token) || !Number.isFinite(expires_at)) throw bad()
-  const session: Session = { access_token, refresh_token, expires_at: expires_at as number, user: soundUser(user) }
-  if (Number.isFinite(expires_in)) session.expires_in = expires_in as number
-  return session
+  return { access_token, refresh_token, expires_in, expires_at, user: soundUser(user) } as Session
 }
 
 /** The session that an answer carries. How long it is good counts from now: the server's clock may be another. */
 export function granted(answer: unknown): Session {
   const given = Object(answer) as Members
-  const { expires_in } = given
-  if (typeof expires_in !== 'number') throw bad()
-  const session = sound({ ...given, expires_at: Math.floor(Date.now() / 1000) + expires_in })
+  const session = sound({ ...given, expires_at: Math.floor(Date.now() / 1000) + (given['expires_in'] as number) })
   for (const name of ['provider_token', 'provider_refresh_token'] as const) {
     const token = given[name]
     if (typeof token === 'string') session[name] = token
@@ -200,7 +196,7 @@ function difference(before: Session | null, after: Session | null): SessionEvent
 /** Milliseconds for which a session's token is good. */
 const left = (session: Session): number => session.expires_at * 1000 - Date.now()
 /** Milliseconds before a token's end from which it is not used any more. */
-const margin = (session: Session): number => Math.min(30, (session.expires_in ?? 120) / 4) * 1000
+const margin = ({ expires_in = 120 }: Session): number => (Math.min(30, expires_in / 4) || 30) * 1000
 
 /** The session with a server. `refresh` shows it a refresh token and gives its answer. */
 export function sessions(

@@ -290,6 +290,7 @@ test('a second factor is set up, asked for and taken away', async () => {
   await it.factors.verify({ id: factor.id, code: totp(factor.secret) })
   assert.equal((await it.factors.aal()).current, 'aal2')
   assert.deepEqual((await it.factors.list()).map(({ status }) => status), ['verified'])
+  assert.deepEqual(await browser().factors.aal(), { current: 'aal1', next: 'aal1', methods: [] })
   const codes = await it.factors.recoveryCodes()
   assert.equal(codes.length, 10)
 
