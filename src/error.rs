@@ -4,98 +4,124 @@
 //! `http::reply` renders it in each dialect's shape. What `source` holds is for the log only.
 
 mod auth;
+mod sqlstate;
 mod storage;
 
 use std::fmt;
 
 pub use auth::AuthCode;
+pub use sqlstate::SQLSTATES;
 pub use storage::StorageCode;
 
-/// What went wrong, as a stable code. The table in `Code::row` gives each its wire code, status and sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Code {
+/// One row a code: the word on the wire, the status, the sentence.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $status:literal, $sentence:literal;)*) => {
+        /// What went wrong, as a stable code. A code is never reused for another meaning.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $($(#[$doc])* $name,)*
+            /// Something Postgres said, by its SQLSTATE.
+            Sqlstate(String),
+            /// What sign-in refuses.
+            Auth(AuthCode),
+            /// What storage refuses.
+            Storage(StorageCode),
+        }
+
+        impl Code {
+            /// Those of requests in general and for records. Sign-in, storage and Postgres have tables of their own.
+            pub const PLAIN: &[Code] = &[$(Code::$name,)*];
+
+            /// (wire code, HTTP status, sentence).
+            fn row(&self) -> (&str, u16, &'static str) {
+                match self {
+                    $(Code::$name => ($word, $status, $sentence),)*
+                    Code::Sqlstate(state) => (state, sqlstate::status(state), "The database refused the request"),
+                    Code::Auth(code) => code.row(),
+                    Code::Storage(code) => code.row(),
+                }
+            }
+        }
+    };
+}
+
+codes! {
     /// The database cannot be reached, or the outcome of a commit is unknown.
-    Unavailable,
+    Unavailable = "PGRST001", 503, "Database client error. Retrying the connection.";
     /// No connection became free in time.
-    PoolTimeout,
+    PoolTimeout = "PGRST003", 504, "Timed out acquiring connection from connection pool.";
     /// The query string cannot be parsed.
-    QueryString,
+    QueryString = "PGRST100", 400, "The query string could not be parsed";
     /// The body cannot be parsed.
-    Body,
+    Body = "PGRST102", 400, "Empty or invalid json";
     /// Limit, offset or Range ask for what is not there.
-    Range,
+    Range = "PGRST103", 416, "Requested range not satisfiable";
     /// A schema other than `public`.
-    Schema,
+    Schema = "PGRST106", 406, "Only the schema public is exposed";
     /// No offered media type is acceptable.
-    MediaType,
+    MediaType = "PGRST107", 406, "None of these media types are available";
     /// The body's media type is not supported.
-    ContentType,
+    ContentType = "PGRST107", 415, "Content-Type not acceptable";
     /// A `PUT` whose filters are not exactly the primary key.
-    PutFilters,
+    PutFilters = "PGRST105", 405, "Filters must include all and only primary key columns with 'eq' operators";
     /// A `PUT` with a window.
-    PutWindow,
+    PutWindow = "PGRST114", 400, "limit/offset querystring parameters are not allowed for PUT";
     /// A `PUT` whose body is not one record with the key that the URL names.
-    PutKey,
+    PutKey = "PGRST115", 400, "Payload values do not match URL in primary key column(s)";
     /// A nested modifier names what `select` does not embed.
-    NotEmbedded,
+    NotEmbedded = "PGRST108", 400, "Not an embedded resource in this request";
     /// One row was asked for and another number found.
-    NotSingular,
-    Method,
+    NotSingular = "PGRST116", 406, "Cannot coerce the result to a single JSON object";
+    Method = "PGRST117", 405, "Unsupported HTTP method";
     /// A method that calls no function.
-    FunctionMethod,
+    FunctionMethod = "PGRST101", 405, "This method calls no function";
     /// Ordering by a related collection that is not to-one.
-    RelatedOrder,
+    RelatedOrder = "PGRST118", 400, "A related order is not possible";
     /// An operator other than `is.null` on an embed.
-    EmbedFilter,
+    EmbedFilter = "PGRST120", 400, "Bad operator on an embedded resource";
     /// `handling=strict` met a preference that is not known.
-    Preferences,
-    AggregatesOff,
+    Preferences = "PGRST122", 400, "Invalid preferences given with handling=strict";
+    AggregatesOff = "PGRST123", 400, "Use of aggregate functions is not allowed";
     /// More rows would be affected than `max-affected` allows.
-    MaxAffected,
-    Path,
+    MaxAffected = "PGRST124", 400, "Query result exceeds max-affected preference constraint";
+    Path = "PGRST125", 404, "Invalid path specified in request URL";
     /// Part of the dialect that is not built.
-    NotSupported,
-    NoRelationship,
-    AmbiguousRelationship,
+    NotSupported = "PGRST127", 400, "Feature not implemented";
+    NoRelationship = "PGRST200", 400, "Could not find a relationship";
+    AmbiguousRelationship = "PGRST201", 300, "More than one relationship was found";
     /// A function that does not exist.
-    NoFunction,
+    NoFunction = "PGRST202", 404, "Could not find the function in the schema cache";
     /// A column of the body or of `columns` that the caller does not know.
-    UnknownColumn,
+    UnknownColumn = "PGRST204", 400, "Could not find the column";
     /// A collection that does not exist or that no rule of the caller speaks of.
-    UnknownCollection,
+    UnknownCollection = "PGRST205", 404, "Could not find the table in the schema cache";
     /// A token that cannot be decoded or verified.
-    Token,
+    Token = "PGRST301", 401, "JWT could not be decoded";
     /// A credential is required.
-    CredentialRequired,
+    CredentialRequired = "PGRST302", 401, "Anonymous access is disabled";
     /// A token whose claims do not hold (expired, not yet valid, another audience).
-    Claims,
+    Claims = "PGRST303", 401, "JWT claims are not valid";
     /// A session's token whose user is gone.
-    UserGone,
+    UserGone = "PGRST303", 401, "The user of the JWT does not exist";
     /// A session's token whose user is banned.
-    UserBanned,
+    UserBanned = "PGRST303", 401, "The user of the JWT is banned";
     /// A token whose session is over.
-    SessionEnded,
+    SessionEnded = "PGRST303", 401, "The session of the JWT is over";
     /// No rule allows it, and nobody is signed in.
-    DeniedAnonymous,
+    DeniedAnonymous = "42501", 401, "permission denied";
     /// No rule allows it.
-    Denied,
+    Denied = "42501", 403, "permission denied";
     /// The body does not meet the collection's schema; `fields` holds every fault.
-    Validation,
-    PayloadTooLarge,
+    Validation = "validation_failed", 400, "The body does not meet the collection's schema";
+    PayloadTooLarge = "payload_too_large", 413, "The body is larger than the limit";
     /// What was asked for is larger than one answer may be.
-    AnswerTooLarge,
-    UriTooLong,
-    HeadersTooLarge,
-    RequestTimeout,
-    TooManyRequests,
+    AnswerTooLarge = "answer_too_large", 400, "The answer would be larger than 64 MiB";
+    UriTooLong = "uri_too_long", 414, "The request's URI is longer than the limit";
+    HeadersTooLarge = "headers_too_large", 431, "The request's headers are larger than the limit";
+    RequestTimeout = "request_timeout", 408, "The request took too long to arrive";
+    TooManyRequests = "too_many_requests", 429, "Too many requests";
     /// A defect of ours; the cause is in the log under the request's id.
-    Internal,
-    /// Something Postgres said, by its SQLSTATE.
-    Sqlstate(String),
-    /// What sign-in refuses.
-    Auth(AuthCode),
-    /// What storage refuses.
-    Storage(StorageCode),
+    Internal = "internal", 500, "Something went wrong on the server";
 }
 
 impl From<AuthCode> for Code {
@@ -111,64 +137,6 @@ impl From<StorageCode> for Code {
 }
 
 impl Code {
-    /// (wire code, HTTP status, sentence). A code is never reused for another meaning.
-    fn row(&self) -> (&str, u16, &'static str) {
-        match self {
-            Code::Unavailable => ("PGRST001", 503, "Database client error. Retrying the connection."),
-            Code::PoolTimeout => ("PGRST003", 504, "Timed out acquiring connection from connection pool."),
-            Code::QueryString => ("PGRST100", 400, "The query string could not be parsed"),
-            Code::Body => ("PGRST102", 400, "Empty or invalid json"),
-            Code::Range => ("PGRST103", 416, "Requested range not satisfiable"),
-            Code::Schema => ("PGRST106", 406, "Only the schema public is exposed"),
-            Code::MediaType => ("PGRST107", 406, "None of these media types are available"),
-            Code::ContentType => ("PGRST107", 415, "Content-Type not acceptable"),
-            Code::PutFilters => {
-                ("PGRST105", 405, "Filters must include all and only primary key columns with 'eq' operators")
-            }
-            Code::PutWindow => {
-                ("PGRST114", 400, "limit/offset querystring parameters are not allowed for PUT")
-            }
-            Code::PutKey => ("PGRST115", 400, "Payload values do not match URL in primary key column(s)"),
-            Code::NotEmbedded => ("PGRST108", 400, "Not an embedded resource in this request"),
-            Code::NotSingular => ("PGRST116", 406, "Cannot coerce the result to a single JSON object"),
-            Code::Method => ("PGRST117", 405, "Unsupported HTTP method"),
-            Code::FunctionMethod => ("PGRST101", 405, "This method calls no function"),
-            Code::RelatedOrder => ("PGRST118", 400, "A related order is not possible"),
-            Code::EmbedFilter => ("PGRST120", 400, "Bad operator on an embedded resource"),
-            Code::Preferences => ("PGRST122", 400, "Invalid preferences given with handling=strict"),
-            Code::AggregatesOff => ("PGRST123", 400, "Use of aggregate functions is not allowed"),
-            Code::MaxAffected => ("PGRST124", 400, "Query result exceeds max-affected preference constraint"),
-            Code::Path => ("PGRST125", 404, "Invalid path specified in request URL"),
-            Code::NotSupported => ("PGRST127", 400, "Feature not implemented"),
-            Code::NoRelationship => ("PGRST200", 400, "Could not find a relationship"),
-            Code::AmbiguousRelationship => ("PGRST201", 300, "More than one relationship was found"),
-            Code::NoFunction => ("PGRST202", 404, "Could not find the function in the schema cache"),
-            Code::UnknownColumn => ("PGRST204", 400, "Could not find the column"),
-            Code::UnknownCollection => ("PGRST205", 404, "Could not find the table in the schema cache"),
-            Code::Token => ("PGRST301", 401, "JWT could not be decoded"),
-            Code::CredentialRequired => ("PGRST302", 401, "Anonymous access is disabled"),
-            Code::Claims => ("PGRST303", 401, "JWT claims are not valid"),
-            Code::UserGone => ("PGRST303", 401, "The user of the JWT does not exist"),
-            Code::UserBanned => ("PGRST303", 401, "The user of the JWT is banned"),
-            Code::SessionEnded => ("PGRST303", 401, "The session of the JWT is over"),
-            Code::DeniedAnonymous => ("42501", 401, "permission denied"),
-            Code::Denied => ("42501", 403, "permission denied"),
-            Code::Validation => ("validation_failed", 400, "The body does not meet the collection's schema"),
-            Code::PayloadTooLarge => ("payload_too_large", 413, "The body is larger than the limit"),
-            Code::AnswerTooLarge => ("answer_too_large", 400, "The answer would be larger than 64 MiB"),
-            Code::UriTooLong => ("uri_too_long", 414, "The request's URI is longer than the limit"),
-            Code::HeadersTooLarge => {
-                ("headers_too_large", 431, "The request's headers are larger than the limit")
-            }
-            Code::RequestTimeout => ("request_timeout", 408, "The request took too long to arrive"),
-            Code::TooManyRequests => ("too_many_requests", 429, "Too many requests"),
-            Code::Internal => ("internal", 500, "Something went wrong on the server"),
-            Code::Sqlstate(state) => (state, sqlstate_status(state), "The database refused the request"),
-            Code::Auth(code) => code.row(),
-            Code::Storage(code) => code.row(),
-        }
-    }
-
     /// The code on the wire.
     pub fn as_str(&self) -> &str {
         self.row().0
@@ -180,35 +148,6 @@ impl Code {
 
     pub fn sentence(&self) -> &'static str {
         self.row().2
-    }
-}
-
-/// PostgREST's mapping of SQLSTATE to HTTP status. 42501 is [`Code::Denied`] or [`Code::DeniedAnonymous`] and never comes here.
-fn sqlstate_status(state: &str) -> u16 {
-    match state {
-        "57P01" => 503,
-        "53400" => 500,
-        "42P17" => 500,
-        "23503" | "23505" => 409,
-        "25006" => 405,
-        // One body that names a record twice.
-        "21000" => 400,
-        "22023" => 400,
-        "42883" | "42P01" => 404,
-        "P0001" => 400,
-        // statement_timeout: the request asked for too much work.
-        "57014" => 504,
-        // Our own runtime time-outs and retries: lock_timeout, serialization, deadlock.
-        "55P03" | "40001" | "40P01" => 503,
-        _ => match state.get(..2).unwrap_or_default() {
-            // A trigger chose the status: `raise sqlstate 'PT402'`.
-            "PT" => state[2..].parse().ok().filter(|status| (400..=599).contains(status)).unwrap_or(400),
-            "08" | "53" => 503,
-            "0L" | "0P" | "28" => 403,
-            "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "55" | "57" | "58" | "F0" | "HV" | "P0"
-            | "XX" => 500,
-            _ => 400,
-        },
     }
 }
 

@@ -179,11 +179,7 @@ async fn every_command_on_the_blogs_page_answers_what_the_page_says() {
     let mut shown = shown(&page);
     let database = database().await;
     let checkout = Checkout::start("examples/blog", &database.urls);
-    // What a page starts in another terminal is started here; what it says then is compared all the same.
-    let first = shown.remove(0);
-    assert_eq!(first.command, "cargo run -- dev examples/blog");
-    let banner = format!("{}\nready {}", checkout.server.banner.join("\n"), checkout.server.url);
-    assert!(fits(&banner.replace(&checkout.server.url, ADDRESS), &first.answer), "{banner}");
+    announced(&shown.remove(0), "cargo run -- dev examples/blog", &checkout);
     let project = checkout.folder.join("examples/blog");
     symlink(libraries.join("node_modules"), project.join("node_modules")).unwrap();
     let version = |manifest: &Path| -> serde_json::Value {
@@ -194,6 +190,25 @@ async fn every_command_on_the_blogs_page_answers_what_the_page_says() {
     let compared = compare("examples/blog/README.md", &shown, &checkout);
     assert!(compared >= 25, "some commands were not found: {compared}");
     println!("PASS examples {compared} commands of the blog's page");
+}
+
+/// What a page starts in another terminal is started here; what it says then is compared all the same.
+fn announced(first: &Shown, command: &str, checkout: &Checkout) {
+    assert_eq!(first.command, command);
+    let banner = format!("{}\nready {}", checkout.server.banner.join("\n"), checkout.server.url);
+    assert!(fits(&banner.replace(&checkout.server.url, ADDRESS), &first.answer), "{banner}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_on_the_chats_page_answers_what_the_page_says() {
+    let page = fs::read_to_string(repository().join("examples/chat/README.md")).unwrap();
+    let mut shown = shown(&page);
+    let database = database().await;
+    let checkout = Checkout::start("examples/chat", &database.urls);
+    announced(&shown.remove(0), "cargo run -- dev examples/chat", &checkout);
+    let compared = compare("examples/chat/README.md", &shown, &checkout);
+    assert!(compared >= 12, "some commands were not found: {compared}");
+    println!("PASS examples {compared} commands of the chat's page");
 }
 
 #[tokio::test(flavor = "multi_thread")]

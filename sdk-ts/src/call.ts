@@ -8,15 +8,19 @@ export interface Call<T> extends Promise<T> {
   safe(): Promise<Outcome<T>>
 }
 
-/** Makes a call of a promise that rejects with nothing but `BasewrightError`s. */
+/** What was thrown, as the one error that there is. */
+export const asError = (cause: unknown): BasewrightError =>
+  cause instanceof BasewrightError ? cause : new BasewrightError('invalid_request', String(cause), { cause })
+
+/** Makes a call of a promise. Whatever it rejects with, the call rejects with a `BasewrightError`. */
 export function call<T>(work: Promise<T>): Call<T> {
+  const sure = work.catch((cause: unknown): never => {
+    throw asError(cause)
+  })
   const safe = (): Promise<Outcome<T>> =>
-    work.then(
+    sure.then(
       (data) => ({ data, error: null }),
-      (error: unknown) => {
-        if (error instanceof BasewrightError) return { data: null, error }
-        throw error
-      },
+      (error: BasewrightError) => ({ data: null, error }),
     )
-  return Object.assign(work, { safe })
+  return Object.assign(sure, { safe })
 }

@@ -28,12 +28,19 @@ export interface Ask {
   /** Sent as JSON. */
   json?: unknown
   /** Sent as it is. */
-  body?: BodyInit
+  body?: BodyInit | undefined
   signal?: AbortSignal | undefined
   /** Instead of that of the options. */
   timeout?: number
   /** Instead of the session's; `null` sends the key alone. */
-  token?: string | null
+  token?: string | null | undefined
+}
+
+/** What came back. */
+export interface Answer<T> {
+  /** What the JSON says; null of an empty answer. */
+  body: T
+  headers: Headers
 }
 
 /** A connection to a server: what records, sign-in, files and live queries are made of. */
@@ -47,6 +54,8 @@ export interface Core<S extends Schema = AnySchema> {
   send(ask: Ask): Promise<Response>
   /** Asks and gives back the JSON of the answer, or null of an empty one. */
   json<T>(ask: Ask): Promise<T>
+  /** The same, and the headers of the answer. */
+  ask<T>(ask: Ask): Promise<Answer<T>>
   /** Of which project: known to the compiler alone. */
   readonly schema?: S
 }
@@ -59,61 +68,84 @@ const RETRIES = 2
  *
  * `key` is the publishable key in whatever others can read, a page above all. The secret key may do everything.
  */
-export function connect<S extends Schema = AnySchema>(url: string | URL, key: string, options: Options = {}): Core<S> {
+export function connect<S extends Schema = AnySchema>(
+  url: string | URL,
+  key: string,
+  options: Options = {},
+): Core<S> {
   const root = String(url).replace(/\/+$/, '')
   const session: Sessions = sessions(root, options.store, refresh)
 
   function refresh(token: string): Promise<unknown> {
-    return json({ method: 'POST', path: '/auth/v1/token?grant_type=refresh_token', json: { refresh_token: token }, token: null })
+    return json({
+      method: 'POST',
+      path: '/auth/v1/token?grant_type=refresh_token',
+      json: { refresh_token: token },
+      token: null,
+    })
   }
 
-  async function once(ask: Ask, token: string | null): Promise<Response> {
-    const search = ask.query?.toString()
-    const body = ask.json === undefined ? ask.body : JSON.stringify(ask.json)
-    const headers = new Headers({ ...options.headers, ...ask.headers, apikey: key })
-    if (ask.json !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
-    if (token !== null) headers.set('authorization', `Bearer ${token}`)
-    const limit = ask.timeout ?? options.timeout ?? 30_000
+  /** One request. The time limit and the signal hold until `read` is done with the answer. */
+  async function once<T>(ask: Ask, token: string | null, read: (response: Response) => T | Promise<T>): Promise<T> {
     const late = new AbortController()
-    const timer = limit > 0 ? setTimeout(() => late.abort(), limit) : undefined
-    const given = (): void => late.abort()
-    ask.signal?.addEventListener('abort', given)
-    if (ask.signal?.aborted) late.abort()
+    const giveUp = (): void => late.abort()
+    const { signal } = ask
+    const limit = ask.timeout ?? options.timeout ?? 30_000
+    let request: [string, RequestInit]
     try {
-      return await (options.fetch ?? fetch)(root + ask.path + (search ? `?${search}` : ''), {
-        method: ask.method ?? 'GET',
-        headers,
-        signal: late.signal,
-        ...(body === undefined ? {} : { body }),
-        // Streams go out in one direction while nothing comes back yet.
-        ...(isReusable(body) ? {} : { duplex: 'half' }),
-      })
+      const search = ask.query?.toString()
+      const body = ask.json === undefined ? ask.body : JSON.stringify(ask.json)
+      const headers = new Headers({ ...options.headers, ...ask.headers, apikey: key })
+      if (ask.json !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
+      if (token !== null) headers.set('authorization', `Bearer ${token}`)
+      request = [
+        root + ask.path + (search ? `?${search}` : ''),
+        {
+          method: ask.method ?? 'GET',
+          headers,
+          signal: late.signal,
+          ...(body === undefined ? {} : { body }),
+          // Streams go out in one direction while nothing comes back yet.
+          ...(isStream(body) ? { duplex: 'half' } : {}),
+        },
+      ]
     } catch (cause) {
-      if (ask.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
+      throw new BasewrightError('invalid_request', 'This cannot be sent', { cause })
+    }
+    if (signal?.aborted) giveUp()
+    else signal?.addEventListener('abort', giveUp, { once: true })
+    const timer = limit > 0 ? setTimeout(giveUp, limit) : undefined
+    let unread = false
+    try {
+      const response = await (options.fetch ?? fetch)(...request)
+      if (!response.ok) throw await errorOf(response)
+      unread = read === whole
+      return await read(response)
+    } catch (cause) {
+      if (signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
       if (late.signal.aborted) throw new BasewrightError('timeout', `No answer within ${limit} ms`, { cause })
+      if (cause instanceof BasewrightError) throw cause
       throw new BasewrightError('network', 'The server cannot be reached', { cause })
     } finally {
       clearTimeout(timer)
-      ask.signal?.removeEventListener('abort', given)
+      // Who reads the answer himself may still give it up.
+      if (!unread) signal?.removeEventListener('abort', giveUp)
     }
   }
 
-  async function send(ask: Ask): Promise<Response> {
-    const reading = (ask.method ?? 'GET') === 'GET' || ask.method === 'HEAD'
+  async function exchange<T>(ask: Ask, read: (response: Response) => T | Promise<T>): Promise<T> {
+    const reading = /^(GET|HEAD)$/.test(ask.method ?? 'GET')
     let renewed = false
     for (let tried = 0; ; tried++) {
       const token = ask.token === undefined ? await session.token() : ask.token
       let fault: BasewrightError
       try {
-        const response = await once(ask, token)
-        if (response.ok) return response
-        fault = await errorOf(response)
+        return await once(ask, token, read)
       } catch (error) {
-        if (!(error instanceof BasewrightError) || error.code !== 'network') throw error
-        fault = error
+        fault = error as BasewrightError
       }
       // Refused before anything was done: the token ran out on its way, or its key was rotated.
-      if (isCredential(fault) && !renewed && ask.token === undefined && token !== null && isReusable(ask.body)) {
+      if (isCredential(fault) && !renewed && ask.token === undefined && token !== null && !isStream(ask.body)) {
         renewed = true
         if ((await session.renew(token)) !== null) continue
       }
@@ -124,20 +156,23 @@ export function connect<S extends Schema = AnySchema>(url: string | URL, key: st
     }
   }
 
-  async function json<T>(ask: Ask): Promise<T> {
-    const response = await send(ask)
-    try {
+  const ask = <T>(asked: Ask): Promise<Answer<T>> =>
+    exchange(asked, async (response) => {
       const text = await response.text()
-      return (text === '' ? null : JSON.parse(text)) as T
-    } catch (cause) {
-      throw new BasewrightError('bad_answer', 'The answer is not JSON', { status: response.status, cause })
-    }
-  }
+      try {
+        return { body: (text === '' ? null : JSON.parse(text)) as T, headers: response.headers }
+      } catch (cause) {
+        throw new BasewrightError('bad_answer', 'The answer is not JSON', { status: response.status, cause })
+      }
+    })
+  const json = async <T>(asked: Ask): Promise<T> => (await ask<T>(asked)).body
 
-  return { url: root, key, options, session, send, json }
+  return { url: root, key, options, session, send: (asked) => exchange(asked, whole), ask, json }
 }
 
-const isReusable = (body: unknown): boolean => !(globalThis.ReadableStream && body instanceof ReadableStream)
+const whole = (response: Response): Response => response
+
+const isStream = (body: unknown): boolean => typeof ReadableStream === 'function' && body instanceof ReadableStream
 
 /** Whether a token is refused, in any of the server's dialects. */
 const isCredential = ({ status, code }: BasewrightError): boolean =>

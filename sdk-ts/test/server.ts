@@ -14,6 +14,8 @@ export interface Server {
   url: string
   publishable: string
   secret: string
+  /** The folder of the project. */
+  project: string
   /** Ends it as an operator does, and waits until it has ended. */
   stop(): Promise<void>
   /** Ends it at once, as a crash does. */
@@ -29,7 +31,10 @@ export interface Server {
 }
 
 /** Starts a server for a folder with a project, or for files given by their names. It ends with the test process at the latest. */
-export async function serve(project: string | Record<string, string>, env: Record<string, string> = {}): Promise<Server> {
+export async function serve(
+  project: string | Record<string, string>,
+  env: Record<string, string> = {},
+): Promise<Server> {
   const home = mkdtempSync(join(tmpdir(), 'basewright-sdk-'))
   // The private Postgres runs as another user.
   chmodSync(home, 0o755)
@@ -56,6 +61,7 @@ export async function serve(project: string | Record<string, string>, env: Recor
     url: '',
     publishable: '',
     secret: '',
+    project: folder,
     stop: () => ended('SIGTERM'),
     kill: () => ended('SIGKILL'),
     start: async () => {
@@ -80,7 +86,7 @@ export async function serve(project: string | Record<string, string>, env: Recor
     },
     command: (name, ...args) => execFileSync(BINARY, [name, ...args, '--data', data], { encoding: 'utf8' }),
     letter: async (to) => {
-      for (const end = Date.now() + 20_000; Date.now() < end; ) {
+      for (const end = Date.now() + 20_000; Date.now() < end;) {
         const response = await fetch(`${server.url}/_/mail.json?to=${encodeURIComponent(to)}`)
         const letters = (await response.json()) as { subject: string; text: string; html: string }[]
         if (letters[0] !== undefined) return letters[0]
@@ -100,7 +106,7 @@ export async function serve(project: string | Record<string, string>, env: Recor
 
 /** Asks until the answer is not undefined; fails after 30 seconds. */
 export async function eventually<T>(what: string, ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (const end = Date.now() + 30_000; Date.now() < end; ) {
+  for (const end = Date.now() + 30_000; Date.now() < end;) {
     const answer = await ask()
     if (answer !== undefined) return answer
     await new Promise((turn) => setTimeout(turn, 10))

@@ -226,6 +226,7 @@ async fn live(
         origins: life.listening.cors_origins.clone(),
         keyless: life.listening.keyless == Keyless::Anon,
         proxies: life.listening.trusted_proxies.clone(),
+        public: project::public(&life.place.project),
         workers: life
             .listening
             .workers
@@ -472,6 +473,9 @@ fn announce(
             "             kept in {}; the secret key may do everything, so keep it on servers",
             path.display()
         )?;
+        if project::public(&life.place.project).is_dir() {
+            writeln!(out, "page         {url}/")?;
+        }
         if keeps_mail {
             writeln!(out, "mail         {url}{}", mailbox::PATH)?;
         }

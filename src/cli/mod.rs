@@ -6,6 +6,7 @@
 mod check;
 mod dev;
 mod explain;
+mod health;
 mod keys;
 mod life;
 mod logging;
@@ -18,6 +19,7 @@ mod storage;
 mod tables;
 mod tail;
 mod token;
+mod types;
 mod user;
 
 use std::path::{Path, PathBuf};
@@ -46,11 +48,13 @@ enum What {
     Serve(serve::Serve),
     Check(check::Check),
     Policy(policy::Policy),
+    Types(types::Types),
     Keys(keys::Keys),
     Token(token::Token),
     Tail(tail::Tail),
     User(user::Users),
     Storage(storage::Storage),
+    Health(health::Health),
 }
 
 /// Where the project and its data are.
@@ -133,11 +137,13 @@ pub fn main() -> ExitCode {
         What::Serve(command) => serve::run(command),
         What::Check(command) => check::run(command),
         What::Policy(command) => policy::run(command),
+        What::Types(command) => types::run(&command),
         What::Keys(command) => keys::run(command),
         What::Token(command) => token::run(command),
         What::Tail(command) => tail::run(&command),
         What::User(command) => user::run(command),
         What::Storage(command) => storage::run(command),
+        What::Health(command) => health::run(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

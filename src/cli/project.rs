@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::Failure;
 use crate::catalog::Catalog;
+use crate::http::pages::RESERVED;
 use crate::project::{self, Project, Sources};
 use crate::schema::Seed;
 
@@ -15,6 +16,8 @@ use crate::schema::Seed;
 const MAX_BYTES: u64 = 4 << 20;
 /// How deep folders with JSON Schemas may lie.
 const MAX_DEPTH: usize = 4;
+/// Its pages: served, and no part of what is declared.
+const PUBLIC: &str = "public";
 
 /// Reads and loads a project.
 ///
@@ -22,7 +25,28 @@ const MAX_DEPTH: usize = 4;
 /// All faults of the project, ready to be printed; or the file that cannot be read.
 pub(super) fn load(folder: &Path) -> Result<Project, Failure> {
     let sources = read(folder)?;
+    if let Some(taken) = taken(folder) {
+        return Err(taken);
+    }
     project::load(&sources).map_err(|faults| Failure::Fault(project::render(&faults)))
+}
+
+/// The folder whose files are served at `/`.
+pub(super) fn public(folder: &Path) -> PathBuf {
+    folder.join(PUBLIC)
+}
+
+/// Every file or folder of the project's pages that nobody would ever get, since its path is the server's own.
+fn taken(folder: &Path) -> Option<Failure> {
+    let public = public(folder);
+    let taken: Vec<String> = RESERVED
+        .iter()
+        .filter(|path| fs::symlink_metadata(public.join(path)).is_ok())
+        .map(|path| {
+            format!("{PUBLIC}/{path}: the path /{path} is the server's own, and this is never served: give it another name")
+        })
+        .collect();
+    (!taken.is_empty()).then(|| Failure::Fault(taken.join("\n")))
 }
 
 /// Logs what a project allows that may not be meant. `catalog` is made of it.
@@ -104,8 +128,8 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut BTreeMap<String, 
         // A file that vanished since the listing was a draft.
         let Ok(metadata) = fs::metadata(&path) else { continue };
         if metadata.is_dir() {
-            // A data folder that was put into the project is none of it.
-            if path.join("keys.json").is_file() {
+            // A data folder that was put into the project is none of it, nor are the pages.
+            if relative == PUBLIC || path.join("keys.json").is_file() {
                 continue;
             }
             // Links to folders can lead in circles.
@@ -170,6 +194,9 @@ mod tests {
             (".git/config.yaml", "x"),
             ("node_modules/a/package.json", "{}"),
             ("README.md", "x"),
+            ("public/index.html", "a page"),
+            ("public/data.json", "not ours"),
+            ("public/collections/posts.yaml", "not ours"),
         ]);
         let sources = read(&folder.0).unwrap();
         let names: Vec<_> = sources.0.keys().map(String::as_str).collect();

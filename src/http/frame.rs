@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 
 use super::cors::Origins;
+use super::pages;
 use super::principal::Caller;
 use super::reply::{self, Dialect, Failure};
 use super::request_id::{self, RequestId};
@@ -182,6 +183,9 @@ fn judge_head(head: &RequestHead) -> Result<(), Error> {
     if head.headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
         return Err(Error::new(Code::HeadersTooLarge)
             .details(format!("The limit is {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes together.")));
+    }
+    if pages::is_stray_worker(head) {
+        return Err(Error::with(Code::Denied, "A service worker is a file of the project's pages"));
     }
     match head.method {
         Method::GET

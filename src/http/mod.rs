@@ -5,12 +5,14 @@
 
 pub mod auth;
 pub mod body;
+mod conditional;
 pub mod cors;
 mod editor;
 mod frame;
 mod health;
 pub mod mailbox;
 mod metrics;
+pub mod pages;
 pub mod peer;
 pub mod principal;
 mod realtime;
@@ -18,5 +20,6 @@ pub mod reply;
 pub mod request_id;
 pub mod rest;
 mod routes;
+mod sdk;
 pub mod server;
 pub mod storage;

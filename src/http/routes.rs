@@ -3,16 +3,18 @@
 use actix_web::{FromRequest, Handler, Resource, Responder, web};
 
 use super::reply::Failure;
-use super::{auth, editor, health, mailbox, metrics, realtime, rest, storage};
+use super::{auth, editor, health, mailbox, metrics, realtime, rest, sdk, storage};
 use crate::error::{Code, Error};
 
-/// Every path this server answers. What is not here is 404 in the dialect's own words.
+/// Every path this server answers by itself. What is not here may be a file of the project's (`pages`), or else is 404 in
+/// the dialect's own words. A new prefix is also to be reserved there (`pages::RESERVED`).
 pub(super) fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(reading("/health/live", health::live))
         .service(reading("/health/ready", health::ready))
         .service(reading("/metrics", metrics::metrics))
         .service(reading("/_/schema.json", editor::schema))
         .configure(mailbox::configure)
+        .configure(sdk::configure)
         .service(web::scope("/auth/v1").configure(auth::configure))
         .service(web::scope("/realtime/v1").configure(realtime::configure))
         .service(web::scope("/rest/v1").configure(rest::configure))
@@ -35,9 +37,4 @@ where
 /// A path that exists under another method.
 pub(super) async fn no_such_method() -> Result<&'static str, Failure> {
     Err(Failure(Error::new(Code::Method)))
-}
-
-/// A path that does not exist.
-pub(super) async fn no_such_path() -> Result<&'static str, Failure> {
-    Err(Failure(Error::new(Code::Path)))
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use actix_web::web;
 use super::cors::Origins;
 use super::peer::Proxies;
 use super::realtime::{Sockets, Upgrade};
-use super::{frame, routes};
+use super::sdk::Sdk;
+use super::{frame, pages, routes};
 use crate::app::{App, Worker};
 
 /// How the server meets the world.
@@ -33,6 +35,8 @@ pub struct Options {
     pub keyless: bool,
     /// Who is believed about where requests come from.
     pub proxies: Proxies,
+    /// The folder whose files are served at `/`, if it is there when they are asked for.
+    pub public: PathBuf,
     /// Threads that serve.
     pub workers: usize,
 }
@@ -98,6 +102,7 @@ fn serve_routes(
     let data = web::Data::from(app);
     let workers = options.workers;
     let options = web::Data::new(options);
+    let sdk = web::Data::new(Sdk::new()?);
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
     let server = builder
@@ -114,10 +119,11 @@ fn serve_routes(
                 let application = actix_web::App::new()
                     .app_data(data.clone())
                     .app_data(options.clone())
+                    .app_data(sdk.clone())
                     .app_data(Rc::clone(&worker))
                     .app_data(Rc::clone(&sockets))
                     .configure(routes)
-                    .default_service(web::to(super::routes::no_such_path))
+                    .default_service(web::to(pages::page))
                     .wrap(from_fn(frame::frame));
                 map_config(application, |_| AppConfig::default())
             };

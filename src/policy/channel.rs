@@ -132,6 +132,14 @@ impl Topic {
         })
     }
 
+    /// What stands between its colons, in order; `None` is what it captures.
+    pub fn parts(&self) -> impl Iterator<Item = Option<&str>> {
+        self.parts.iter().map(|part| match part {
+            Part::Fixed(text) => Some(text.as_str()),
+            Part::Capture(_) => None,
+        })
+    }
+
     /// What a topic of this form has in the places of its captures.
     pub fn matches(&self, topic: &str) -> Option<Vec<String>> {
         let mut captured = Vec::new();

@@ -66,6 +66,28 @@ pub(super) fn read(definitions: &[Definition<'_>], faults: &mut Faults<'_>) -> L
     limits
 }
 
+/// What a limit bounds, for whoever writes it in an editor.
+pub(super) fn says(key: &str) -> String {
+    let limits = Limits::default();
+    let mib = |bytes: u64| format!("{}MiB", bytes >> 20);
+    let (what, default) = match key {
+        "rows" => ("Records of one page, and of one embed", limits.rows.to_string()),
+        "body" => ("Bytes of a request's body, as in `1MB`", mib(limits.body as u64)),
+        "embed_depth" => ("Levels of embedded records in one read", limits.embed_depth.to_string()),
+        "statement_timeout" => (
+            "How long Postgres may work on one statement, as in `8s`",
+            format!("{}s", limits.statement_timeout.as_secs()),
+        ),
+        "filter_terms" => ("Terms of all filters of a request together", limits.filter_terms.to_string()),
+        "in_values" => ("Values of one list in a filter", limits.in_values.to_string()),
+        "bulk_rows" => ("Records that one request makes", limits.bulk_rows.to_string()),
+        "json_depth" => ("How deep a body's JSON is nested", limits.json_depth.to_string()),
+        "upload" => ("Bytes of the largest object that any bucket takes, as in `50MiB`", mib(limits.upload)),
+        _ => return String::new(),
+    };
+    format!("{what}; {default} unless said.")
+}
+
 /// Sets one of [`NUMBERS`].
 fn set(limits: &mut Limits, key: &str, number: u64) {
     let size = usize::try_from(number).unwrap_or(usize::MAX);

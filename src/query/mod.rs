@@ -9,3 +9,5 @@ pub mod parse;
 pub mod plan;
 pub mod preferences;
 pub mod request;
+pub mod typescript;
+mod view;

@@ -11,11 +11,11 @@ mod schema;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::plan::{Context, ReadPlan};
-use super::request::{Embed, Item, Node};
-use crate::catalog::{Catalog, Relationship};
-use crate::model::{Action, Collection, CollectionId, FieldId};
-use crate::policy::{Decision, Permit};
+pub(super) use schema::written;
+
+use super::plan::Context;
+use super::view::{View, offers};
+use crate::policy::Permit;
 
 /// Where the paths of the document start.
 const SERVER: &str = "/rest/v1";
@@ -74,53 +74,7 @@ struct Parts {
     parameters: Map<String, Json>,
 }
 
-/// One collection as the caller sees it.
-struct View<'a> {
-    catalog: &'a Catalog,
-    id: CollectionId,
-    collection: &'a Collection,
-    read: Option<Permit>,
-    create: Option<Permit>,
-    /// Only beside `read`: who may not read a record cannot name it in a request.
-    update: Option<Permit>,
-    delete: Option<Permit>,
-    signed_in: bool,
-    /// How others are embedded by it: those that lead to one record by our field, and the rest.
-    embeds: Vec<Embeds>,
-}
-
-/// One way from a collection to another that the caller may go.
-struct Embeds {
-    /// Our field that holds the other's key; none where theirs holds ours.
-    by: Option<FieldId>,
-    /// As `select` says it.
-    name: String,
-    target: String,
-    to_one: bool,
-}
-
-impl<'a> View<'a> {
-    /// None where no rule of the caller speaks of the collection.
-    fn of(context: Context<'a>, id: CollectionId) -> Option<View<'a>> {
-        let decide = |action| match context.catalog.policies.decide(context.principal, action, id) {
-            Decision::Permit(permit) => Some(Some(permit)),
-            Decision::Denied => Some(None),
-            Decision::Unknown => None,
-        };
-        let read = decide(Action::Read)?;
-        let create = decide(Action::Create)?;
-        let update = decide(Action::Update)?.filter(|_| read.is_some());
-        let delete = decide(Action::Delete)?.filter(|_| read.is_some());
-        let embeds = read.as_ref().map(|read| embeds(context, read)).unwrap_or_default();
-        let collection = context.catalog.collection(id);
-        let (catalog, signed_in) = (context.catalog, !context.principal.is_anon());
-        Some(View { catalog, id, collection, read, create, update, delete, signed_in, embeds })
-    }
-
-    fn name(&self) -> &str {
-        self.collection.name.as_str()
-    }
-
+impl View<'_> {
     fn describe(&self, parts: &mut Parts) {
         let name = self.name();
         parts.tags.push(json!({ "name": name }));
@@ -194,7 +148,7 @@ impl<'a> View<'a> {
     /// The filter on the full-text column, if the caller knows all that is in it.
     fn search(&self) -> Option<(String, Json)> {
         let search = self.collection.search.as_ref()?;
-        self.read.as_ref().filter(|read| read.covers_search(self.collection))?;
+        self.searches().then_some(())?;
         let fields = search.fields.iter().map(|field| self.collection.field(*field).name.as_str());
         Some(parameters::search(self.name(), search.language, &fields.collect::<Vec<_>>()))
     }
@@ -237,7 +191,7 @@ impl<'a> View<'a> {
         let (Some(read), Some(create), Some(_)) = (&self.read, &self.create, &self.update) else {
             return false;
         };
-        self.collection.primary_key.iter().all(|field| read.covers(*field) && schema::offers(create, *field))
+        self.collection.primary_key.iter().all(|field| read.covers(*field) && offers(create, *field))
     }
 
     fn putting(&self) -> Json {
@@ -287,40 +241,4 @@ fn body(schema: Json) -> Json {
             "schema": { "type": "object", "description": form, "additionalProperties": values },
         },
     } })
-}
-
-/// What requests can embed, by the name that means it. The plan of a read is asked, so that whatever hides a
-/// relationship there (an unknown field, a collection that may not be read, a name that means several) hides
-/// it here.
-fn embeds(context: Context<'_>, read: &Permit) -> Vec<Embeds> {
-    let source = read.collection();
-    let meant = |name: &str, relationship: &Relationship| {
-        let embed = Embed {
-            alias: None,
-            target: name.to_owned(),
-            hint: None,
-            inner: false,
-            spread: false,
-            node: Node::default(),
-        };
-        let node = Node { select: vec![Item::Embed(embed)], ..Node::default() };
-        let plan = ReadPlan::new(context, context.catalog.collection(source).name.as_str(), &node);
-        plan.is_ok_and(|plan| plan.node.embeds.iter().any(|embed| embed.relationship == *relationship))
-    };
-    let mut found = Vec::new();
-    for relationship in context.catalog.relationships(source) {
-        let ours = relationship.referring() == (source, relationship.local);
-        let target = &context.catalog.collection(relationship.target).name;
-        let field = &context.catalog.collection(source).field(relationship.local).name;
-        let names = [if ours { field } else { &relationship.inverse }, target];
-        if let Some(name) = names.into_iter().find(|name| meant(name.as_str(), relationship)) {
-            found.push(Embeds {
-                by: ours.then_some(relationship.local),
-                name: name.to_string(),
-                target: target.to_string(),
-                to_one: relationship.cardinality.to_one(),
-            });
-        }
-    }
-    found
 }

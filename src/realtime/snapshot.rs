@@ -9,12 +9,25 @@ use super::line::Binding;
 use super::visibility::Visibility;
 use crate::db::{Pool, Tx};
 use crate::error::{Code, Error};
-use crate::model::{Action, FieldSet};
+use crate::model::{Action, Collection, FieldSet};
 use crate::policy::Permit;
+use crate::query::parse::{self, Bounds};
 use crate::query::plan::{Context, ReadPlan};
 use crate::query::request::{Item, Node, Path};
 use crate::read::{Layout, note_bypass};
 use crate::sql::Sql;
+
+/// Longest query: as long as a request's may be.
+const MOST_QUERY: usize = 16 << 10;
+
+/// What is to be read of a binding's collection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beginning {
+    pub binding: Binding,
+    /// What else is asked of the records, in the words of a request's query: `select=*,author(name)&order=title&limit=9`.
+    /// It says nothing about the changes that follow. Without one, the records are as changes show them.
+    pub query: Option<String>,
+}
 
 /// What the caller sees of each binding's collection, all as of one moment.
 #[derive(Clone, Debug)]
@@ -23,17 +36,25 @@ pub struct Snapshot {
     pub visibility: Arc<Visibility>,
     /// Whatever is in it was committed before this position.
     pub lsn: u64,
-    /// The JSON array of each binding's records, in the order of the bindings.
-    pub records: Vec<Bytes>,
+    /// What there is of each binding, in their order.
+    pub parts: Vec<Part>,
 }
 
-/// Reads what a subscription with these bindings begins with, as a read of each would answer it.
+/// The records of one binding.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The names of the collection's key; none if the caller may not see all of it.
+    pub key: Vec<String>,
+    /// A JSON array.
+    pub records: Bytes,
+}
+
+/// Reads what a subscription begins with, as a read of each would answer it.
 ///
 /// # Errors
 /// What a read would be told; a binding of more records than a page may have; 503 if the database cannot say.
-pub async fn take(pool: &Pool, context: Context<'_>, bindings: &[Binding]) -> Result<Snapshot, Error> {
-    let plans =
-        bindings.iter().map(|binding| plan(context, binding)).collect::<Result<Vec<ReadPlan>, Error>>()?;
+pub async fn take(pool: &Pool, context: Context<'_>, wanted: &[Beginning]) -> Result<Snapshot, Error> {
+    let plans = wanted.iter().map(|one| plan(context, one)).collect::<Result<Vec<ReadPlan>, Error>>()?;
     let tx = pool.begin().await?;
     let outcome = read(&tx, context, &plans).await;
     // Nothing was written: its end changes nothing about what was read.
@@ -52,37 +73,74 @@ async fn read(tx: &Tx, context: Context<'_>, plans: &[ReadPlan]) -> Result<Snaps
     let (Some(visibility), Some(lsn)) = (visibility, lsn) else {
         return Err(Error::internal("Postgres describes its snapshot in another way"));
     };
-    let mut records = Vec::with_capacity(plans.len());
+    let mut parts = Vec::with_capacity(plans.len());
     for plan in plans {
-        note_bypass(context, plan.node.permit());
+        let permit = plan.node.permit();
+        note_bypass(context, permit);
         let rows = tx.query(&plan.statement(context).sql).await?;
         let most = context.catalog.limits.rows;
         if rows.len() as u64 > most {
-            let collection = context.catalog.collection(plan.node.permit().collection()).title();
+            let collection = context.catalog.collection(permit.collection()).title();
             let message =
                 format!("A snapshot has at most {most} records of `{collection}`, and there are more");
             return Err(Error::with(Code::AnswerTooLarge, message)
                 .hint("Narrow the filter, or subscribe without a snapshot and read in pages."));
         }
-        records.push(Layout::of(&plan.node).array(&rows)?.into());
+        let collection = context.catalog.collection(permit.collection());
+        let key = if collection.primary_key.iter().all(|field| permit.covers(*field)) {
+            collection.primary_key.iter().map(|field| collection.field(*field).name.to_string()).collect()
+        } else {
+            Vec::new()
+        };
+        parts.push(Part { key, records: Layout::of(&plan.node).array(&rows)?.into() });
     }
-    Ok(Snapshot { visibility: Arc::new(visibility), lsn, records })
+    Ok(Snapshot { visibility: Arc::new(visibility), lsn, parts })
 }
 
-/// The read of a binding's records, and of one more than there may be.
-fn plan(context: Context<'_>, binding: &Binding) -> Result<ReadPlan, Error> {
+/// The read of a binding's records; where nothing else bounds them, of one more than there may be.
+fn plan(context: Context<'_>, Beginning { binding, query }: &Beginning) -> Result<ReadPlan, Error> {
     let Some(id) = binding.collection(&context.catalog.collections)? else {
         return Err(Error::with(Code::NotSupported, "A snapshot needs the table that it is about"));
     };
     let permit = context.permit_on(id, Action::Read)?;
-    let filter = match binding.filter.as_deref() {
-        None | Some("") => Vec::new(),
-        Some(text) => Filter::compile(text, context, &permit)?.as_read().to_vec(),
+    let mut node = match query {
+        Some(text) => query_node(context, &permit, text)?,
+        None => Node { select: select(context, &permit, binding)?, ..Node::default() },
     };
-    let node = Node { select: select(context, &permit, binding)?, filter, ..Node::default() };
+    if let Some(text) = binding.filter.as_deref().filter(|text| !text.is_empty()) {
+        node.filter.extend_from_slice(Filter::compile(text, context, &permit)?.as_read());
+    }
+    let most = context.catalog.limits.rows;
+    let limit = node.limit.filter(|limit| *limit <= most);
     let mut plan = ReadPlan::under(context, permit, &node)?;
-    plan.node.limit = context.catalog.limits.rows.saturating_add(1);
+    plan.node.limit = limit.unwrap_or(most.saturating_add(1));
+    if query.is_some() {
+        plan.order_whole(context)?;
+    }
     Ok(plan)
+}
+
+/// A request's query. The key is always in what it answers, or nobody could say of which record a change is: where
+/// what is nested has the name of a key's field, that field stands behind a `_`.
+fn query_node(context: Context<'_>, permit: &Permit, text: &str) -> Result<Node, Error> {
+    if text.len() > MOST_QUERY {
+        let message = format!("A snapshot's query has at most {MOST_QUERY} bytes");
+        return Err(Error::with(Code::UriTooLong, message));
+    }
+    let mut node = parse::read(&parse::parameters(text)?, &Bounds::from(&context.catalog.limits))?;
+    let collection = context.catalog.collection(permit.collection());
+    for field in key_of(collection, permit).iter() {
+        let name = collection.field(field).name.to_string();
+        let nested = |item: &Item| matches!(item, Item::Embed(embed) if embed.key() == name);
+        let alias = node.select.iter().any(nested).then(|| format!("_{name}"));
+        let item = Item::Field { path: Path::field(name), alias, cast: None };
+        let is_there = node.select.contains(&item)
+            || (node.select.contains(&Item::All) && matches!(&item, Item::Field { alias: None, .. }));
+        if !is_there {
+            node.select.push(item);
+        }
+    }
+    Ok(node)
 }
 
 /// The fields that are asked for, and those of the key.
@@ -91,14 +149,19 @@ fn select(context: Context<'_>, permit: &Permit, binding: &Binding) -> Result<Ve
         return Ok(vec![Item::All]);
     };
     let collection = context.catalog.collection(permit.collection());
-    let mut fields: FieldSet =
-        collection.primary_key.iter().copied().filter(|field| permit.covers(*field)).collect();
+    let mut fields = key_of(collection, permit);
     for name in names {
         fields.insert(context.known_field(permit, name)?);
     }
-    let item = |field| {
-        let name = collection.field(field).name.to_string();
-        Item::Field { path: Path::field(name), alias: None, cast: None }
-    };
-    Ok(fields.iter().map(item).collect())
+    Ok(fields.iter().map(|field| whole(collection.field(field).name.to_string())).collect())
+}
+
+/// What the caller may see of the key.
+fn key_of(collection: &Collection, permit: &Permit) -> FieldSet {
+    collection.primary_key.iter().copied().filter(|field| permit.covers(*field)).collect()
+}
+
+/// A field under its own name.
+fn whole(name: String) -> Item {
+    Item::Field { path: Path::field(name), alias: None, cast: None }
 }

@@ -24,7 +24,7 @@ use crate::realtime::hub::TopicName;
 use crate::realtime::limits;
 use crate::realtime::line::{Binding, Caller, Order, Start};
 use crate::realtime::protocol::{self, Message, quoted};
-use crate::realtime::snapshot::{self, Snapshot};
+use crate::realtime::snapshot::{self, Beginning, Part, Snapshot};
 
 /// What a join asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +36,8 @@ pub(super) struct Config {
     /// It knows of cursors.
     pub(super) aware: bool,
     pub(super) presence_key: Box<str>,
+    /// Row changes are wanted.
+    pub(super) rows: bool,
     /// What there is until it is joined.
     pub(super) asked: RefCell<Option<Box<Asked>>>,
 }
@@ -56,7 +58,7 @@ pub(super) struct Asked {
 /// What a snapshot is taken of, and for whom.
 #[derive(Clone, Debug, PartialEq)]
 struct Reading {
-    bindings: Vec<Binding>,
+    wanted: Vec<Beginning>,
     principal: Arc<Principal>,
 }
 
@@ -161,7 +163,8 @@ impl Sockets {
             if channel.phase.get() == Phase::Judged {
                 match judged {
                     Ok((caller, rights)) => {
-                        sockets.judged(&channel, caller, rights, wish.bindings, wish.snapshot)
+                        let queries = wish.snapshot.then_some(wish.queries);
+                        sockets.judged(&channel, caller, rights, wish.bindings, queries)
                     }
                     Err(Unjudged::Refused(reason) | Unjudged::Failed(reason)) => {
                         sockets.refuse_join(&channel, &reason);
@@ -211,9 +214,15 @@ impl Sockets {
         let topic = &channel.topic;
         let rights = access::join(self.app.pool(), catalog, &principal, topic.short(), topic.name.private)
             .await
-            .map_err(|refusal| match refusal {
-                Refusal::Failed(_) => Unjudged::Failed(refusal.to_string()),
-                Refusal::Unauthorized(_) | Refusal::PrivateOnly => Unjudged::Refused(refusal.to_string()),
+            .or_else(|refusal| match refusal {
+                // Rows have rules of their own: for their sake it may be there, without hearing or saying anything else.
+                Refusal::PrivateOnly if channel.config.rows => {
+                    Ok(Rights { read: false, write: false, private: false })
+                }
+                Refusal::Failed(_) => Err(Unjudged::Failed(refusal.to_string())),
+                Refusal::Unauthorized(_) | Refusal::PrivateOnly => {
+                    Err(Unjudged::Refused(refusal.to_string()))
+                }
             })?;
         Ok((Caller { principal, known }, rights))
     }
@@ -225,7 +234,7 @@ impl Sockets {
         caller: Caller,
         rights: Rights,
         bindings: Vec<Binding>,
-        snapshot: bool,
+        snapshot: Option<Vec<Option<String>>>,
     ) {
         channel.read.set(rights.read);
         channel.write.set(rights.write);
@@ -237,11 +246,12 @@ impl Sockets {
         *channel.rows.borrow_mut() = Rows::Asked;
         let mut start = Start::Live;
         if let Some(asked) = channel.config.asked.borrow_mut().as_mut() {
-            if snapshot {
-                let (bindings, principal) = (bindings.clone(), Arc::clone(&caller.principal));
-                asked.snapshot = Some(Reading { bindings, principal });
+            if let Some(queries) = snapshot {
+                let wanted = bindings.iter().cloned().zip(queries);
+                let wanted = wanted.map(|(binding, query)| Beginning { binding, query }).collect();
+                asked.snapshot = Some(Reading { wanted, principal: Arc::clone(&caller.principal) });
             }
-            if snapshot || asked.resume.is_some() {
+            if asked.snapshot.is_some() || asked.resume.is_some() {
                 start = Start::Held;
             }
         }
@@ -295,25 +305,25 @@ impl Sockets {
         refused: &[usize],
         joined: Cursor,
     ) {
-        let served: Vec<usize> = (0..reading.bindings.len()).filter(|at| !refused.contains(at)).collect();
-        let bindings: Vec<Binding> = served.iter().map(|at| reading.bindings[*at].clone()).collect();
+        let served: Vec<usize> = (0..reading.wanted.len()).filter(|at| !refused.contains(at)).collect();
+        let wanted: Vec<Beginning> = served.iter().map(|at| reading.wanted[*at].clone()).collect();
         let taken = match self.app.catalog() {
             Ok(catalog) => {
                 let context = Context { catalog: &catalog, principal: &reading.principal };
-                snapshot::take(self.app.pool(), context, &bindings).await
+                snapshot::take(self.app.pool(), context, &wanted).await
             }
             Err(error) => Err(error),
         };
         let (mut skip, mut until) = (None, None);
         match taken {
-            Ok(Snapshot { visibility, lsn, records }) => {
+            Ok(Snapshot { visibility, lsn, parts }) => {
                 (skip, until) = (Some(visibility), Some(lsn));
-                for (at, records) in served.iter().zip(records) {
+                for (at, Part { key, records }) in served.iter().zip(parts) {
                     if !channel.is_joined() {
                         return;
                     }
                     let head = format!(r#"{{"ids":[{}],"records":"#, at + 1);
-                    let tail = format!(r#","cursor":"{joined}"}}"#);
+                    let tail = format!(r#","key":{},"cursor":"{joined}"}}"#, Value::from(key));
                     let payload: [&[u8]; 3] = [head.as_bytes(), &records, tail.as_bytes()];
                     let (version, topic) = (channel.socket.version, &channel.topic.json);
                     let frame =
@@ -327,7 +337,7 @@ impl Sockets {
                 }
             }
             Err(error) if channel.is_joined() => {
-                self.system(channel, "error", json!({ "message": error.message }));
+                self.system(channel, "error", fault(&error));
                 self.flush(&channel.socket);
             }
             Err(_) => {}
@@ -365,7 +375,7 @@ impl Sockets {
     /// Says which bindings are not served.
     pub(super) fn refuse(self: &Rc<Self>, channel: &Rc<Channel>, refused: &[(usize, Error)]) {
         for (_, error) in refused {
-            self.system(channel, "error", json!({ "message": error.message }));
+            self.system(channel, "error", fault(error));
         }
     }
 
@@ -489,6 +499,11 @@ impl Sockets {
             }
         });
     }
+}
+
+/// What there is to say about a binding that is not served.
+fn fault(error: &Error) -> Value {
+    json!({ "message": error.message, "code": error.code.as_str(), "statusCode": error.code.status(), "hint": error.hint })
 }
 
 /// A refused token in the words that clients of this wire know.

@@ -107,6 +107,10 @@ impl Sockets {
             }
         }
         if live {
+            if channel.config.aware {
+                // That it has caught up, also where it had missed nothing.
+                self.announce(channel, "position", None, next);
+            }
             let behind = channel
                 .socket
                 .channels

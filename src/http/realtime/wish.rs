@@ -16,6 +16,8 @@ pub(super) struct Wish {
     pub(super) private: bool,
     pub(super) presence: bool,
     pub(super) bindings: Vec<Binding>,
+    /// What else a snapshot of each binding asks for.
+    pub(super) queries: Vec<Option<String>>,
     pub(super) echo: Vec<Value>,
     pub(super) resume: Option<Cursor>,
     pub(super) snapshot: bool,
@@ -69,18 +71,20 @@ impl Wish {
             Some(Value::String(token)) => Some(token.clone()),
             Some(_) => return Err("access_token is not text".to_owned()),
         };
-        let (bindings, echo) = bindings(config.get("postgres_changes"))?;
+        let Bindings { bindings, queries, echo } = Bindings::parse(config.get("postgres_changes"))?;
         Ok(Wish {
             config: Config {
                 echo: flag(&broadcast, "self", false)?,
                 ack: flag(&broadcast, "ack", false)?,
                 aware: aware || snapshot,
                 presence_key: presence_key.into_boxed_str(),
+                rows: !bindings.is_empty(),
                 asked: RefCell::new(None),
             },
             private: flag(&config, "private", false)?,
             presence: flag(&presence, "enabled", true)?,
             bindings,
+            queries,
             echo,
             resume,
             snapshot,
@@ -89,17 +93,33 @@ impl Wish {
     }
 }
 
-/// The bindings, and as they are echoed: each with its id, and of what was sent what clients compare.
-fn bindings(list: Option<&Value>) -> Result<(Vec<Binding>, Vec<Value>), String> {
-    let list = match list {
-        None | Some(Value::Null) => return Ok(Default::default()),
-        Some(Value::Array(list)) => list,
-        Some(_) => return Err("config.postgres_changes is not a list".to_owned()),
-    };
-    if list.len() > limits::BINDINGS {
-        return Err(format!("config.postgres_changes has more than {} entries", limits::BINDINGS));
+/// The bindings, what else their snapshots ask for, and as they are echoed: each with its id, and of what was sent what
+/// clients compare.
+#[derive(Default)]
+struct Bindings {
+    bindings: Vec<Binding>,
+    queries: Vec<Option<String>>,
+    echo: Vec<Value>,
+}
+
+impl Bindings {
+    fn parse(list: Option<&Value>) -> Result<Bindings, String> {
+        let list = match list {
+            None | Some(Value::Null) => return Ok(Bindings::default()),
+            Some(Value::Array(list)) => list,
+            Some(_) => return Err("config.postgres_changes is not a list".to_owned()),
+        };
+        if list.len() > limits::BINDINGS {
+            return Err(format!("config.postgres_changes has more than {} entries", limits::BINDINGS));
+        }
+        let mut all = Bindings::default();
+        for (at, given) in list.iter().enumerate() {
+            all.add(at, given)?;
+        }
+        Ok(all)
     }
-    let read = |(at, given): (usize, &Value)| {
+
+    fn add(&mut self, at: usize, given: &Value) -> Result<(), String> {
         let Value::Object(given) = given else {
             return Err(format!("config.postgres_changes[{at}] is not an object"));
         };
@@ -147,8 +167,9 @@ fn bindings(list: Option<&Value>) -> Result<(Vec<Binding>, Vec<Value>), String> 
                 echo.insert(name.to_owned(), value.clone());
             }
         }
-        Ok((binding, Value::Object(echo)))
-    };
-    let both: Vec<(Binding, Value)> = list.iter().enumerate().map(read).collect::<Result<_, String>>()?;
-    Ok(both.into_iter().unzip())
+        self.bindings.push(binding);
+        self.queries.push(text("snapshot")?.map(str::to_owned));
+        self.echo.push(Value::Object(echo));
+        Ok(())
+    }
 }

@@ -50,7 +50,13 @@ impl Running {
                     crate::objects::turn::Turns::new(Pool::open(&target, 1).unwrap()),
                 ));
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-                let options = Options { origins, keyless: false, proxies: Proxies::default(), workers: 1 };
+                let options = Options {
+                    origins,
+                    keyless: false,
+                    proxies: Proxies::default(),
+                    public: PathBuf::from("nowhere"),
+                    workers: 1,
+                };
                 let worker = move || Worker::new(Lanes::open(&target, LanesOptions::default()));
                 let (server, address) =
                     serve_routes(listener, Arc::clone(&app), options, worker, misbehave).unwrap();

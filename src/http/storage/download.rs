@@ -6,10 +6,10 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::{StreamExt as _, stream};
 
-use super::conditional::{Portion, Validators};
 use super::door::Door;
 use super::{disposition, path, said, shape};
 use crate::error::{Error, StorageCode};
+use crate::http::conditional::{Portion, Validators};
 use crate::http::reply::{self, Dialect, Failure};
 use crate::http::request_id;
 use crate::objects::blobs::{BlobFault, Outgoing};

@@ -2,7 +2,6 @@
 
 mod bucket;
 mod change;
-mod conditional;
 mod disposition;
 mod door;
 mod download;

@@ -144,8 +144,12 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             "description": "Places for objects (files).",
         }),
         (Place::Bucket, "public") => flag("Whoever knows an object's key may read it; `false` unless said."),
-        (Place::Bucket, "max_size") => bytes("The largest object, as in `2MB`."),
-        (Place::Bucket, "quota") => bytes("The bytes of all objects together, as in `10GB`."),
+        (Place::Bucket, "max_size") => {
+            bytes("The largest object, as in `2MB`; what `limits.upload` allows unless said.")
+        }
+        (Place::Bucket, "quota") => bytes(
+            "The bytes of all objects together, as in `10GB`; as many as there is room for unless said.",
+        ),
         (Place::Bucket, "accept") => json!({
             "type": "array",
             "items": { "type": "string", "pattern": "^[a-z0-9!#$&^_.+*-]+/[a-z0-9!#$&^_.+*-]+$" },
@@ -155,7 +159,8 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         (Place::Bucket, "policies") => {
             let of = |action: Action| {
                 let rule = reference(&format!("rule.bucket.{}", action.as_str()));
-                (action.as_str().to_owned(), json!({ "type": "array", "items": rule }))
+                let says = "Rules, of which one has to allow it.";
+                (action.as_str().to_owned(), json!({ "type": "array", "items": rule, "description": says }))
             };
             json!({
                 "type": ["object", "null"],
@@ -202,7 +207,7 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         }),
         (Place::Collection, "primary_key") => described(
             json!({ "type": "array", "items": reference("name"), "minItems": 1 }),
-            "The key, if it is not `id`.",
+            "The fields of the key; `[id]` unless said.",
         ),
         (Place::Collection, "unique") => json!({
             "type": "array",
@@ -229,8 +234,8 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             described(reference("name"), "The former name: a rename is never a drop and an add.")
         }
         (Place::Field, "type") => json!({ "enum": kinds(), "description": "The kind." }),
-        (Place::Field, "required") => flag("May not be null."),
-        (Place::Field, "unique") => flag("No two records have the same value."),
+        (Place::Field, "required") => flag("May not be null; `false` unless said."),
+        (Place::Field, "unique") => flag("No two records have the same value; `false` unless said."),
         (Place::Field, "default") => json!({
             "not": { "type": "null" },
             "description": "What a new record takes: a value, `now()` or `auth.id` and the like.",
@@ -261,14 +266,19 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         }
         (Place::Field, "on_delete") => json!({
             "enum": draft::ON_DELETE.map(|(action, _)| action),
-            "description": "What becomes of the record when the one that it refers to goes.",
+            "description": "When the record that it refers to goes: `cascade` takes this one along, `set_null` empties the field, `restrict` forbids it; `restrict` unless said.",
         }),
         (Place::Field, "inverse") => described(
             reference("name"),
-            "How the target calls the records that refer to it, if not by their collection's name.",
+            "How the target calls the records that refer to it; their collection's name unless said.",
         ),
-        (Place::Index, "fields") => index_fields(),
-        (Place::Index, "using") => json!({ "enum": index::METHODS.map(|(method, _)| method) }),
+        (Place::Index, "fields") => {
+            described(index_fields(), "Its fields, in this order; `-` before a field descends.")
+        }
+        (Place::Index, "using") => json!({
+            "enum": index::METHODS.map(|(method, _)| method),
+            "description": "Its method; `btree` unless said. `gin` finds records by what their lists and JSON hold.",
+        }),
         (Place::Search, "fields") => json!({
             "type": "array",
             "items": reference("name"),
@@ -279,7 +289,7 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         (Place::Search, "language") => json!({
             "enum": Language::ALL.map(Language::as_str),
             "default": Language::SIMPLE.as_str(),
-            "description": "How words become stems, and which words do not count. `simple` takes words as they stand.",
+            "description": "How words become stems, and which do not count: `simple` takes words as they stand; `simple` unless said.",
         }),
         (Place::Role, "inherits") => described(reference("names"), "Roles whose rules it has too."),
         (Place::Action, action) => json!({
@@ -290,16 +300,18 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         (Place::Rule, "role") => {
             described(reference("name"), "Who: `anon` is everybody, `authenticated` whoever is signed in.")
         }
-        (Place::Rule, "when") => described(reference("condition"), "Judged on the stored record."),
+        (Place::Rule, "when") => {
+            described(reference("condition"), "Judged on the stored record; `true` unless said.")
+        }
         (Place::Rule, "check") => described(
             reference("condition"),
-            "Judged on the record after the write; in an update, `old.` is the one before.",
+            "Judged on the record after the write, in an update beside the one before, as `old.`; `true` unless said.",
         ),
         (Place::Rule, "fields") => json!({
             "anyOf": [reference("names"), required(object(Place::Rule, &policies::FIELDS_KEYS), &policies::FIELDS_KEYS)],
-            "description": "What may be read or written: a list, or `{ except: [...] }`.",
+            "description": "What may be read or written, as a list or `{ except: [...] }`; all fields unless said.",
         }),
-        (Place::Rule, "except") => reference("names"),
+        (Place::Rule, "except") => described(reference("names"), "The fields that are not meant."),
         (Place::Rule, "set") => json!({
             "type": "object",
             "propertyNames": reference("name"),
@@ -317,20 +329,24 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         (Place::ChannelRule, "role") => {
             described(reference("name"), "Who: `anon` is everybody, `authenticated` whoever is signed in.")
         }
-        (Place::ChannelRule, "when") => {
-            described(reference("condition"), "Judged over the caller and what the topic captures.")
-        }
+        (Place::ChannelRule, "when") => described(
+            reference("condition"),
+            "Judged over the caller and what the topic captures; `true` unless said.",
+        ),
         (Place::Realtime, "public_channels") => {
             flag("Any key may join a topic that is not declared; `true` unless said.")
         }
         (Place::Limits, key) => match limits::NUMBERS.iter().find(|(name, _, _)| *name == key) {
-            Some((_, least, most)) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-            None if key == "body" => {
-                json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|[KMG]i?B)?$", "description": "A size, as in `1MB`." })
+            Some((_, least, most)) => {
+                let says = limits::says(key);
+                json!({ "type": "integer", "minimum": least, "maximum": most, "description": says })
             }
-            None if key == "upload" => bytes("The largest object that any bucket takes, as in `50MiB`."),
+            None if key == "body" => {
+                json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|[KMG]i?B)?$", "description": limits::says(key) })
+            }
+            None if key == "upload" => bytes(&limits::says(key)),
             None if key == "statement_timeout" => {
-                json!({ "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h)$", "description": "A duration, as in `8s`." })
+                json!({ "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h)$", "description": limits::says(key) })
             }
             None => return None,
         },
@@ -352,7 +368,11 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             "additionalProperties": { "type": "array", "items": { "type": ["object", "string"] } },
             "description": "`users`, and records by collection. A bare name stands for a fixed uuid.",
         }),
-        (Place::Tests, "cases") => json!({ "type": "array", "items": reference("case") }),
+        (Place::Tests, "cases") => json!({
+            "type": "array",
+            "items": reference("case"),
+            "description": "What is asked, by whom, and what has to come of it.",
+        }),
         (Place::Case, "as") => json!({
             "type": "string",
             "pattern": r"^(anon|service|service_role|user:[^+]+(\+[a-z_][a-z0-9_]*)*)$",
@@ -379,7 +399,9 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
             json!({ "type": "string", "pattern": r"^([a-z_][a-z0-9_]*|storage\.objects)/", "description": "A record, as `posts/p1`." })
         }
         (Place::Case, "with") => json!({ "type": "object", "description": "The values sent." }),
-        (Place::Case, "is") => json!({ "enum": ["allowed", "denied"] }),
+        (Place::Case, "is") => {
+            json!({ "enum": ["allowed", "denied"], "description": "What has to come of it." })
+        }
         (Place::Case, "hidden") => described(reference("names"), "Fields that the answer does not show."),
         (Place::Case, "because") => {
             json!({ "type": "string", "description": "The condition or the rule that denies it." })

@@ -6,7 +6,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::View;
 use crate::model::{Action, Bound, DefaultValue, Field, FieldId, Kind, Scalar, Value};
-use crate::policy::{Permit, Rule};
+use crate::policy::Permit;
+use crate::query::view::Absent;
 
 /// A schema of the document's components.
 pub(super) fn reference(key: &str) -> Json {
@@ -46,41 +47,29 @@ pub(super) fn stripped_key(collection: &str) -> String {
     format!("{collection}.stripped")
 }
 
-/// A rule forces the field's value.
-fn sets(rule: &Rule, field: FieldId) -> bool {
-    rule.set.iter().any(|(known, _)| *known == field)
-}
-
-/// A body may have the field by some rule that does not decide it itself.
-pub(super) fn offers(write: &Permit, field: FieldId) -> bool {
-    let rules = write.rules();
-    write.bypass().is_some() || rules.iter().any(|rule| rule.fields.contains(field) && !sets(rule, field))
-}
-
 impl View<'_> {
     /// A whole record as a read answers it.
     pub(super) fn record(&self, read: &Permit) -> Json {
-        let known: Vec<FieldId> = self.collection.field_ids().filter(|field| read.covers(*field)).collect();
         let mut properties = Map::new();
-        for id in &known {
-            let field = self.collection.field(*id);
-            let nullable = !field.required || read.mask(*id).is_some();
+        for (id, nullable) in self.answered(read) {
+            let field = self.collection.field(id);
             let mut schema = self.of_field(field, Direction::Out, nullable);
             let mut said: Vec<String> = Vec::new();
-            if self.collection.primary_key.contains(id) {
+            if self.collection.primary_key.contains(&id) {
                 said.push("Part of the key.".to_owned());
             }
-            if read.mask(*id).is_some() {
+            if read.mask(id).is_some() {
                 said.push("Null on records that hide it from the caller.".to_owned());
             }
-            said.extend(self.embeds.iter().filter(|embed| embed.by == Some(*id)).map(|embed| {
+            said.extend(self.embeds.iter().filter(|embed| embed.by == Some(id)).map(|embed| {
                 let (name, target) = (&embed.name, &embed.target);
                 format!("The key of a record of `{target}`, which `{name}(…)` in `select` embeds.")
             }));
             describe(&mut schema, &said);
             properties.insert(field.name.to_string(), schema);
         }
-        let required: Vec<&str> = known.iter().map(|id| self.collection.field(*id).name.as_str()).collect();
+        let known = self.answered(read).map(|(id, _)| self.collection.field(id).name.as_str());
+        let required: Vec<&str> = known.collect();
         let mut schema = json!({ "type": "object", "properties": properties, "required": required });
         let said = self.embeds.iter().filter(|embed| embed.by.is_none()).map(|embed| {
             let (name, target) = (&embed.name, &embed.target);
@@ -93,12 +82,11 @@ impl View<'_> {
 
     /// The same record where members that are null are left out: which ones nobody can know.
     pub(super) fn stripped(&self, read: &Permit) -> Json {
-        let known = self.collection.field_ids().filter(|field| read.covers(*field));
-        let member = |field: FieldId| {
+        let member = |(field, _): (FieldId, bool)| {
             let name = self.collection.field(field).name.as_str();
             (name.to_owned(), reference(&format!("{}/properties/{name}", self.name())))
         };
-        json!({ "type": "object", "properties": known.map(member).collect::<Map<_, _>>() })
+        json!({ "type": "object", "properties": self.answered(read).map(member).collect::<Map<_, _>>() })
     }
 
     /// A record of a body. One rule must cover all of its members; they are together here.
@@ -107,13 +95,10 @@ impl View<'_> {
         let rules = permit.rules();
         let mut properties = Map::new();
         let mut required = Vec::new();
-        for id in self.collection.field_ids() {
-            if !offers(permit, id) {
-                continue;
-            }
+        for (id, absent) in self.offered(permit) {
             let field = self.collection.field(id);
             let mut schema = self.of_field(field, Direction::In, !field.required);
-            if create {
+            if create && absent == Absent::Fine {
                 match &field.default {
                     Some(DefaultValue::Literal(value)) => {
                         insert(&mut schema, "default", written(value));
@@ -121,11 +106,11 @@ impl View<'_> {
                     Some(DefaultValue::Attribute(_) | DefaultValue::Now | DefaultValue::UuidV7) => {
                         describe(&mut schema, &["Filled in where it is left out.".to_owned()]);
                     }
-                    None if field.required && !rules.iter().any(|rule| sets(rule, id)) => {
-                        required.push(field.name.as_str());
-                    }
                     None => {}
                 }
+            }
+            if absent == Absent::Refused {
+                required.push(field.name.as_str());
             }
             properties.insert(field.name.to_string(), schema);
         }
@@ -274,7 +259,7 @@ fn describe_map(schema: &mut Map<String, Json>, text: &str) {
 }
 
 /// A value as a body would write it.
-fn written(value: &Value) -> Json {
+pub(in crate::query) fn written(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Boolean(truth) => json!(truth),

@@ -126,6 +126,8 @@ pub(crate) struct OrderBy {
     pub(crate) column: Column,
     pub(crate) descending: bool,
     pub(crate) nulls_first: Option<bool>,
+    /// Text orders by code point, as whoever sorts in memory has it, and not as the database's language does.
+    pub(crate) by_code_point: bool,
 }
 
 /// No collection of this name is there for the caller.

@@ -23,6 +23,26 @@ impl ReadPlan {
     pub fn under(context: Context<'_>, permit: Permit, node: &Node) -> Result<ReadPlan, Error> {
         Ok(ReadPlan { node: context.node(permit, node)? })
     }
+
+    /// Makes the order one that whoever has the records can tell: text by code point, and at its end the key, so that
+    /// no two records have the same place.
+    ///
+    /// # Errors
+    /// The caller may not see the key.
+    pub fn order_whole(&mut self, context: Context<'_>) -> Result<(), Error> {
+        let collection = context.collection(self.node.permit.collection());
+        for field in &collection.primary_key {
+            let path = Path::field(collection.field(*field).name.to_string());
+            let column = context.column(&self.node.permit, &path, None)?;
+            let order =
+                OrderBy { embed: None, column, descending: false, nulls_first: None, by_code_point: false };
+            self.node.order.push(order);
+        }
+        for order in &mut self.node.order {
+            order.by_code_point = order.column.yields == Yields::Kind(Kind::TEXT);
+        }
+        Ok(())
+    }
 }
 
 /// The most embeds of one request, over all levels: each is a query of its own for every record above it.
@@ -203,7 +223,14 @@ impl Context<'_> {
             }
         };
         let column = self.column(permit, &order.path, None)?;
-        Ok(OrderBy { embed, column, descending: order.descending, nulls_first: order.nulls_first })
+        let by_code_point = false;
+        Ok(OrderBy {
+            embed,
+            column,
+            descending: order.descending,
+            nulls_first: order.nulls_first,
+            by_code_point,
+        })
     }
 
     /// Finds a field, checks the path into it and the cast.

@@ -358,6 +358,9 @@ impl Context<'_> {
                 sql.raw(" limit 1)");
             }
         }
+        if order.by_code_point {
+            sql.raw(" collate \"C\"");
+        }
         if order.descending {
             sql.raw(" desc");
         }

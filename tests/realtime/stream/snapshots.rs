@@ -153,3 +153,88 @@ async fn a_snapshot_and_what_follows_are_every_row_once_while_others_write() {
     assert!(records > 0 && rest.len() < 1000, "{records} records, {} at the end", rest.len());
     println!("PASS snapshots rounds={rounds} records={records} events={events}");
 }
+
+/// Posts with an author, and no channel that is not declared.
+const NESTED: &[(&str, &str)] = &[(
+    "basewright.yaml",
+    "collections:
+  people: { timestamps: false, fields: { id: bigint, name: text } }
+  posts: { timestamps: false, fields: { id: bigint, by: { type: relation, to: people }, n: integer } }
+policies:
+  people: { read: [{ role: anon }] }
+  posts: { read: [{ role: anon }] }
+realtime: { public_channels: false }
+",
+)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_may_be_a_query_of_its_own_and_its_faults_are_told() {
+    let place = Place::new(NESTED).await;
+    let admin = place.admin().await;
+    admin
+        .batch_execute("insert into people values (1, 'ada'); insert into posts values (1, 1, 5), (2, 1, 7), (3, null, 6)")
+        .await
+        .unwrap();
+    let config = |query: &str| {
+        let binding = json!({
+            "event": "*", "schema": "public", "table": "posts", "filter": "n=gt.5", "snapshot": query,
+        });
+        json!({ "postgres_changes": [binding], "snapshot": true, "presence": { "enabled": false } })
+    };
+    let anyone = Caller::anonymous(place.server());
+    let mut socket = place.socket().await;
+    let joined = socket.join(
+        "realtime:live::1",
+        config("select=n,by:people(name)&order=n.desc&limit=2"),
+        anyone.token(),
+    );
+    joined.await;
+    let snapshot = socket.wait(ANSWERED_WITHIN, |message| message.event == "snapshot").await.unwrap();
+    assert_eq!(
+        snapshot.payload["records"],
+        json!([{ "n": 7, "by": { "name": "ada" }, "id": 2 }, { "n": 6, "by": null, "id": 3 }])
+    );
+    assert_eq!((&snapshot.payload["ids"], &snapshot.payload["key"]), (&json!([1]), &json!(["id"])));
+    // What the query says is not asked of changes, only what the filter says.
+    admin.batch_execute("insert into posts values (4, 1, 5), (5, 1, 6)").await.unwrap();
+    let event = loop {
+        if let Some(event) = socket.next(ANSWERED_WITHIN).await.unwrap().row() {
+            break event;
+        }
+    };
+    assert_eq!(event.record, json!({ "id": 5, "by": 1, "n": 6 }));
+    // A fault of the query is told, and changes come without it.
+    let mut other = place.socket().await;
+    other.join("realtime:live::2", config("select=nothing"), anyone.token()).await;
+    let told = other.wait(ANSWERED_WITHIN, |message| message.is_system("error")).await.unwrap();
+    assert_eq!((&told.payload["code"], &told.payload["statusCode"]), (&json!("42703"), &json!(400)));
+    admin.batch_execute("insert into posts values (6, 1, 6)").await.unwrap();
+    other.wait(ANSWERED_WITHIN, |message| message.row().is_some()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_for_rows_needs_no_public_channels_and_is_one_for_nothing_else() {
+    let place = Place::new(NESTED).await;
+    let anyone = Caller::anonymous(place.server());
+    let rows = json!({ "postgres_changes": [all("posts")], "broadcast": { "ack": true, "self": true } });
+    let mut socket = place.socket().await;
+    let refused = socket.try_join("realtime:any", json!({}), anyone.token()).await.unwrap_err();
+    assert!(refused.to_string().contains("PrivateOnly"), "{refused}");
+    let channel = socket.join("realtime:any", rows, anyone.token()).await;
+    let payload = json!({ "type": "broadcast", "event": "e", "payload": {} });
+    let join_ref = channel.join_ref.clone();
+    socket.push(Some(&join_ref), "realtime:any", "broadcast", payload).await;
+    let track = json!({ "type": "presence", "event": "track", "payload": {} });
+    let track = socket.push(Some(&join_ref), "realtime:any", "presence", track).await;
+    // Neither the acknowledgement nor the broadcast came before this refusal.
+    let answer = loop {
+        let message = socket.next(ANSWERED_WITHIN).await.unwrap();
+        assert_ne!(message.event, "broadcast");
+        if message.event == "phx_reply" {
+            break message;
+        }
+    };
+    assert_eq!(answer.payload["status"], "error", "{track} {:?}", answer.payload);
+    place.admin().await.batch_execute("insert into posts values (1, null, 6)").await.unwrap();
+    socket.wait(ANSWERED_WITHIN, |message| message.row().is_some()).await.unwrap();
+}

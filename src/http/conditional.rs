@@ -59,6 +59,11 @@ impl Portion {
     }
 }
 
+/// Whether a cache says that it has the content with this entity tag.
+pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    lists(headers, &header::IF_NONE_MATCH, etag, Comparison::Weak)
+}
+
 impl Validators<'_> {
     /// When it was last modified, as dates of HTTP tell it.
     pub(super) fn second(&self) -> SystemTime {

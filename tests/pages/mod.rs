@@ -1,0 +1,4 @@
+//! Pages of `docs/` that are made from what the program knows of itself.
+
+mod errors;
+mod project;
