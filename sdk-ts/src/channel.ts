@@ -2,7 +2,7 @@ import { type Call, call } from './call.js'
 import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Schema } from './schema.js'
-import { isObject, join, type Members, type Status, tell } from './socket.js'
+import { isObject, join, type Members, reasonOf, type Status, tell } from './socket.js'
 
 export interface ChannelOptions {
   /** For topics that the project does not declare: one that only the secret key may join. Declared ones are private anyway. */
@@ -130,8 +130,7 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
         const attempt = (): void => {
           const answer = ({ status: what, response }: Members): void => {
             if (what === 'ok') return resolve()
-            const [, code = 'refused', text = ''] = /^(?:(\w+): )?(.*)/s.exec(String(isObject(response) ? response['reason'] : '')) ?? []
-            reject(new BasewrightError(code, text, { status: 403 }))
+            reject(new BasewrightError(...reasonOf(isObject(response) ? response : {}), { status: 403 }))
           }
           const waits = wait
             ? (reply: object | null) => (reply ? answer(reply as Members) : reject(new BasewrightError('timeout', 'The server did not say that it has it')))

@@ -2,7 +2,7 @@ import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import { type Field, type LiveWhere, type Order, type Result, type Strict, type With, filterOf, parameters } from './query.js'
 import type { Name, Schema } from './schema.js'
-import { isObject, join, type Members, type Party, type Place, type Status, tell } from './socket.js'
+import { isObject, join, type Members, type Party, type Place, type Status, tell, text } from './socket.js'
 
 /** What is followed: a condition that a change can be judged by, and how its records are shown. */
 export interface LiveQuery<S extends Schema, N extends Name<S>> {
@@ -86,9 +86,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   )
   const nested = Object.keys(related)
   const select = fields && [...new Set([...fields, ...terms.map(({ field }) => field.split('->')[0] as string)])]
-  const asked = { ...(select && { fields: select }), with: related }
   const filter = where && filterOf(where)
-  const beginning = String(parameters({ ...asked, order, ...(limit !== undefined && { limit }) }))
+  const beginning = String(parameters({ with: related, ...(select && { fields: select }), order, ...(limit !== undefined && { limit }) }))
 
   const listeners = new Set<(records: readonly T[], status: Status) => void>()
   const observers = new Set<(status: Status, error: BasewrightError | null) => void>()
@@ -239,7 +238,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     last = cursor
     // Of these kinds the text says nothing about the order.
     if (ordered && Array.isArray(columns)) {
-      ordered = !columns.some((column) => terms.some(({ field }) => field === column?.name) && /^_|json|interval|inet/.test(column.type))
+      ordered = !columns.some((column) => terms.some(({ field }) => field === column?.name) && /^_|json|interval|inet/.test(text(column.type)))
     }
     const now = isObject(record) ? id(record) : undefined
     const before = isObject(old) ? id(old) : undefined
@@ -261,7 +260,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       const batch = [...pending].slice(0, BATCH)
       const [field, ...more] = key as [string, ...string[]]
       const keys = batch.map(([, { record }]) => Object.fromEntries(key.map((field) => [field, record[field]])))
-      const search = parameters({ ...asked, where: more.length > 0 ? { or: keys } : { [field]: { in: keys.map((of) => of[field]) } } })
+      const search = parameters({ with: related, ...(select && { fields: [...select, ...key.filter((field) => !select.includes(field))] }), where: more.length > 0 ? { or: keys } : { [field]: { in: keys.map((of) => of[field]) } } })
       const hidden = key.filter((field) => nested.includes(field)).map((field) => `,_${field}:${field}`)
       if (hidden.length > 0) search.set('select', search.get('select') + hidden.join(''))
       let answer: unknown
@@ -306,8 +305,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       return place?.refuse(new BasewrightError('bad_answer', 'The server does not say what the key is'))
     }
     const before = rows
-    key = names.map(String)
-    last = String(cursor)
+    key = names.map(text)
+    last = text(cursor)
     rows = new Map()
     pending.clear()
     for (const record of records) {
@@ -358,15 +357,16 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       if (event !== 'system' || payload['extension'] !== 'postgres_changes') return
       const { status: what, cursor } = payload
       if (what === 'position' && !awaited) {
-        if (String(cursor) > last) last = String(cursor)
+        if (text(cursor) > last) last = text(cursor)
         turn('live')
       } else if (what === 'access_changed' || what === 'resync_required') {
         again()
         turn('catching_up')
       } else if (what === 'error') {
-        const code = Number(payload['statusCode'])
-        const fault = new BasewrightError(String(payload['code'] ?? 'refused'), String(payload['message']), { status: code || 400 })
-        if (code < 500) return place?.refuse(fault)
+        const { code, statusCode, message, hint } = payload
+        const status = typeof statusCode === 'number' ? statusCode : 400
+        const fault = new BasewrightError(text(code) || 'refused', text(message), { status, hint: text(hint) || null })
+        if (status < 500) return place?.refuse(fault)
         fresh = true
         place?.rejoin(true)
       }
@@ -525,6 +525,7 @@ const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) =
 /** Which of two values of one field comes first, as Postgres has it. */
 function among(a: unknown, b: unknown): number {
   if (typeof a === 'string' && typeof b === 'string') return byCodePoint(a, b)
+  if (isObject(a) || isObject(b)) return 0
   // Infinities and what is no number are text, and the latter comes last.
   const [x, y] = [Number(a), Number(b)]
   return x < y ? -1 : x > y ? 1 : Number(x !== x) - Number(y !== y)

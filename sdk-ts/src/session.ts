@@ -59,7 +59,10 @@ export interface Session {
   provider_refresh_token?: string
 }
 
-/** What became of the session. `updated`: the user is not what he was, or what the session has proven of him. */
+/**
+ * What became of the session. `refreshed`: it goes on with another token. `updated`: the user is not what he was, or what
+ * was proven of him; the token may be another too.
+ */
 export type SessionEvent = 'signed_in' | 'signed_out' | 'refreshed' | 'updated'
 
 /** Where a session is kept: `localStorage`, or anything with these three. */
@@ -69,7 +72,7 @@ export interface Store {
   removeItem(key: string): void | Promise<void>
 }
 
-/** Hears of changes of the session. Each may bring another access token. */
+/** Hears of changes of the session. */
 export type SessionListener = (event: SessionEvent, session: Session | null) => void
 
 /** Who is signed in, and that he stays so. */
@@ -85,8 +88,11 @@ export interface Sessions {
   token(): Promise<string | null>
   /** A session other than that of this refused token: refreshed now unless somebody else did. Null if there is none. */
   renew(refused: string): Promise<Session | null>
-  /** Keeps a session, or forgets it. Does not fail: a session that no store takes is kept in memory. */
-  set(session: Session | null, event: SessionEvent): Promise<void>
+  /**
+   * Keeps a session, or forgets it, and tells so; of what, unless said, shows in what has changed. Does not fail: a
+   * session that no store takes is kept in memory.
+   */
+  set(session: Session | null, event?: SessionEvent): Promise<void>
   /** Calls back whenever it changes, in other tabs too. Gives back what ends that. */
   onChange(listener: SessionListener): () => void
 }
@@ -94,8 +100,13 @@ export interface Sessions {
 /** Codes that say of a session that it is no more. */
 export const OVER = /^(session|user|refresh_token)_/
 
+/** What is handed out, and not kept. */
+const PROVIDERS = /^provider_.*token$/
+
 /** Longest wait for another tab that refreshes the session, in milliseconds. */
 const PATIENCE = 10_000
+/** Milliseconds in which what one tab has written can be read by all. */
+const SETTLING = 100
 
 type Members = Record<string, unknown>
 
@@ -178,7 +189,7 @@ function pageStore(): Store | undefined {
   }
 }
 
-/** What another tab has done, by what was there before. */
+/** What has happened, by what was there before. */
 function difference(before: Session | null, after: Session | null): SessionEvent | null {
   if (after === null) return before && 'signed_out'
   if (before?.user.id !== after.user.id) return 'signed_in'
@@ -208,7 +219,6 @@ export function sessions(
   let writes = 0
   let renewing: Promise<Session | null> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
-  let channel: BroadcastChannel | undefined
 
   const read = (): Promise<string | null | undefined> => attempt(async () => (await store.getItem(key)) ?? null)
 
@@ -232,18 +242,17 @@ export function sessions(
     const seen = writes
     const found = await read()
     if (found !== undefined && found !== text && seen === writes) {
-      const event = text === undefined ? null : difference(session, restored(found))
+      const now = restored(found)
+      const event = text === undefined ? null : difference(session, now)
       text = found
-      session = restored(found)
-      if (event) tell(event, session)
+      session = now
+      if (event) tell(event, now)
     }
     return session
   }
 
-  function set(next: Session | null, event: SessionEvent): Promise<void> {
-    const before = session
-    const { provider_token: _, provider_refresh_token: __, ...kept } = next ?? {}
-    const written = next && JSON.stringify(kept)
+  function set(next: Session | null, event = difference(session, next)): Promise<void> {
+    const written = next && JSON.stringify(next, (name, member) => (PROVIDERS.test(name) ? undefined : member))
     writes++
     session = next
     text = written
@@ -258,28 +267,26 @@ export function sessions(
         const found = await read()
         if (found !== undefined && text === written) text = found
       }
-      if (next ?? before) tell(event, next)
-      // Of `localStorage`, the browser tells the other tabs itself.
-      if (given && globalThis.BroadcastChannel) {
-        const to = channel ?? new BroadcastChannel(key)
-        to.postMessage(0)
-        if (to !== channel) to.close()
-      }
+      if (event) tell(event, next)
     }))
   }
 
   /** Does something while no other tab does it. Where tabs cannot agree, the server bears with two that come at once. */
   async function alone<T>(user: string, work: () => Promise<T>): Promise<T> {
     const locks = shared && globalThis.navigator?.locks
-    let begun: Promise<T> | undefined
-    const begin = (): Promise<T> => (begun = work())
-    if (!locks) return begin()
-    try {
-      return (await locks.request(`${key}:${user}`, { signal: AbortSignal.timeout(PATIENCE) }, begin)) as T
-    } catch (fault) {
-      if (begun) throw fault
-      return begin()
-    }
+    if (!locks) return work()
+    return new Promise((resolve, reject) => {
+      let begun = false
+      const begin = async (): Promise<void> => {
+        begun = true
+        await work().then(resolve, reject)
+        // What one tab has written the next one reads a moment later: a lock does not wait for it.
+        await new Promise((settled) => setTimeout(settled, SETTLING))
+      }
+      const options = { signal: AbortSignal.timeout(PATIENCE) }
+      // No lock is to be had, or somebody keeps it.
+      locks.request(`${key}:${user}`, options, begin).catch(() => (begun ? undefined : begin()))
+    })
   }
 
   async function renewed(refused: string): Promise<Session | null> {
@@ -294,7 +301,7 @@ export function sessions(
     }
     // Somebody has signed out, or in, meanwhile.
     if ((await peek())?.access_token !== refused) return session
-    await set(next, next ? 'refreshed' : 'signed_out')
+    await set(next)
     return next
   }
 
@@ -328,27 +335,20 @@ export function sessions(
   }
 
   const hear = (): void => void peek().then(() => plan())
-  // A page that was put aside with its tab has heard nothing until it is shown again.
-  const heard = ['storage', 'pageshow']
+
+  /** Hears what other tabs write; a page that was put aside has heard nothing until it is shown again. */
+  const attend = (how: 'addEventListener' | 'removeEventListener'): void => {
+    for (const name of ['storage', 'focus', 'pageshow']) globalThis[how]?.(name, hear)
+  }
 
   function onChange(listener: SessionListener): () => void {
     const own: SessionListener = (event, now) => listener(event, now)
-    listeners.add(own)
-    if (listeners.size === 1 && shared) {
-      for (const name of heard) globalThis.addEventListener?.(name, hear)
-      if (given && globalThis.BroadcastChannel) {
-        channel = new BroadcastChannel(key)
-        channel.onmessage = hear
-        ;(channel as { unref?: () => void }).unref?.()
-      }
-    }
+    if (listeners.add(own).size === 1) attend('addEventListener')
     hear()
     return () => {
       if (!listeners.delete(own) || listeners.size > 0) return
-      clearTimeout(timer)
-      for (const name of heard) globalThis.removeEventListener?.(name, hear)
-      channel?.close()
-      channel = undefined
+      attend('removeEventListener')
+      plan()
     }
   }
 

@@ -71,6 +71,9 @@ const LASTING = 5000
 
 export const isObject = (value: unknown): value is Members => typeof value === 'object' && value !== null
 
+/** What is text, and of anything else none. */
+export const text = (value: unknown): string => (typeof value === 'string' ? value : '')
+
 /** Calls all of them, whatever one does: what it throws is its owner's, and seen as any rejection that nobody handles. */
 export function tell<A extends unknown[]>(listeners: Iterable<(...args: A) => void>, ...args: A): void {
   for (const listener of [...listeners]) {
@@ -84,6 +87,12 @@ export function tell<A extends unknown[]>(listeners: Iterable<(...args: A) => vo
 
 /** Half of the time and up to all of it: those who were cut off together do not come back together. */
 const delay = (tries: number): number => Math.min(2 ** tries * 250, 8000) * (0.5 + Math.random() / 2)
+
+/** A reason of the wire, `Code: text`, as the two. */
+export function reasonOf({ reason }: Members): [code: string, text: string] {
+  const [, code = 'refused', said = ''] = /^(?:(\w+): )?(.*)/s.exec(text(reason)) ?? []
+  return [code, said]
+}
 
 const lines = /* @__PURE__ */ new WeakMap<object, (party: Party) => Place>()
 
@@ -250,9 +259,9 @@ export function join(core: Core, party: Party): Place {
           member.since = Date.now()
           return member.joined(response)
         }
-        const [, code = '', text = ''] = /^(\w+): (.*)/s.exec(String(response['reason'])) ?? []
+        const [code, reason] = reasonOf(response)
         if (/^(Unauthorized|PrivateOnly|InvalidJoinPayload|TopicName)/.test(code)) {
-          return refuse(member, new BasewrightError(code, text, { status: 403 }))
+          return refuse(member, new BasewrightError(code, reason, { status: 403 }))
         }
         if (/JWT|Jwt/.test(code)) renew(member)
         later(member)
@@ -284,7 +293,7 @@ export function join(core: Core, party: Party): Place {
           if (!why.startsWith('Unauthorized')) renew(member)
           later(member)
         } else if (member.on) {
-          if (event === 'system' && payload['extension'] === 'system') member.why = String(payload['message'])
+          if (event === 'system' && payload['extension'] === 'system') member.why = text(payload['message'])
           member.hear(event as string, payload)
         }
       }

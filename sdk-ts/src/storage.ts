@@ -84,7 +84,10 @@ export interface ObjectPage {
 export interface Bucket {
   /** Stores a file. The key in the answer is as the server has it: in Unicode's normal form C. */
   upload(key: string, body: Content, options?: UploadOptions): Call<{ key: string }>
-  /** A file's content. `onProgress` is told as it comes. */
+  /**
+   * A file's content. `onProgress` is told as it comes. In a page, `URL.createObjectURL(blob)` is an address for `<img>` that
+   * nobody else can use, until `URL.revokeObjectURL`.
+   */
   download(
     key: string,
     options?: DownloadOptions & { onProgress?: (progress: { received: number; total: number | null }) => void },
@@ -106,7 +109,10 @@ export interface Bucket {
   remove(keys: string | readonly string[]): Call<string[]>
   /** The address of a file of a public bucket. Nothing is asked. `download` has browsers save it, under that name. */
   publicUrl(key: string, options?: { download?: boolean | string }): string
-  /** An address that opens a file to whoever has it, for so many seconds: for `<img>`, which sends no token. */
+  /**
+   * An address that opens a file to whoever has it, for so many seconds: for `<img>` and `<video>`, which send no token. The
+   * browser keeps what it shows and fetches parts by itself.
+   */
   signedUrl(key: string, seconds: number, options?: { download?: boolean | string }): Call<string>
   /** The same for many at once. `url` is null where there is nothing that the caller may read. */
   signedUrls(
@@ -117,7 +123,12 @@ export interface Bucket {
   /** Lets somebody else upload under a key, within two hours: give him the token. `url` takes a plain `PUT`. */
   signedUpload(key: string, options?: { upsert?: boolean }): Call<{ key: string; token: string; url: string }>
   /** Uploads with the token of somebody's `signedUpload`. */
-  uploadSigned(key: string, token: string, body: Content, options?: Omit<UploadOptions, 'upsert'>): Call<{ key: string }>
+  uploadSigned(
+    key: string,
+    token: string,
+    body: Content,
+    options?: Omit<UploadOptions, 'upsert'>,
+  ): Call<{ key: string }>
 }
 
 /** Above which an upload comes in pieces. */
@@ -147,7 +158,11 @@ interface Listed {
 }
 
 /** What is said of one file. */
-type Told = Omit<StoredFile, 'key' | 'type' | 'updated_at'> & { name: string; content_type: string; last_modified: string }
+type Told = Omit<StoredFile, 'key' | 'type' | 'updated_at'> & {
+  name: string
+  content_type: string
+  last_modified: string
+}
 
 /** Files: `storage(core).from('avatars')`. */
 export function storage<S extends Schema = AnySchema>(core: Core<S>): { from(bucket: S['buckets']): Bucket } {
@@ -164,10 +179,19 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
   const signed = (key: string, address: string, download?: boolean | string): string =>
     core.url + at('sign/', key) + saving(download, new URLSearchParams(address.split('?')[1]).get('token') ?? '')
 
-  async function upload(key: string, body: Content, options: UploadOptions = {}, signature?: string): Promise<{ key: string }> {
+  async function upload(
+    key: string,
+    body: Content,
+    options: UploadOptions = {},
+    signature?: string,
+  ): Promise<{ key: string }> {
     const target = at('', key)
     const { signal, upsert, metadata, maxAge, onProgress } = options
-    const { type = typeof body === 'string' ? 'text/plain;charset=utf-8' : '', name, lastModified } = body as Partial<File>
+    const {
+      type = typeof body === 'string' ? 'text/plain;charset=utf-8' : '',
+      name,
+      lastModified,
+    } = body as Partial<File>
     const { getReader } = body as Partial<ReadableStream>
     const read = getReader
       ? await new Response(body as ReadableStream).blob().catch((cause) => {
@@ -180,7 +204,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       const mark = lastModified && [name, lastModified]
       await resumable(core, { bucket, key, body: content, mark, signature }, options)
     } else {
-      await core.send({
+      await core.json({
         method: 'POST',
         path: target,
         headers: given({
@@ -237,15 +261,26 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       signal,
     )
     return {
-      files: page.objects.map(({ name: key, id, created_at, updated_at, metadata: { size, mimetype: type, eTag: etag } }) =>
-        ({ key, id, size, type, etag, created_at, updated_at })),
+      files: page.objects.map(
+        ({ name: key, id, created_at, updated_at, metadata: { size, mimetype: type, eTag: etag } }) => ({
+          key,
+          id,
+          size,
+          type,
+          etag,
+          created_at,
+          updated_at,
+        }),
+      ),
       folders: page.folders.map(({ name }) => name),
       cursor: page.nextCursor ?? null,
     }
   }
 
   async function info(key: string): Promise<StoredFile> {
-    const { name, content_type, last_modified, ...told } = await core.json<Told>({ path: at('info/authenticated/', key) })
+    const { name, content_type, last_modified, ...told } = await core.json<Told>({
+      path: at('info/authenticated/', key),
+    })
     return { ...told, key: name, type: content_type, updated_at: last_modified }
   }
 
@@ -299,7 +334,10 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       run(async () => {
         const asked = { expiresIn: seconds, paths: keys }
         const signs = await post<{ path: string; signedURL: string | null }[]>(at('sign/'), asked)
-        return signs.map(({ path, signedURL }) => ({ key: path, url: signedURL && signed(path, signedURL, options?.download) }))
+        return signs.map(({ path, signedURL }) => ({
+          key: path,
+          url: signedURL && signed(path, signedURL, options?.download),
+        }))
       }),
     signedUpload: (key, options) =>
       run(async () => {
@@ -321,7 +359,9 @@ function saving(download?: boolean | string, token?: string): string {
 function run<T>(work: () => Promise<T>): Call<T> {
   return call(
     work().catch((cause) => {
-      throw cause instanceof BasewrightError ? cause : new BasewrightError('bad_answer', 'The server did not answer as it should', { cause })
+      throw cause instanceof BasewrightError
+        ? cause
+        : new BasewrightError('bad_answer', 'The server did not answer as it should', { cause })
     }),
   )
 }

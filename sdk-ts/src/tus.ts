@@ -1,4 +1,4 @@
-import { type Core, pause } from './core.js'
+import { type Answer, type Core, pause } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Schema } from './schema.js'
 import { attempt } from './session.js'
@@ -41,7 +41,8 @@ export function patience(core: Core<Schema>, bytes: number): number {
 const nameOf = (place: string | null | undefined): string | undefined => /[\w-]+$/.exec(place ?? '')?.[0]
 
 /** Whether trying again may help: the connection broke, the server is busy, or somebody else was faster with a piece. */
-const isPassing = ({ code, status }: BasewrightError): boolean => /^(network|timeout)|Offset|423|429|50[0-4]$/.test(code + status)
+const isPassing = ({ code, status }: BasewrightError): boolean =>
+  /^(network|timeout)|Offset|(423|429|50[0-4])$/.test(code + status)
 
 /** Uploads in pieces, and goes on after whatever breaks (tus 1.0.0). */
 export async function resumable(core: Core<Schema>, parcel: Parcel, options: UploadOptions): Promise<void> {
@@ -65,8 +66,8 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       return mark && core.session.store[how](`basewright:upload:${place}`, value)
     })
 
-  const ask = (method: string, headers = {}, piece?: Blob): Promise<Response> =>
-    core.send({
+  const ask = (method: string, headers = {}, piece?: Blob): Promise<Answer<unknown>> =>
+    core.ask({
       method,
       path: `/storage/v1/upload/resumable${signature ? '/sign' : ''}${id ? `/${id}` : ''}`,
       headers: given({
@@ -83,7 +84,7 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
     })
 
   async function step(): Promise<void> {
-    let response: Response
+    let answer: Answer<unknown>
     if (!id) {
       began++
       const said = given({
@@ -94,19 +95,21 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
         metadata: metadata && JSON.stringify(metadata),
       })
       // No content comes with it: were its answer lost, the upload could not be found again.
-      response = await ask('POST', {
+      answer = await ask('POST', {
         'upload-length': total,
-        'upload-metadata': Object.entries(said).map(([name, value]) => `${name} ${base64(`${value}`)}`).join(),
+        'upload-metadata': Object.entries(said)
+          .map(([name, value]) => `${name} ${base64(`${value}`)}`)
+          .join(),
         'x-upsert': !!upsert,
       })
-      id = nameOf(response.headers.get('location'))
+      id = nameOf(answer.headers.get('location'))
       await kept('setItem', id)
     } else if (offset === undefined) {
-      response = await ask('HEAD')
+      answer = await ask('HEAD')
     } else {
-      response = await ask('PATCH', { 'upload-offset': offset }, body.slice(offset, offset + size))
+      answer = await ask('PATCH', { 'upload-offset': offset }, body.slice(offset, offset + size))
     }
-    const next = Number(response.headers.get('upload-offset') ?? 0)
+    const next = Number(answer.headers.get('upload-offset') ?? 0)
     // A piece that was taken and is not there would be sent for ever.
     if (!id || !Number.isInteger(next) || next < 0 || next > total || (next <= offset! && next < total)) {
       throw new BasewrightError('bad_answer', 'The server did not answer as it should')

@@ -118,19 +118,21 @@ test('a tab adopts what another has refreshed', async () => {
   assert.equal(refreshes(), 1)
 })
 
-test('other tabs hear who signs in and out', async () => {
+test('a tab notices what another did when it next asks, and tells', async () => {
   const store = shared()
   const [one, two] = [tab({ store }), tab({ store })]
   const heard: string[] = []
   const end = two.session.onChange((event, session) => heard.push(`${event} ${session?.user.id ?? 'nobody'}`))
+  await two.session.peek()
   const { user } = await auth(one).signInAnonymously()
-  await eventually('the sign-in', () => heard[0])
+  await notes(two)
   await auth(one).update({ data: { name: 'Ada' } })
-  await eventually('the change', () => heard[1])
+  await notes(two)
   await one.session.renew((await one.session.token()) ?? '')
-  await eventually('the refresh', () => heard[2])
+  await notes(two)
   await auth(one).signOut()
-  await eventually('the sign-out', () => heard[3])
+  // Nobody may read them.
+  await assert.rejects(notes(two), { status: 404 })
   assert.deepEqual(heard, [`signed_in ${user.id}`, `updated ${user.id}`, `refreshed ${user.id}`, 'signed_out nobody'])
   assert.equal(await two.session.token(), null)
   end()
@@ -307,7 +309,7 @@ test('whoever listens is refreshed ahead of the end', async () => {
   const heard: string[] = []
   const end = core.session.onChange((event) => heard.push(event))
   await core.session.set({ ...session, expires_at: Math.floor(Date.now() / 1000) + 40 }, 'updated')
-  await eventually('the refresh', () => heard.find((event) => event === 'refreshed'))
+  await eventually('the refresh', () => heard[1])
   assert.equal(refreshes(), 1)
   end()
 })

@@ -326,9 +326,9 @@ rate_limits:
     Section {
         depth: 3,
         title: "auth.oauth",
-        says: "By name. `github` needs `client_id` and `client_secret`; any other name is a provider of OpenID Connect and needs `issuer` and \
+        says: "By name: `github`, which takes `client_id`, `client_secret` and `scopes`, or any other, which is a provider of OpenID Connect and needs `issuer` and \
                `client_id`.",
-        at: &["/properties/auth/properties/oauth/properties/github"],
+        at: &["/properties/auth/properties/oauth/additionalProperties"],
         example: "\
 oauth:
   acme: { issuer: 'https://id.acme.test', client_id: web, client_secret: env(ACME_SECRET), scopes: [groups], audiences: [ios] }
@@ -442,8 +442,16 @@ fn named(reference: &str) -> String {
     }
 }
 
+/// The kinds have a table of their own.
+const KIND: &str = "[kind](#kinds)";
+
 /// What may stand there, in words. `path` is where its schema is.
 fn word(schema: &Value, path: &str) -> String {
+    match path {
+        "/$defs/options/properties/type" => return format!("{KIND}, `enum`, `enum[]` or `relation`"),
+        "/$defs/index/anyOf/1/properties/fields" => return "list of names".to_owned(),
+        _ => {}
+    }
     if let Some(reference) = schema["$ref"].as_str() {
         return named(reference);
     }
@@ -505,6 +513,7 @@ fn word(schema: &Value, path: &str) -> String {
 fn plural(word: &str) -> String {
     match word.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((inner, rest)) => format!("[{}]{rest}", plural(inner)),
+        None if word.starts_with("list of ") => word.replacen("list", "lists", 1),
         None if word.ends_with(['y']) => format!("{}ies", word.trim_end_matches('y')),
         None if word.ends_with("index") => format!("{word}es"),
         None if word.contains(" of ")
@@ -563,7 +572,7 @@ fn keys(section: &Section, schema: &Value) -> Vec<(String, Vec<&'static str>, Va
 }
 
 fn table(section: &Section, schema: &Value) -> String {
-    let rows = keys(section, schema);
+    let mut rows = keys(section, schema);
     if rows.is_empty() {
         return String::new();
     }
@@ -573,8 +582,9 @@ fn table(section: &Section, schema: &Value) -> String {
         .flat_map(|at| schema.pointer(at).unwrap()["required"].as_array().into_iter().flatten())
         .filter_map(Value::as_str)
         .collect();
+    rows.sort_by_key(|(key, ..)| !required.contains(&key.as_str()));
     let mut out =
-        String::from("| key | what may stand there | unless said | what it does |\n|---|---|---|---|\n");
+        String::from("| key | what may stand there | default | what it does |\n|---|---|---|---|\n");
     for (key, places, value, path) in rows {
         let (mut says, default) = split(&value);
         assert!(!says.is_empty(), "{path} is not described");
@@ -649,7 +659,7 @@ fn the_generated_page_of_the_project_has_every_key() {
             }
         }
         if !section.example.is_empty() {
-            page += &format!("\n```yaml\n{}```\n", section.example);
+            page += &format!("\n```yaml\n{}```\n", file(section));
         }
         if section.title == "Fields" {
             page += &format!("\n{}", kinds());
@@ -663,11 +673,11 @@ fn no_place_of_the_schema_is_left_out_of_the_page() {
     let mut found = Vec::new();
     places(&editor::schema(), "", &mut found);
     let told: BTreeSet<&str> = SECTIONS.iter().flat_map(|section| section.at).copied().collect();
-    // A provider other than github takes the same keys, and `except` is told beside `fields`.
+    // GitHub takes keys of any other provider, and `except` is told beside `fields`.
     let known = |path: &str| {
         told.contains(path)
             || path == "/properties/auth/properties/oauth"
-            || path == "/properties/auth/properties/oauth/additionalProperties"
+            || path == "/properties/auth/properties/oauth/properties/github"
             || path.ends_with("/properties/fields/anyOf/1")
     };
     let missing: Vec<&String> = found.iter().filter(|path| !known(path)).collect();
