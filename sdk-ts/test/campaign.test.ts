@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { type Core, connect } from '../src/core.js'
 import { type Live, live } from '../src/live.js'
-import { type Proxy, proxy } from './proxy.js'
+import { type Line, line } from './proxy.js'
 import { eventually, type Server, serve } from './server.js'
 
 const PROJECT = {
@@ -58,7 +58,7 @@ interface Followed {
   name: string
   list: Live<any>
   read: () => Promise<unknown[]>
-  wire: Proxy
+  wire: Line
   /** The list as its changes tell it. */
   replayed: Map<string, unknown>
   faults: string[]
@@ -80,7 +80,7 @@ test('in the end each list is what a read answers, and what it told is what happ
 
   const followed: Followed[] = []
   const follow = async (name: string, session: any, make: (core: Core) => Live<any>, path: string) => {
-    const wire = await proxy(() => server.url)
+    const wire = await line(server.url)
     const core = connect(wire.url, server.publishable)
     if (session) await core.session.set(session, 'signed_in')
     const list = make(core as Core)
@@ -182,9 +182,9 @@ test('in the end each list is what a read answers, and what it told is what happ
           break
         case 2:
           count.refusals++
-          wire.refuse(true)
+          wire.down()
           await moment(1500)
-          wire.refuse(false)
+          wire.up()
           break
         case 3: {
           count.moves++

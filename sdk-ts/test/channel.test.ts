@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { type Channel, channel } from '../src/channel.js'
 import { connect } from '../src/core.js'
-import { proxy } from './proxy.js'
+import { line } from './proxy.js'
 import { eventually, type Server, serve } from './server.js'
 
 const PROJECT = {
@@ -128,7 +128,7 @@ test('a declared channel is for whom its rules let in', async (context) => {
 })
 
 test('a connection that is cut comes back, and so do those who were there', async (context) => {
-  const wire = await proxy(() => server.url)
+  const wire = await line(server.url)
   const [ada, bob] = [channel(connect(wire.url, server.publishable), 'cut', { presence: { name: 'Ada' } }), channel(connect(server.url, server.publishable), 'cut', { ack: true })]
   context.after(async () => {
     for (const one of [ada, bob]) one.close()
@@ -138,11 +138,11 @@ test('a connection that is cut comes back, and so do those who were there', asyn
   ada.on('say', (payload) => heard.push(payload))
   await joined(bob)
   await eventually('she is there', () => names(bob).length === 1 || undefined)
-  wire.refuse(true)
+  wire.down()
   await eventually('she is gone', () => names(bob).length === 0 || undefined)
   assert.equal(ada.status, 'offline')
   await bob.send('say', 'unheard')
-  wire.refuse(false)
+  wire.up()
   await eventually('she is back', () => names(bob).length === 1 || undefined)
   await joined(ada)
   await bob.send('say', 'heard')
