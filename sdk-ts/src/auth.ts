@@ -60,8 +60,6 @@ export interface AssuranceLevel {
   current: 'aal1' | 'aal2'
   /** What it is with a second factor, if the user has one. */
   next: 'aal1' | 'aal2'
-  /** By what, newest first: `password`, `otp`, `recovery`, `totp`, … */
-  methods: string[]
 }
 
 /** One of the places where the user is signed in. */
@@ -144,9 +142,8 @@ export interface Auth {
     list(): Call<Factor[]>
     /** Begins to set one up: it counts once a code of it was verified. */
     enroll(options?: { name?: string; issuer?: string }): Call<EnrolledFactor>
-    challenge(id: string): Call<{ id: string; expires_at: number }>
-    /** Shows the code of the moment. Asks for a challenge itself unless it has one. */
-    verify(options: { id: string; code: string; challengeId?: string }): Call<Session>
+    /** Shows the code of the moment. */
+    verify(options: { id: string; code: string }): Call<Session>
     remove(id: string): Call<void>
     /** Makes ten codes that each replace a factor once, instead of those before. They are told this once. */
     recoveryCodes(): Call<string[]>
@@ -172,10 +169,6 @@ const base64url = (bytes: Uint8Array): string =>
 type Members = Record<string, unknown>
 
 const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])
-
-/** What an access token says. It is the server's to judge; here it only tells what the session is. */
-const claims = (token: string): Members =>
-  JSON.parse(atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'))) as Members
 
 /** What can fail, before it is made a `Call`. */
 type Flows<A> = {
@@ -276,6 +269,9 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
   const factor = async (id: string, what: string, json?: object): Promise<Members> =>
     ask('POST', `factors/${encodeURIComponent(id)}/${what}`, json)
 
+  const sessions = async (): Promise<KnownSession[]> =>
+    list((await ask('GET', 'user/sessions'))['sessions']) as KnownSession[]
+
   const flows: Flows<Omit<Auth, 'onChange'>> = {
     async signUp(options) {
       const answer = await mail('signup', options)
@@ -284,7 +280,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
       return { user: session.user, session }
     },
     signIn: async (options) => enter(await post(`${TOKEN}password`, options)),
-    signInAnonymously: async (options = {}) => enter(await post('signup', { data: options.data })),
+    signInAnonymously: async (options = {}) => enter(await post('signup', options)),
     signInWith: (provider, options) => depart('authorize', provider, options),
     signInWithIdToken: async ({ token, accessToken, link, ...json }) =>
       enter(
@@ -299,13 +295,10 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
       await mail('otp', { ...options, create_user: create } as Returning)
     },
     async verify(shown: Shown) {
-      const { type } = shown
-      const answer = await post(
-        'verify',
-        'code' in shown ? { type, email: shown.email, token: shown.code } : { type, token_hash: shown.tokenHash },
-      )
+      const { code: token, tokenHash: token_hash, ...json } = shown as { type: CodeType; code?: string; tokenHash?: string }
+      const answer = await post('verify', { ...json, token, token_hash })
       // One of the two addresses has agreed.
-      return (type === 'email_change' && !answer['access_token'] ? null : enter(answer)) as Promise<Session>
+      return (json.type === 'email_change' && !answer['access_token'] ? null : enter(answer)) as Promise<Session>
     },
     async completeRedirect({ address, tokens } = {}) {
       const url = new URL(address ?? place()?.href ?? 'app:')
@@ -324,10 +317,12 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
       if (code) {
         const code_verifier = await kept()
         if (!code_verifier) throw new BasewrightError('bad_code_verifier', 'The link is for the browser that asked for it')
-        const now = await enter(await post(`${TOKEN}pkce`, { auth_code: code, code_verifier }))
+        const answer = await post(`${TOKEN}pkce`, { auth_code: code, code_verifier })
+        const { provider_token, provider_refresh_token } = answer
+        const now = await enter(answer)
         made = ''
         await attempt(() => store.removeItem(name))
-        return now
+        return { ...now, provider_token, provider_refresh_token } as Session
       }
       if (!token) return null
       if (!tokens) throw new BasewrightError('unasked_session', 'Nobody here asked for this session')
@@ -374,23 +369,21 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
         const { secret, uri, qr_code } = Object(totp) as EnrolledFactor
         return { id: id as string, secret, uri, qr_code: `data:image/svg+xml,${encodeURIComponent(qr_code)}` }
       },
-      challenge: async (id) => (await factor(id, 'challenge')) as { id: string; expires_at: number },
-      async verify({ id, code, challengeId }) {
-        const challenge_id = challengeId ?? (await factor(id, 'challenge'))['id']
+      async verify({ id, code }) {
+        const challenge_id = (await factor(id, 'challenge'))['id']
         return enter(await factor(id, 'verify', { challenge_id, code }), 'updated')
       },
       remove: (id) => remove('factors', id),
       recoveryCodes: async () => list((await ask('POST', 'factors/recovery-codes'))['codes']) as string[],
       recover: async (code) => enter(await factor('recovery-codes', 'verify', { code }), 'updated'),
       async aal() {
-        const factors = list((await user())?.factors) as Factor[]
-        const { aal = 'aal1', amr } = claims((await session.token()) ?? '..')
-        const next = factors.some(({ status }) => status === 'verified') ? 'aal2' : aal
-        return { current: aal, next, methods: list(amr).map((it) => (it as Members)['method']) } as AssuranceLevel
+        const current = (await sessions()).find(({ is_current }) => is_current)?.aal ?? 'aal1'
+        const hasFactor = ((await user())?.factors ?? []).some(({ status }) => status === 'verified')
+        return { current, next: hasFactor ? 'aal2' : current }
       },
     },
     sessions: {
-      list: async () => list((await ask('GET', 'user/sessions'))['sessions']) as KnownSession[],
+      list: sessions,
       end: (id) => remove('user/sessions', id),
     },
   }

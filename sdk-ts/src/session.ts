@@ -53,7 +53,7 @@ export interface Session {
   /** When that ends: in seconds since 1970, by the clock of this machine. */
   expires_at: number
   user: User
-  /** A provider's own token, in the answer of a sign-in with a provider. It is not kept. */
+  /** A provider's own token, where `completeRedirect` comes back from one. It is not kept. */
   provider_token?: string
   /** As `provider_token`. */
   provider_refresh_token?: string
@@ -100,9 +100,6 @@ export interface Sessions {
 /** Codes that say of a session that it is no more. */
 export const OVER = /^(session|user|refresh_token)_/
 
-/** What is handed out, and not kept. */
-const PROVIDERS = /^provider_.*token$/
-
 /** Longest wait for another tab that refreshes the session, in milliseconds. */
 const PATIENCE = 10_000
 /** Milliseconds in which what one tab has written can be read by all. */
@@ -134,22 +131,13 @@ export function soundUser(value: unknown): User {
 function sound(value: unknown): Session {
   const { access_token, refresh_token, expires_in, expires_at, user } = Object(value) as Members
   if (!isToken(access_token) || !isToken(refresh_token) || !Number.isFinite(expires_at)) throw bad()
-  const session: Session = { access_token, refresh_token, expires_at: expires_at as number, user: soundUser(user) }
-  if (Number.isFinite(expires_in)) session.expires_in = expires_in as number
-  return session
+  return { access_token, refresh_token, expires_in, expires_at, user: soundUser(user) } as Session
 }
 
 /** The session that an answer carries. How long it is good counts from now: the server's clock may be another. */
 export function granted(answer: unknown): Session {
   const given = Object(answer) as Members
-  const { expires_in } = given
-  if (typeof expires_in !== 'number') throw bad()
-  const session = sound({ ...given, expires_at: Math.floor(Date.now() / 1000) + expires_in })
-  for (const name of ['provider_token', 'provider_refresh_token'] as const) {
-    const token = given[name]
-    if (typeof token === 'string') session[name] = token
-  }
-  return session
+  return sound({ ...given, expires_at: Math.floor(Date.now() / 1000) + (given['expires_in'] as number) })
 }
 
 /** What a store holds. Whatever is no session is nobody's. */
@@ -200,7 +188,7 @@ function difference(before: Session | null, after: Session | null): SessionEvent
 /** Milliseconds for which a session's token is good. */
 const left = (session: Session): number => session.expires_at * 1000 - Date.now()
 /** Milliseconds before a token's end from which it is not used any more. */
-const margin = (session: Session): number => Math.min(30, (session.expires_in ?? 120) / 4) * 1000
+const margin = ({ expires_in = 120 }: Session): number => (Math.min(30, expires_in / 4) || 30) * 1000
 
 /** The session with a server. `refresh` shows it a refresh token and gives its answer. */
 export function sessions(
@@ -252,7 +240,7 @@ export function sessions(
   }
 
   function set(next: Session | null, event = difference(session, next)): Promise<void> {
-    const written = next && JSON.stringify(next, (name, member) => (PROVIDERS.test(name) ? undefined : member))
+    const written = next && JSON.stringify(next)
     writes++
     session = next
     text = written

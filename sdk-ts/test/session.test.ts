@@ -18,6 +18,7 @@ collections:
 policies:
   notes:
     read: [{ role: authenticated, when: owner == auth.id }]
+    create: [{ role: authenticated, fields: [title], set: { owner: auth.id } }]
 `
 
 let server: Server
@@ -61,18 +62,23 @@ async function expired(core: Core): Promise<Session> {
 }
 
 /** Locks as browsers have them (Web Locks), of which this version of Node.js knows nothing. */
-function withLocks(): () => void {
-  const queues = new Map<string, Promise<unknown>>()
-  const request = (name: string, _: LockOptions, work: () => Promise<unknown>): Promise<unknown> => {
-    const turn = (queues.get(name) ?? Promise.resolve()).then(work)
-    queues.set(name, turn.catch(() => undefined))
-    return turn
-  }
+function withLocks(request = queued()): () => void {
   const found = Object.getOwnPropertyDescriptor(globalThis, 'navigator')
   Object.defineProperty(globalThis, 'navigator', { value: { locks: { request } }, configurable: true })
   return () => {
     if (found) Object.defineProperty(globalThis, 'navigator', found)
     else Reflect.deleteProperty(globalThis, 'navigator')
+  }
+}
+
+type Request = (name: string, options: LockOptions, work: () => Promise<unknown>) => Promise<unknown>
+
+function queued(): Request {
+  const queues = new Map<string, Promise<unknown>>()
+  return (name, _, work) => {
+    const turn = (queues.get(name) ?? Promise.resolve()).then(work)
+    queues.set(name, turn.catch(() => undefined))
+    return turn
   }
 }
 
@@ -96,6 +102,42 @@ test('two tabs that come at once refresh once, where they can agree', async () =
   } finally {
     undo()
   }
+})
+
+test('a lock that is not to be had keeps nobody out', async () => {
+  const undo = withLocks(() => Promise.reject(new DOMException('too long', 'TimeoutError')))
+  try {
+    const core = tab({ store: shared() })
+    await expired(core)
+    await notes(core)
+    assert.equal(refreshes(), 1)
+  } finally {
+    undo()
+  }
+})
+
+test('a token that is refused at whatever door is replaced, and the request made again', async () => {
+  const core = tab()
+  const doors = [
+    { path: '/rest/v1/notes' },
+    { method: 'POST', path: '/rest/v1/notes?select=id', json: { title: 'x' }, headers: { prefer: 'return=representation' } },
+    { path: '/auth/v1/user' },
+    { path: '/storage/v1/bucket' },
+  ]
+  const session = await auth(core).signInAnonymously()
+  let count = 0
+  for (const door of doors) {
+    const now = (await core.session.peek()) ?? session
+    await core.session.set({ ...now, access_token: `${now.access_token.slice(0, -4)}AAAA` })
+    assert.ok(await core.json(door), door.path)
+    count++
+    assert.equal(refreshes(), count, door.path)
+  }
+  // One that the server does not know either: it is asked once, and no more.
+  await core.session.set({ ...session, access_token: 'a.b.c', refresh_token: 'made-up-and-long-enough' })
+  await assert.rejects(notes(core), { name: 'BasewrightError', status: 401 })
+  assert.equal(refreshes(), count + 1)
+  assert.equal(await core.session.peek(), null)
 })
 
 test('two tabs that cannot agree both stay signed in', async () => {
