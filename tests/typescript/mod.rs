@@ -68,6 +68,38 @@ fn every_code_that_the_client_gives_is_one_of_its_type() {
     }
 }
 
+/// The texts that stand between quotes in a folder of the source.
+fn quoted_in(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(repository().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let text = fs::read_to_string(path).unwrap();
+            let product = text.split("#[cfg(test)]").next().unwrap().to_owned();
+            let code = product.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let quoted = code
+                .flat_map(|line| line.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
+            found.extend(quoted);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_word_by_which_a_channel_refuses_is_a_code_of_the_client() {
+    let texts = [quoted_in("src/http/realtime"), quoted_in("src/realtime")].concat();
+    let is_word =
+        |text: &str| text.starts_with(char::is_uppercase) && text.bytes().all(|b| b.is_ascii_alphabetic());
+    let before_a_colon = texts.iter().filter_map(|text| text.split_once(": ")).map(|(word, _)| word);
+    let of_tokens = texts.iter().map(String::as_str).filter(|text| text.to_lowercase().contains("jwt"));
+    let words: Vec<&str> = before_a_colon.chain(of_tokens).filter(|word| is_word(word)).collect();
+    assert!(words.len() >= 12, "{words:?}");
+    let codes = typescript::codes();
+    for word in words {
+        assert!(codes.contains(&format!("  | '{word}'\n")), "{word}");
+    }
+}
+
 /// The SQLSTATEs that the source of the server gives to errors.
 #[test]
 fn every_state_that_the_server_gives_by_itself_is_a_code_of_the_client() {
