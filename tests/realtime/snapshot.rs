@@ -31,7 +31,7 @@ policies:
   links:
     read: [{ role: anon }]
   marks:
-    read: [{ role: anon, fields: [post, name] }, { role: authenticated, when: name != 'b' }]
+    read: [{ role: anon, when: name != 'b', fields: [post, name] }, { role: authenticated, when: name != 'b' }]
   posts:
     read:
       - { role: anon, when: status == 'live', fields: [id, title, status] }
@@ -226,7 +226,7 @@ async fn a_query_is_refused_as_a_read_is_and_bounded_as_it_is() {
         ("order=secret", "42703"),
         ("secret=eq.s", "42703"),
         ("select=id(", "PGRST100"),
-        ("limit=x", "PGRST103"),
+        ("limit=x", "PGRST100"),
         ("select=%ff", "PGRST100"),
     ] {
         assert_eq!(asked(&world, &user(), posts(), query).await.unwrap_err(), code, "{query}");
