@@ -667,7 +667,6 @@ export type ErrorCode =
   | 'unasked_session'
   | 'unexpected_audience'
   | 'unexpected_failure'
-  | 'unreadable'
   | 'uri_too_long'
   | 'user_already_exists'
   | 'user_banned'

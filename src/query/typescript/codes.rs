@@ -17,7 +17,6 @@ pub const CLIENT_CODES: &[(&str, &str)] = &[
     ("refused", "A channel was refused without a word"),
     ("timeout", "No answer came in time"),
     ("unasked_session", "An address brings a session that was not asked for here"),
-    ("unreadable", "What was to be uploaded cannot be read"),
 ];
 
 /// Every code, each once: whatever befalls a request has a word in each dialect.
