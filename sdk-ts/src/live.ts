@@ -117,6 +117,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   /** It was asked for; and again meanwhile. */
   let awaited = false
   let outdated = false
+  /** It goes on from a cursor, and has not come to the end yet. */
+  let resumed = false
   /** The last cursor that was seen. */
   let last = ''
   /** Behind this one there are records that are not known: the last of a list that is full. */
@@ -153,7 +155,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
 
   /** Shows what has happened, soon. */
   function soon(): void {
-    timer ??= setTimeout(flush, Math.max(0, shown + FRAME - Date.now()))
+    timer ??= setTimeout(flush, shown + FRAME - Date.now())
   }
 
   function flush(): void {
@@ -318,11 +320,12 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     topic: `realtime:live::${++topics}`,
     config: () => {
       awaited = fresh
+      resumed = !fresh
       return {
         presence: { enabled: false },
         ...(fresh ? { snapshot: true } : { resume: last }),
         // What is undefined is not sent.
-        postgres_changes: [{ event: '*', schema: 'public', table: name, filter, select, snapshot: fresh ? beginning : undefined }],
+        postgres_changes: [{ table: name, filter, select, snapshot: fresh ? beginning : undefined }],
       }
     },
     hear: (event: unknown, payload: Members) => {
@@ -332,7 +335,9 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       else if (event !== 'system' || extension !== 'postgres_changes') return
       else if (what === 'position' && !awaited) {
         if (text(cursor) > last) last = text(cursor)
-        turn('live')
+        // It has all changes. But of what was to be seen, something may have been taken away meanwhile.
+        if (resumed) again()
+        resumed = false
       } else if (what === 'access_changed' || what === 'resync_required') {
         again()
         turn('catching_up')
@@ -426,7 +431,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
         (first ??= states()
           .next()
           .then(({ value, done }) => {
-            if (done) throw new BasewrightError('closed', 'It was closed before there was anything')
+            if (done) throw new BasewrightError('closed', 'There was nothing before it was closed')
             return value
           })),
     },

@@ -126,7 +126,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     if (ws) return
     const Socket = options.WebSocket ?? globalThis.WebSocket
     if (!Socket) {
-      for (const member of members) refuse(member, new BasewrightError('no_websocket', 'There is no WebSocket here: give one as options.WebSocket'))
+      for (const member of members) refuse(member, new BasewrightError('no_websocket', 'There is no WebSocket: give one in the options'))
       return
     }
     try {
@@ -195,7 +195,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   /** The page is looked at again, or the network is there. */
   function wake(): void {
     if (isOpen()) beat()
-    else if (again && globalThis.document?.visibilityState !== 'hidden') {
+    else if (again) {
       tries = 0
       settle()
     }
@@ -253,7 +253,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
         return member.joined?.()
       }
       const fault = refusal(reply?.['response'])
-      if (/^(Unauthorized|PrivateOnly|InvalidJoinPayload|TopicName)/.test(fault.code)) return refuse(member, fault)
+      if (/^(Unauth|Private|InvalidJoin|Topic)/.test(fault.code)) return refuse(member, fault)
       if (/jwt/i.test(fault.code)) renew(member)
       later(member)
     }
@@ -273,7 +273,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     if (event === 'phx_reply') return waiting.get(ref)?.(payload)
     for (const member of members) {
       if (topic !== member.topic || (join ?? member.ref) !== member.ref) continue
-      if (event === 'phx_close' || event === 'phx_error') {
+      if (text(event).startsWith('phx_')) {
         fall(member, 'connecting')
         renew(member)
         later(member)

@@ -404,3 +404,23 @@ test('nothing keeps a process alive that has closed what it followed', () => {
   const said = execFileSync(process.execPath, ['--experimental-websocket', '--no-warnings', '--input-type=module', '-e', script], { timeout: 20_000, encoding: 'utf8' })
   assert.match(said, /^\d+\n$/)
 })
+
+test('what was taken away while the wire was cut is not there afterwards', async (context) => {
+  const wire = await line(server.url)
+  context.after(() => wire.close())
+  const own = await somebody()
+  const session = (await own.session.get())!
+  const core = connect(wire.url, server.publishable)
+  await core.session.set(session, 'signed_in')
+  const [room] = (await add('rooms', { name: 'r' })) as { id: string }[]
+  await add('members', { room: room!.id, user: session.user.id })
+  await add('messages', { room: room!.id, text: 'secret' })
+  const list = follow(context, live(core, 'messages', { where: { room: room!.id } }))
+  assert.equal((await list.ready).length, 1)
+  wire.down()
+  await turns(list, 'offline')
+  await write('DELETE', `members?user=eq.${session.user.id}`)
+  wire.up()
+  await turns(list, 'live')
+  assert.deepEqual(list.records, [])
+})
