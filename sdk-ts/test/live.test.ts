@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
-import { connect } from '../src/core.js'
+import { type Core, connect } from '../src/core.js'
 import { type Live, live } from '../src/live.js'
 import type { Status } from '../src/socket.js'
 import { line } from './proxy.js'
+import type { Schema } from './schema.js'
 import { eventually, type Server, serve } from './server.js'
 
 const PROJECT = {
@@ -541,3 +542,26 @@ test('what was taken away while the wire was cut is not there afterwards', async
   await turns(list, 'live')
   assert.deepEqual(list.records, [])
 })
+
+/** Compiled, and never run. */
+export function typed(core: Core<Schema>): void {
+  const posts = live(core, 'posts', { fields: ['title'], with: { author: { fields: ['handle'] } }, order: '-created_at' })
+  for (const { title, author } of posts.records) {
+    const texts: (string | undefined)[] = [title, author?.handle]
+    void texts
+  }
+  // @ts-expect-error what is not asked for is not there
+  posts.records[0]?.status
+  // @ts-expect-error there is no such collection
+  live(core, 'nothing')
+  // @ts-expect-error nor such a field
+  live(core, 'posts', { where: { nothing: 1 } })
+  // @ts-expect-error nor such a value
+  live(core, 'posts', { where: { status: 'nothing' } })
+  // @ts-expect-error a change cannot be judged by this
+  live(core, 'posts', { where: { or: [{ title: 'a' }, { title: 'b' }] } })
+  // @ts-expect-error and has no page
+  live(core, 'posts', { offset: 7 })
+  // @ts-expect-error there is no such relation
+  live(core, 'posts', { with: { nothing: true } })
+}
