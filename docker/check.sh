@@ -15,8 +15,8 @@ chmod 755 "$home"
 arguments=()
 if [ -n "${BINARY:-}" ]; then
   mkdir -p docker/binary
-  cp "$BINARY" docker/binary/basewright
-  arguments=(--build-arg BINARY=given)
+  install -m 0755 "$BINARY" docker/binary/basewright
+  arguments=(--target given)
 fi
 if [ -n "${CONTAINER_CHECK:-}" ]; then
   box() { bash "$CONTAINER_CHECK" podman "$@"; }

@@ -2,8 +2,9 @@ import { type Call, call } from './call.js'
 import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Schema } from './schema.js'
-import { isObject, join, type Members, reasonOf, type Status, tell } from './socket.js'
+import { isObject, join, type Members, refusal, type Status, source, tell, text, watch } from './socket.js'
 
+/** How a channel is joined. */
 export interface ChannelOptions {
   /** For topics that the project does not declare: one that only the secret key may join. Declared ones are private anyway. */
   private?: boolean
@@ -57,32 +58,23 @@ export interface Channel extends AsyncIterable<Message> {
 
 /** Joins a channel, and stays on it over lost connections until it is closed. What is said meanwhile is not heard. */
 export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], options: ChannelOptions = {}): Channel {
-  const { presence, ack = false, self = false, signal } = options
-  const listeners = new Map<string, Set<(payload: any, event: string) => void>>()
+  const { presence, ack = false, self: echo = false } = options
+  const listeners = new Set<(payload: unknown, event: string) => void>()
   const watchers = new Set<(present: Present) => void>()
-  const observers = new Set<(status: Status, error: BasewrightError | null) => void>()
-  let status: Status = 'connecting'
-  let error: BasewrightError | null = null
-  let present: Present = new Map()
   let state: object | null = isObject(presence) ? presence : null
+  const { self: base, turn, loop, wake } = source(() => place.leave(), options.signal)
+  const self = Object.assign(base, { topic, present: new Map() as Present })
 
-  function turn(next: Status): void {
-    if (next === status) return
-    status = next
-    tell(observers, status, error)
-  }
-
-  function see(next: Map<string, readonly Members[]>): void {
-    present = next
+  function see(present: Present): void {
+    self.present = present
     tell(watchers, present)
   }
 
-  /** Puts those who came in, and takes those who went out. Each is known by its reference. */
-  function differ(joins: unknown, leaves: unknown, before: Present = present): void {
-    const next = new Map(before) as Map<string, readonly Members[]>
+  /** Takes those who went out, and puts those who came in. Each is known by its reference. */
+  function differ(joins: unknown, leaves: unknown, before: Present): void {
+    const next = new Map(before)
     for (const [key, gone] of metas(leaves)) {
-      const refs = gone.map(({ phx_ref }) => phx_ref)
-      const rest = (next.get(key) ?? []).filter(({ phx_ref }) => !refs.includes(phx_ref))
+      const rest = (next.get(key) ?? []).filter(({ phx_ref }) => !gone.some((one) => one['phx_ref'] === phx_ref))
       if (rest.length > 0) next.set(key, rest)
       else next.delete(key)
     }
@@ -90,150 +82,81 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
     see(next)
   }
 
+  const gone = (status: Status, error?: BasewrightError): void => {
+    if (self.present.size > 0) see(new Map())
+    turn(status, error)
+  }
   const place = join(core as unknown as Core, {
-    topic,
+    topic: `realtime:${topic}`,
     config: () => ({
-      private: options.private ?? false,
-      broadcast: { ack, self },
-      presence: { enabled: presence !== false, ...(typeof presence === 'string' && { key: presence }) },
+      private: options.private,
+      broadcast: { ack, self: echo },
+      presence: { enabled: presence !== false, key: isObject(presence) || presence === false ? undefined : presence },
     }),
     joined: () => {
       turn('live')
-      if (state) void say('presence', { type: 'presence', event: 'track', payload: state }, false).safe()
+      if (state) void be('track')
     },
     hear: (event, payload) => {
+      const { event: name, payload: said, joins, leaves } = payload
       if (event === 'presence_state') differ(payload, {}, new Map())
-      else if (event === 'presence_diff') differ(payload['joins'], payload['leaves'])
-      else if (event === 'broadcast' && typeof payload['event'] === 'string') {
-        const { event: name, payload: said } = payload
-        for (const of of [name, '*']) tell(listeners.get(of) ?? [], said, name)
-      }
+      else if (event === 'presence_diff') differ(joins, leaves, self.present)
+      else if (event === 'broadcast') tell(listeners, said, text(name))
     },
-    lost: turn,
-    moved: () => {
-      error = null
-      see(new Map())
-      turn('connecting')
-    },
-    refused: (fault) => {
-      error = fault
-      see(new Map())
-      turn('closed')
-    },
+    lost: gone,
+    moved: () => gone('connecting'),
+    refused: (fault) => gone('closed', fault),
   })
+  // Closed before it began.
+  if (self.status === 'closed') place.leave()
 
-  /** Says something as soon as it can be said. */
-  function say(event: string, payload: unknown, wait: boolean): Call<void> {
-    return call(
-      new Promise((resolve, reject) => {
-        let end: (() => void) | undefined
-        const attempt = (): void => {
-          const answer = ({ status: what, response }: Members): void => {
-            if (what === 'ok') return resolve()
-            reject(new BasewrightError(...reasonOf(isObject(response) ? response : {}), { status: 403 }))
-          }
-          const waits = wait
-            ? (reply: object | null) => (reply ? answer(reply as Members) : reject(new BasewrightError('timeout', 'The server did not say that it has it')))
-            : undefined
-          if (status === 'live' && place.say(event, payload, waits)) {
-            if (!wait) resolve()
-          } else if (status !== 'connecting') reject(error ?? new BasewrightError(status === 'closed' ? status : 'offline', 'There is no connection'))
-          else {
-            end ??= watch(observers, () => attempt())
-            return
-          }
-          end?.()
-        }
-        attempt()
+  /** Says something as soon as it can be said; `waits` for the server's word. */
+  function say(event: string, payload: unknown, waits: boolean): Call<void> {
+    const sent = async (): Promise<void> => {
+      while (self.status === 'connecting') {
+        await new Promise<void>((resolve) => {
+          const end = self.onStatus(() => resolve(end()))
+        })
+      }
+      const reply = await new Promise<Members | null>((resolve, reject) => {
+        if (!place.say(event, payload, waits ? resolve : undefined)) {
+          reject(self.error ?? new BasewrightError(self.status === 'closed' ? 'closed' : 'offline', 'There is no connection'))
+        } else if (!waits) resolve({ status: 'ok' })
+      })
+      if (reply === null) throw new BasewrightError('timeout', 'The server did not say that it has it')
+      if (reply['status'] !== 'ok') throw refusal(reply['response'])
+    }
+    return call(sent())
+  }
+
+  /** Says whether one is there. Who is not joined yet says it when he is. */
+  const be = (event: string): Call<void> =>
+    /live|closed/.test(self.status) ? say('presence', { type: 'presence', event, payload: state }, true) : call(Promise.resolve())
+
+  return Object.assign(self, {
+    send: (event: string, payload: unknown = {}) => say('broadcast', { type: 'broadcast', event, payload }, ack),
+    on: (event: string, listener: (payload: any, event: string) => void) =>
+      watch(listeners, (payload, name) => {
+        if (event === name || event === '*') listener(payload, name)
       }),
-    )
-  }
-
-  const on: Channel['on'] = (event, listener) => {
-    const all = listeners.get(event) ?? new Set()
-    listeners.set(event, all)
-    return watch(all, listener)
-  }
-
-  const ends = new Set<() => void>()
-  function close(): void {
-    signal?.removeEventListener('abort', close)
-    place.leave()
-    state = null
-    turn('closed')
-    tell(ends)
-  }
-  signal?.addEventListener('abort', close)
-  if (signal?.aborted) close()
-
-  return {
-    topic,
-    get status() {
-      return status
-    },
-    get error() {
-      return error
-    },
-    get present() {
-      return present
-    },
-    send: (event, payload = {}) => say('broadcast', { type: 'broadcast', event, payload }, ack),
-    on,
-    track: (now) => {
+    track: (now: object) => {
       state = now
-      // If it is not joined, it says so when it is.
-      return status === 'live' ? say('presence', { type: 'presence', event: 'track', payload: now }, true) : call(Promise.resolve())
+      return be('track')
     },
     untrack: () => {
       state = null
-      return status === 'live' ? say('presence', { type: 'presence', event: 'untrack' }, true) : call(Promise.resolve())
+      return be('untrack')
     },
-    onPresence: (listener) => watch(watchers, listener),
-    onStatus: (listener) => watch(observers, listener),
-    close,
+    onPresence: (listener: (present: Present) => void) => watch(watchers, listener),
     [Symbol.asyncIterator]: () => {
       const queue: Message[] = []
-      let awake: (() => void) | undefined
-      const wake = (): void => awake?.()
-      const unhear = on('*', (payload, event) => {
+      const end = watch(listeners, (payload: unknown, event: string) => {
         queue.push({ event, payload })
         wake()
       })
-      const forget = watch(ends, wake)
-      let done = false
-      const finish = async (): Promise<IteratorResult<Message>> => {
-        done = true
-        unhear()
-        forget()
-        wake()
-        return { done, value: undefined }
-      }
-      return {
-        next: async () => {
-          for (;;) {
-            const value = queue.shift()
-            if (value && !done) return { done: false, value }
-            if (done || status === 'closed') {
-              await finish()
-              if (error) throw error
-              return { done: true, value: undefined }
-            }
-            await new Promise<void>((resolve) => {
-              awake = resolve
-            })
-          }
-        },
-        return: finish,
-      }
+      return loop(() => queue.shift(), end)
     },
-  }
-}
-
-/** Adds a listener of its own, and gives back what takes it out. */
-function watch<F extends (...args: any[]) => void>(all: Set<F>, listener: F): () => void {
-  const own = ((...args) => listener(...args)) as F
-  all.add(own)
-  return () => void all.delete(own)
+  })
 }
 
 /** What presence says of each key, as far as it has the right shape. */

@@ -2,12 +2,15 @@ import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import { type Field, type LiveWhere, type Order, type Result, type Strict, type With, filterOf, parameters } from './query.js'
 import type { Name, Schema } from './schema.js'
-import { isObject, join, type Members, type Party, type Place, type Status, tell, text } from './socket.js'
+import { isObject, join, type Members, type Place, type Status, source, tell, text, watch } from './socket.js'
 
 /** What is followed: a condition that a change can be judged by, and how its records are shown. */
 export interface LiveQuery<S extends Schema, N extends Name<S>> {
   where?: LiveWhere<S, N>
-  /** The fields of each record; those of the key and of the order come along. */
+  /**
+   * The fields of each record; those of the key and of the order come along. Where a relation stands in the place of
+   * a field of the key, the field's own value is there behind a `_`.
+   */
   fields?: readonly Field<S, N>[]
   /**
    * Related records that are shown with each. They are read again when the record itself changes, not when a related
@@ -52,8 +55,6 @@ export interface Live<T> extends AsyncIterable<readonly T[]> {
 }
 
 type Term = { field: string; desc?: boolean; nulls?: string }
-/** A record as it is shown, and as it is compared. */
-type Entry = { row: Members; at: Members }
 
 /** Milliseconds in which what happens is shown at once. */
 const FRAME = 16
@@ -62,6 +63,9 @@ const TOGETHER = 20
 /** Records that are read again by one request, and how often that is tried before it is left at what came. */
 const BATCH = 50
 const TRIES = 6
+
+/** Numbers the topics. */
+let topics = 0
 
 /**
  * Follows a query: the records that it has, and then whatever happens to them. It begins with the first loop or
@@ -79,37 +83,38 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
 ): Live<Result<S, N, Q>> {
   type T = Result<S, N, Q>
   const { where, order = [], limit, with: related = {}, fields } = (query ?? {}) as LiveQuery<S, N> & { fields?: string[] }
-  const terms = [order].flat().map(
+  const asked = [order].flat().map(
     (term): Term =>
       // A dash is no letter of a name.
       typeof term === 'string' ? { field: term.replace('-', ''), desc: term[0] === '-' } : (term as Term),
   )
   const nested = Object.keys(related)
-  const select = fields && [...new Set([...fields, ...terms.map(({ field }) => field.split('->')[0] as string)])]
+  const select = fields && [...new Set([...fields, ...asked.map(({ field }) => field.split('->')[0] as string)])]
   const filter = where && filterOf(where)
-  const beginning = String(parameters({ with: related, ...(select && { fields: select }), order, ...(limit !== undefined && { limit }) }))
+  const beginning = `${parameters({ with: related, ...(select && { fields: select }), order, ...(limit && { limit }) })}`
 
   const listeners = new Set<(records: readonly T[], status: Status) => void>()
-  const observers = new Set<(status: Status, error: BasewrightError | null) => void>()
   const queues = new Set<Change<T>[]>()
-  const waiters = new Set<() => void>()
+  const base = source(() => {
+    over = true
+    stop()
+  }, options.signal)
+  const { turn, wake, loop } = base
+  const self = Object.assign(base.self, { records: [] as readonly T[] })
+  let over = self.status === 'closed'
   let place: Place | undefined
   let users = 0
-  let over = false
-  let status: Status = 'connecting'
-  let error: BasewrightError | null = null
 
-  /** Of the key; empty until that is known. */
+  /** Of the key, and as they stand in what was read; empty until they are known. */
   let key: string[] = []
-  let rows = new Map<string, Entry>()
-  let list: readonly T[] = []
-  let told: readonly unknown[] = [list, status]
+  let own = key
+  let terms = asked
+  let rows = new Map<string, Members>()
+  /** Counts the states. */
   let version = 0
-  /** There was a snapshot. */
-  let begun = false
-  /** The next join asks for one. */
+  /** The next join asks for a snapshot. */
   let fresh = true
-  /** It was asked for, and what was it asked for again meanwhile. */
+  /** It was asked for; and again meanwhile. */
   let awaited = false
   let outdated = false
   /** The last cursor that was seen. */
@@ -117,7 +122,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   /** Behind this one there are records that are not known: the last of a list that is full. */
   let edge: Members | undefined
   /** Whether records can be ordered here as they are there. */
-  let ordered = terms.every(({ field }) => !field.includes('->') && !nested.includes(field))
+  let ordered = asked.every(({ field }) => !field.includes('->') && !nested.includes(field))
   /** Records that changed and are to be read again, with what they must show then. */
   const pending = new Map<string, { record: Members; tries: number }>()
   let reading = false
@@ -125,21 +130,10 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   let timer: ReturnType<typeof setTimeout> | undefined
   let rejoining: ReturnType<typeof setTimeout> | undefined
 
-  const id = (record: Members): string => JSON.stringify(key.map((field) => record[field]))
-
-  /** A record that was read: a relation stands in the place of a field of the same name. */
-  function entry(row: Members): Entry {
-    const hidden = key.filter((field) => nested.includes(field))
-    const at = { ...row }
-    for (const field of hidden) {
-      at[field] = row[`_${field}`]
-      delete row[`_${field}`]
-    }
-    return { row, at: hidden.length > 0 ? at : row }
-  }
+  const id = (record: Members, names: string[]): string => JSON.stringify(names.map((field) => record[field]))
 
   function compare(a: Members, b: Members): number {
-    for (const { field, desc = false, nulls = desc ? 'first' : 'last' } of [...terms, ...key.map((field): Term => ({ field }))]) {
+    for (const { field, desc = false, nulls = desc ? 'first' : 'last' } of terms) {
       const x = a[field] ?? null
       const y = b[field] ?? null
       if (x === y) continue
@@ -151,27 +145,6 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   }
 
   // ---- what others see ----
-
-  function publish(): void {
-    const [before, state] = told
-    const isFirst = begun && version === 0
-    if (list === before && status === state && !isFirst) return
-    told = [list, status]
-    if (list !== before || isFirst) version++
-    if (status !== state) tell(observers, status, error)
-    tell(listeners, list, status)
-    wake()
-  }
-
-  function wake(): void {
-    for (const waiter of waiters) waiter()
-    waiters.clear()
-  }
-
-  function turn(next: Status): void {
-    status = next
-    publish()
-  }
 
   function note(type: Change<T>['type'], record: Members, old?: Members): void {
     const change = { type, record: record as T, old: (old ?? null) as T | null, cursor: last }
@@ -187,29 +160,30 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     clearTimeout(timer)
     timer = undefined
     shown = Date.now()
-    let all = [...rows]
-    if (ordered) all.sort(([, a], [, b]) => compare(a.at, b.at))
-    if (limit && all.length > limit) {
-      for (const [id, { row }] of all.slice(limit)) {
-        rows.delete(id)
-        note('delete', row)
-      }
-      all = all.slice(0, limit)
-      edge = all[limit - 1]?.[1].at
+    const all = [...rows]
+    if (ordered) all.sort(([, a], [, b]) => compare(a, b))
+    for (const [id, row] of all.splice(limit || all.length)) {
+      rows.delete(id)
+      note('delete', row)
+      edge = all.at(-1)?.[1]
     }
-    if (all.length !== list.length || all.some(([, { row }], at) => row !== list[at])) list = all.map(([, { row }]) => row as T)
-    publish()
+    const { records } = self
+    if (version === 0 || all.length !== records.length || all.some(([, row], at) => row !== records[at])) {
+      version++
+      self.records = all.map(([, row]) => row as T)
+      tell(listeners, self.records, self.status)
+    }
     wake()
   }
 
   // ---- what happens to records ----
 
-  function put(id: string, made: Entry): void {
+  function put(id: string, row: Members): void {
+    if (ordered && edge && compare(row, edge) > 0) return drop(id)
     const had = rows.get(id)
-    if (ordered && edge && compare(made.at, edge) > 0) return drop(id)
-    if (had && same(had.row, made.row)) return
-    rows.set(id, made)
-    note(had ? 'update' : 'insert', made.row, had?.row)
+    if (had && same(had, row)) return
+    rows.set(id, row)
+    note(had ? 'update' : 'insert', row, had)
     if (!ordered) again()
     soon()
   }
@@ -219,7 +193,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     const had = rows.get(id)
     if (!had) return
     rows.delete(id)
-    note('delete', had.row)
+    note('delete', had)
     // There may be others to take its place.
     if (edge) again()
     soon()
@@ -229,26 +203,22 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     edge = undefined
     for (const id of [...rows.keys()]) drop(id)
     pending.clear()
-    flush()
+    if (version > 0) flush()
   }
 
-  function change(data: Members): void {
-    const { cursor, record, old_record: old, columns } = data
-    if (key.length === 0 || typeof cursor !== 'string' || cursor <= last) return
-    last = cursor
-    // Of these kinds the text says nothing about the order.
+  function change({ cursor, record, old_record: old, columns, errors }: Members): void {
+    if (key.length === 0 || text(cursor) <= last) return
+    last = text(cursor)
     if (ordered && Array.isArray(columns)) {
-      ordered = !columns.some((column) => terms.some(({ field }) => field === column?.name) && /^_|json|interval|inet/.test(text(column.type)))
+      // Of these kinds the text says nothing about the order.
+      ordered = !columns.some((column) => asked.some(({ field }) => field === column?.name) && /^_|json|interval|inet/.test(text(column.type)))
     }
-    const now = isObject(record) ? id(record) : undefined
-    const before = isObject(old) ? id(old) : undefined
-    if (before !== undefined && before !== now) drop(before)
-    if (now === undefined) return
-    const row = record as Members
-    if (nested.length === 0 && !data['errors']) return put(now, { row, at: row })
-    // Only what is shown is read; what is not, is not there any more.
-    if (ordered && edge && compare(row, edge) > 0) return drop(now)
-    pending.set(now, { record: row, tries: 0 })
+    const now = isObject(record) && id(record, key)
+    const before = isObject(old) && id(old, key)
+    if (before && before !== now) drop(before)
+    if (!now) return
+    if (nested.length === 0 && !errors) return put(now, record as Members)
+    pending.set(now, { record: record as Members, tries: 0 })
     if (!reading) void read()
   }
 
@@ -257,15 +227,21 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     reading = true
     for (let wait = TOGETHER; pending.size > 0 && place; ) {
       await new Promise((resolve) => setTimeout(resolve, wait))
+      wait = TOGETHER
       const batch = [...pending].slice(0, BATCH)
-      const [field, ...more] = key as [string, ...string[]]
+      const [field = '', more] = key
       const keys = batch.map(([, { record }]) => Object.fromEntries(key.map((field) => [field, record[field]])))
-      const search = parameters({ with: related, ...(select && { fields: [...select, ...key.filter((field) => !select.includes(field))] }), where: more.length > 0 ? { or: keys } : { [field]: { in: keys.map((of) => of[field]) } } })
-      const hidden = key.filter((field) => nested.includes(field)).map((field) => `,_${field}:${field}`)
-      if (hidden.length > 0) search.set('select', search.get('select') + hidden.join(''))
-      let answer: unknown
+      const query = parameters({
+        with: related,
+        ...(select && { fields: [...select, ...key.filter((field) => !select.includes(field))] }),
+        where: more === undefined ? { [field]: { in: keys.map((of) => of[field]) } } : { or: keys },
+      })
+      // The key's own value, where a relation stands in its place.
+      for (const name of own) if (!key.includes(name)) query.set('select', `${query.get('select')},${name}:${name.slice(1)}`)
+      const found = new Map<string, Members>()
       try {
-        if (batch.length > 0) answer = await core.json({ path: `/rest/v1/${encodeURIComponent(name)}`, query: search })
+        const answer = batch.length > 0 && (await core.json({ path: `/rest/v1/${encodeURIComponent(name)}`, query }))
+        if (Array.isArray(answer)) for (const row of answer) if (isObject(row)) found.set(id(row, own), row)
       } catch (fault) {
         const { status } = fault as BasewrightError
         // The server says what is wrong when all is read again.
@@ -273,57 +249,50 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
         wait = 1000
         continue
       }
-      wait = TOGETHER
-      const found = new Map<string, Entry>()
-      for (const row of Array.isArray(answer) ? answer : []) {
-        if (!isObject(row)) continue
-        const made = entry(row)
-        found.set(id(made.at), made)
-      }
-      for (const [id, wish] of batch) {
+      for (const [its, wish] of batch) {
         // Something newer is known of it, or of everything.
-        if (pending.get(id) !== wish) continue
-        const made = found.get(id)
+        if (pending.get(its) !== wish) continue
+        const { record } = wish
+        const row = found.get(its)
         // A change may be told of a moment before it can be read.
-        const agrees = made && Object.keys(wish.record).every((field) => nested.includes(field) || same(made.row[field], wish.record[field]))
+        const agrees = row && Object.keys(record).every((field) => nested.includes(field) || same(row[field], record[field]))
         if (!agrees && wish.tries++ < TRIES) {
           wait = Math.max(wait, TOGETHER * 2 ** wish.tries)
           continue
         }
-        pending.delete(id)
-        if (made) put(id, made)
-        else drop(id)
+        pending.delete(its)
+        if (row) put(its, row)
+        else drop(its)
       }
     }
     reading = false
   }
 
   /** The records as of now. */
-  function begin(payload: Members): void {
-    const { records, key: names, cursor } = payload
+  function begin({ records, key: names, cursor }: Members): void {
     if (!Array.isArray(records) || !Array.isArray(names) || names.length === 0) {
       return place?.refuse(new BasewrightError('bad_answer', 'The server does not say what the key is'))
     }
     const before = rows
     key = names.map(text)
+    own = key.map((field) => (nested.includes(field) ? `_${field}` : field))
+    terms = [...asked, ...own.map((field) => ({ field }))]
     last = text(cursor)
     rows = new Map()
     pending.clear()
-    for (const record of records) {
-      if (!isObject(record)) continue
-      const made = entry(record)
-      const its = id(made.at)
+    for (const row of records) {
+      if (!isObject(row)) continue
+      const its = id(row, own)
       const had = before.get(its)
-      if (had && same(had.row, made.row)) made.row = had.row
-      else if (begun) note(had ? 'update' : 'insert', made.row, had?.row)
-      rows.set(its, made)
+      const unchanged = had && same(had, row)
+      if (version > 0 && !unchanged) note(had ? 'update' : 'insert', row, had)
+      rows.set(its, unchanged ? had : row)
     }
-    if (begun) for (const [id, { row }] of before) if (!rows.has(id)) note('delete', row)
-    edge = limit && rows.size >= limit ? [...rows.values()][limit - 1]?.at : undefined
-    begun = true
+    for (const [id, row] of before) if (!rows.has(id)) note('delete', row)
+    edge = limit && rows.size >= limit ? [...rows.values()][limit - 1] : undefined
     fresh = awaited = false
-    status = 'live'
     flush()
+    turn('live')
     if (outdated) again()
     outdated = false
   }
@@ -339,203 +308,140 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       }, TOGETHER)
   }
 
-  const party = (): Party => ({
-    topic: `live::${++topics}`,
+  function lost(why: Status): void {
+    awaited = outdated = false
+    turn(why === 'connecting' && version > 0 ? 'catching_up' : why)
+  }
+
+  const party = {
+    // An empty part is in no topic that a project declares.
+    topic: `realtime:live::${++topics}`,
     config: () => {
       awaited = fresh
-      const binding = { event: '*', schema: 'public', table: name, ...(filter && { filter }), ...(select && { select }) }
       return {
         presence: { enabled: false },
         ...(fresh ? { snapshot: true } : { resume: last }),
-        postgres_changes: [fresh ? { ...binding, snapshot: beginning } : binding],
+        // What is undefined is not sent.
+        postgres_changes: [{ event: '*', schema: 'public', table: name, filter, select, snapshot: fresh ? beginning : undefined }],
       }
     },
-    joined: () => {},
-    hear: (event, payload) => {
-      if (event === 'snapshot') return begin(payload)
-      if (event === 'postgres_changes') return isObject(payload['data']) ? change(payload['data']) : undefined
-      if (event !== 'system' || payload['extension'] !== 'postgres_changes') return
-      const { status: what, cursor } = payload
-      if (what === 'position' && !awaited) {
+    hear: (event: unknown, payload: Members) => {
+      const { data, extension, status: what, cursor, code, statusCode: status = 400, message } = payload
+      if (event === 'snapshot') begin(payload)
+      else if (event === 'postgres_changes' && isObject(data)) change(data)
+      else if (event !== 'system' || extension !== 'postgres_changes') return
+      else if (what === 'position' && !awaited) {
         if (text(cursor) > last) last = text(cursor)
         turn('live')
       } else if (what === 'access_changed' || what === 'resync_required') {
         again()
         turn('catching_up')
       } else if (what === 'error') {
-        const { code, statusCode, message, hint } = payload
-        const status = typeof statusCode === 'number' ? statusCode : 400
-        const fault = new BasewrightError(text(code) || 'refused', text(message), { status, hint: text(hint) || null })
-        if (status < 500) return place?.refuse(fault)
         fresh = true
-        place?.rejoin(true)
+        if (typeof status === 'number' && status >= 500) place?.rejoin(true)
+        else place?.refuse(new BasewrightError(text(code) || 'refused', text(message), { status: status as number }))
       }
     },
-    lost: (why) => {
-      awaited = outdated = false
-      turn(why === 'offline' ? why : begun ? 'catching_up' : why)
-    },
-    moved: (somebody) => {
-      error = null
+    lost,
+    moved: (somebody: boolean) => {
       fresh = true
-      awaited = outdated = false
       // What one may see is not shown to another, not even for a moment.
       if (somebody) clear()
-      turn(begun ? 'catching_up' : 'connecting')
+      lost('connecting')
     },
-    refused: (fault) => {
-      error = fault
+    refused: (fault: BasewrightError) => {
       clear()
-      turn('closed')
+      turn('closed', fault)
     },
-  })
+  }
 
   // ---- who wants it ----
 
   /** Keeps it going until what it gives back is called. */
   function hold(): () => void {
-    if (over) return () => {}
-    users++
-    if (!place) {
-      error = null
+    let held = ++users
+    if (!place && !over) {
       fresh = true
-      status = 'connecting'
-      place = join(core as unknown as Core, party())
+      turn('connecting')
+      place = join(core as unknown as Core, party)
     }
-    let held = true
     return () => {
       if (held && --users === 0) stop()
-      held = false
+      held = 0
     }
   }
 
   function stop(): void {
     place?.leave()
     place = undefined
+    clearTimeout(timer)
     clearTimeout(rejoining)
-    rejoining = undefined
-    awaited = outdated = false
+    timer = rejoining = undefined
     pending.clear()
-    turn('closed')
+    lost('closed')
   }
 
-  function close(): void {
-    over = true
-    users = 0
-    options.signal?.removeEventListener('abort', close)
-    stop()
-    wake()
+  function states(): AsyncIterator<readonly T[]> {
+    let seen = 0
+    return loop(() => {
+      // One that has ended is not told as a state.
+      if (version === seen || self.error) return undefined
+      seen = version
+      return self.records
+    }, hold())
   }
 
-  function iterate<V>(take: () => V | undefined, end?: () => void): AsyncIterator<V> {
-    const release = hold()
-    let done = over
-    const finish = (): IteratorResult<V> => {
-      done = true
-      end?.()
-      release()
-      return { done, value: undefined }
-    }
-    return {
-      next: async () => {
-        for (;;) {
-          if (done || over) return finish()
-          const value = take()
-          if (value !== undefined) return { done: false, value }
-          if (error) {
-            finish()
-            throw error
-          }
-          await new Promise<void>((resolve) => waiters.add(resolve))
+  self.onStatus((status) => tell(listeners, self.records, status))
+  let first: Promise<readonly T[]> | undefined
+  return Object.defineProperty(
+    Object.assign(self, {
+      subscribe: (listener: (records: readonly T[], status: Status) => void) => {
+        const release = hold()
+        const unhear = watch(listeners, listener)
+        if (version > 0) listener(self.records, self.status)
+        return () => {
+          unhear()
+          release()
         }
       },
-      return: async () => {
-        const last = finish()
-        wake()
-        return last
-      },
-    }
-  }
-
-  const states = (): AsyncIterator<readonly T[]> => {
-    let seen = 0
-    return iterate(() => {
-      // One that has ended is not told as a state.
-      if (version === seen || error) return undefined
-      seen = version
-      return list
-    })
-  }
-
-  let first: Promise<readonly T[]> | undefined
-  options.signal?.addEventListener('abort', close)
-  if (options.signal?.aborted) close()
-  return {
-    get records() {
-      return list
-    },
-    get status() {
-      return status
-    },
-    get error() {
-      return error
-    },
-    get ready() {
-      return (first ??= states()
-        .next()
-        .then(({ value, done }) => {
-          if (done) throw new BasewrightError('closed', 'It was closed before there was anything')
-          return value
-        }))
-    },
-    subscribe: (listener) => {
-      const own: typeof listener = (records, status) => listener(records, status)
-      const release = hold()
-      listeners.add(own)
-      if (begun) tell([own], list, status)
-      return () => {
-        listeners.delete(own)
-        release()
-      }
-    },
-    onStatus: (listener) => {
-      observers.add(listener)
-      return () => void observers.delete(listener)
-    },
-    changes: () => ({
-      [Symbol.asyncIterator]: () => {
-        const queue: Change<T>[] = []
-        queues.add(queue)
-        return iterate(
-          () => queue.shift(),
-          () => queues.delete(queue),
-        )
-      },
+      changes: () => ({
+        [Symbol.asyncIterator]: () => {
+          const queue: Change<T>[] = []
+          const release = hold()
+          queues.add(queue)
+          return loop(
+            () => queue.shift(),
+            () => {
+              queues.delete(queue)
+              release()
+            },
+          )
+        },
+      }),
+      [Symbol.asyncIterator]: states,
     }),
-    close,
-    [Symbol.asyncIterator]: states,
-  }
+    'ready',
+    {
+      get: () =>
+        (first ??= states()
+          .next()
+          .then(({ value, done }) => {
+            if (done) throw new BasewrightError('closed', 'It was closed before there was anything')
+            return value
+          })),
+    },
+  ) as unknown as Live<T>
 }
-
-/** Numbers the topics: an empty part is in no topic that a project declares. */
-let topics = 0
 
 const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b)
 
+/** Text so that it orders by code point: surrogates stand for what comes after all others. */
+const sortable = (value: unknown): unknown =>
+  typeof value === 'string' ? value.replace(/[\ue000-\uffff]/g, '\ud7ff$&') : isObject(value) ? 0 : value
+
 /** Which of two values of one field comes first, as Postgres has it. */
 function among(a: unknown, b: unknown): number {
-  if (typeof a === 'string' && typeof b === 'string') return byCodePoint(a, b)
-  if (isObject(a) || isObject(b)) return 0
-  // Infinities and what is no number are text, and the latter comes last.
-  const [x, y] = [Number(a), Number(b)]
-  return x < y ? -1 : x > y ? 1 : Number(x !== x) - Number(y !== y)
-}
-
-function byCodePoint(a: string, b: string): number {
-  for (let at = 0; at < a.length && at < b.length; at++) {
-    const [x, y] = [a.charCodeAt(at), b.charCodeAt(at)]
-    // Surrogates stand for what comes after all others.
-    if (x !== y) return x > 0xd7ff && y > 0xd7ff ? ((x + 0x2000) & 0xffff) - ((y + 0x2000) & 0xffff) : x - y
-  }
-  return a.length - b.length
+  // Infinities and what is no number are text among numbers, and the latter comes last.
+  const [x, y] = (typeof a === typeof b ? [a, b].map(sortable) : [a, b].map((one) => Number(sortable(one)))) as [number, number]
+  return x === y ? 0 : x < y || y !== y ? -1 : 1
 }

@@ -95,8 +95,9 @@ export type Test<T> =
 export type Where<S extends Schema, N extends Name<S>> = { [F in Field<S, N>]?: Test<Row<S, N>[F]> } & {
   // Names of relations: whether there is a related record (`not: null`) or none. They stand in `with`.
   [R in Exclude<keyof Related<S, N> & string, Field<S, N>>]?: null | { is: null } | { not: null }
-} & { [P in `${Field<S, N>}->>${string}`]?: Test<string | null> } & {
-  [P in `${Field<S, N>}->${string}`]?: P extends `${string}->>${string}` ? unknown : Test<Json> | boolean | number
+} & {
+  // Inside JSON.
+  [P in `${Field<S, N>}->${string}`]?: Test<string | null> | Test<Json> | boolean | number
 } & (S['collections'][N]['Search'] extends true ? { search?: Negated<FullText> } : unknown) & {
     /** One of these holds. */
     or?: readonly Where<S, N>[]

@@ -180,6 +180,11 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
   const list = async (query: AnyQuery = {}, options: Any = {}): Promise<Row[]> =>
     rows((await ask(parameters(query), options)).body)
 
+  const one = async (key: unknown, options: Any = {}): Promise<Row> => {
+    const query = parameters({ fields: options.fields, with: options.with, where: keyed(key) })
+    return record((await ask(query, options, { headers: ONE })).body)
+  }
+
   async function page(query: AnyQuery = {}, options: Any = {}): Promise<Counted<unknown>> {
     try {
       const { body, headers } = await ask(parameters(query), options, { headers: { prefer: 'count=exact' } })
@@ -276,15 +281,7 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
       for await (const found of pages(query, options)) yield* found
     },
     count: begun(async (where?: object, options?: Any) => (await page({ where, limit: 0 }, options)).total),
-    get: begun(async (key: unknown, options: Any = {}) =>
-      record(
-        (
-          await ask(parameters({ fields: options.fields, with: options.with, where: keyed(key) }), options, {
-            headers: ONE,
-          })
-        ).body,
-      ),
-    ),
+    get: begun(one),
     create: begun((given: unknown, options?: Any) => write('POST', undefined, given, options)),
     upsert: begun((given: unknown, options?: Any) =>
       write(
@@ -296,7 +293,12 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
         `,resolution=${options?.ignore ? 'ignore' : 'merge'}-duplicates`,
       ),
     ),
-    update: begun((key: unknown, patch: unknown, options?: Any) => write('PATCH', keyed(key), patch, options, false)),
+    update: begun(async (key: unknown, patch: unknown, options?: Any) => {
+      // The server takes no change for no record. For a form that was saved as it was, that would be a strange answer.
+      if (JSON.stringify(patch) !== '{}') return write('PATCH', keyed(key), patch, options, false)
+      const same = await one(key, options)
+      return options?.returning === false ? null : same
+    }),
     remove: begun((key: unknown, options?: Any) => write('DELETE', keyed(key), undefined, options)),
     updateAll: begun((where: object, patch: unknown, options?: Any) =>
       write('PATCH', every(where, options), patch, options, true),

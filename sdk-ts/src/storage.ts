@@ -2,11 +2,11 @@ import { type Call, call } from './call.js'
 import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import type { AnySchema, Json, Schema } from './schema.js'
-import { base64, given, patience, resumable } from './tus.js'
+import { base64, given, resumable } from './tus.js'
 
 /**
- * What can be stored. A stream is read to its end first. Of what is too large for memory, give a `Blob` that is not in memory: a
- * `File` of a page, `await fs.openAsBlob(path)` in Node.
+ * What can be stored. A stream is read to its end first. Of what is too large for memory, give a `Blob` that is not in
+ * memory: a `File` of a page, `await fs.openAsBlob(path)` in Node.
  */
 export type Content = Blob | ArrayBuffer | ArrayBufferView | string | ReadableStream<Uint8Array>
 
@@ -24,8 +24,8 @@ export interface UploadOptions {
   /** Stops the upload. */
   signal?: AbortSignal | undefined
   /**
-   * In pieces, going on by itself after whatever breaks; a `File` even after its page was loaded again, once it is uploaded
-   * anew to the same key. So is what has more than 6 MiB or `onProgress`, unless this is false.
+   * In pieces, going on by itself after whatever breaks; a `File` even after its page was loaded again, once it is
+   * uploaded anew to the same key. So is what has more than 6 MiB or `onProgress`, unless this is false.
    */
   resumable?: boolean
   /** Whether stopping deletes what was sent. False for a `File`, which may be gone on with for a day; else true. */
@@ -85,8 +85,8 @@ export interface Bucket {
   /** Stores a file. The key in the answer is as the server has it: in Unicode's normal form C. */
   upload(key: string, body: Content, options?: UploadOptions): Call<{ key: string }>
   /**
-   * A file's content. `onProgress` is told as it comes. In a page, `URL.createObjectURL(blob)` is an address for `<img>` that
-   * nobody else can use, until `URL.revokeObjectURL`.
+   * A file's content. `onProgress` is told as it comes. In a page, `URL.createObjectURL(blob)` is an address for `<img>`
+   * that nobody else can use, until `URL.revokeObjectURL`.
    */
   download(
     key: string,
@@ -110,8 +110,8 @@ export interface Bucket {
   /** The address of a file of a public bucket. Nothing is asked. `download` has browsers save it, under that name. */
   publicUrl(key: string, options?: { download?: boolean | string }): string
   /**
-   * An address that opens a file to whoever has it, for so many seconds: for `<img>` and `<video>`, which send no token. The
-   * browser keeps what it shows and fetches parts by itself.
+   * An address that opens a file to whoever has it, for so many seconds: for `<img>` and `<video>`, which send no token.
+   * The browser keeps what it shows and fetches parts by itself.
    */
   signedUrl(key: string, seconds: number, options?: { download?: boolean | string }): Call<string>
   /** The same for many at once. `url` is null where there is nothing that the caller may read. */
@@ -131,26 +131,26 @@ export interface Bucket {
   ): Call<{ key: string }>
 }
 
+/** What is done, without what makes a call of it. */
+type Works = {
+  [M in Exclude<keyof Bucket, 'each' | 'publicUrl'>]: (
+    ...given: Parameters<Bucket[M]>
+  ) => Promise<Awaited<ReturnType<Bucket[M]>>>
+}
+
 /** Above which an upload comes in pieces. */
 const LARGE = 6 << 20
 
 /**
- * A key as a path. A part that is empty or `.` or `..` would be resolved away, by fetch or by a proxy, and be another key: so
- * such a key goes as one part, which the server refuses.
+ * A key as a path. A part that is empty or `.` or `..` would be resolved away, by fetch or by a proxy, and be another
+ * key: so such a key goes as one part, which the server refuses.
  */
-function path(key: string): string {
-  try {
-    return /(^|\/)\.{0,2}(\/|$)/.test(key)
-      ? encodeURIComponent(`/${key}`)
-      : key.split('/').map(encodeURIComponent).join('/')
-  } catch (cause) {
-    throw new BasewrightError('InvalidKey', 'The key is not Unicode', { status: 400, cause })
-  }
-}
+const path = (key: string): string =>
+  /(^|\/)\.{0,2}(\/|$)/.test(key) ? encodeURIComponent(`/${key}`) : key.split('/').map(encodeURIComponent).join('/')
 
 /** What lists say of a file. */
 interface Listed {
-  name: string
+  key: string
   id: string
   created_at: string
   updated_at: string
@@ -193,11 +193,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       lastModified,
     } = body as Partial<File>
     const { getReader } = body as Partial<ReadableStream>
-    const read = getReader
-      ? await new Response(body as ReadableStream).blob().catch((cause) => {
-          throw new BasewrightError('unreadable', 'The body cannot be read', { cause })
-        })
-      : (body as BlobPart)
+    const read = getReader ? await new Response(body as ReadableStream).blob() : (body as BlobPart)
     // A Blob's type holds nothing that could not stand in a header.
     const content = new Blob([read], { type: options.type ?? type })
     if (signature || (options.resumable ?? (onProgress || content.size > LARGE))) {
@@ -214,7 +210,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
         }),
         body: content,
         signal,
-        timeout: patience(core, content.size),
+        timeout: 600_000,
       })
     }
     return { key: key.normalize() }
@@ -236,18 +232,13 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
         on.enqueue(piece)
       },
     })
-    return new Response(response.body?.pipeThrough(told, { signal } as StreamPipeOptions), response)
+    return new Response(response.body?.pipeThrough(told), response)
   }
 
-  async function download(...given: Parameters<Bucket['download']>): Promise<Blob> {
-    const response = await stream(...given)
-    return response.blob().catch((cause) => {
-      if (given[1]?.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
-      throw new BasewrightError('network', 'The connection broke', { cause })
-    })
-  }
-
-  async function list(prefix = '', { limit, cursor, order = 'name', deep, signal }: ListOptions = {}): Promise<ObjectPage> {
+  async function list(
+    prefix = '',
+    { limit, cursor, order = 'name', deep, signal }: ListOptions = {},
+  ): Promise<ObjectPage> {
     const page = await post<{ objects: Listed[]; folders: { name: string }[]; nextCursor?: string }>(
       at('list-v2/'),
       {
@@ -261,17 +252,12 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       signal,
     )
     return {
-      files: page.objects.map(
-        ({ name: key, id, created_at, updated_at, metadata: { size, mimetype: type, eTag: etag } }) => ({
-          key,
-          id,
-          size,
-          type,
-          etag,
-          created_at,
-          updated_at,
-        }),
-      ),
+      files: page.objects.map(({ metadata: { size, mimetype, eTag }, ...file }) => ({
+        ...file,
+        size,
+        type: mimetype,
+        etag: eTag,
+      })),
       folders: page.folders.map(({ name }) => name),
       cursor: page.nextCursor ?? null,
     }
@@ -284,68 +270,70 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     return { ...told, key: name, type: content_type, updated_at: last_modified }
   }
 
-  async function change(
-    how: 'move' | 'copy',
-    from: string,
-    to: string,
-    options: { bucket?: string; upsert?: boolean } = {},
-  ): Promise<{ key: string }> {
+  async function change(how: string, from: string, to: string, options: { bucket?: string; upsert?: boolean } = {}) {
     const places = { bucketId: bucket, sourceKey: from, destinationBucket: options.bucket, destinationKey: to }
     await post(`/storage/v1/object/${how}`, places, options.upsert)
     return { key: to.normalize() }
   }
 
-  return {
-    upload: (...given) => run(() => upload(...given)),
-    download: (...given) => run(() => download(...given)),
-    stream: (...given) => run(() => stream(...given)),
-    info: (key) => run(() => info(key)),
+  const works: Works = {
+    upload: (key, body, options) => upload(key, body, options),
+    async download(...given) {
+      const response = await stream(...given)
+      return response.blob().catch((cause) => {
+        if (given[1]?.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
+        throw new BasewrightError('network', 'The connection broke', { cause })
+      })
+    },
+    stream,
+    info,
     exists: (key) =>
-      run(() =>
-        info(key).then(
-          () => true,
-          (error) => error.status !== 404 && Promise.reject(error),
-        ),
+      info(key).then(
+        () => true,
+        (error) => error.status !== 404 && Promise.reject(error),
       ),
-    list: (...given) => run(() => list(...given)),
+    list,
+    move: (...given) => change('move', ...given),
+    copy: (...given) => change('copy', ...given),
+    async remove(keys) {
+      const prefixes = typeof keys === 'string' ? [keys] : keys
+      const removed = await core.json<{ name: string }[]>({ method: 'DELETE', path: at(''), json: { prefixes } })
+      return removed.map(({ name }) => name)
+    },
+    async signedUrl(key, seconds, options) {
+      const { signedURL } = await post<{ signedURL: string }>(at('sign/', key), { expiresIn: seconds })
+      return signed(key, signedURL, options?.download)
+    },
+    async signedUrls(keys, seconds, options) {
+      const asked = { expiresIn: seconds, paths: keys }
+      const signs = await post<{ path: string; signedURL: string | null }[]>(at('sign/'), asked)
+      return signs.map(({ path, signedURL }) => ({
+        key: path,
+        url: signedURL && signed(path, signedURL, options?.download),
+      }))
+    },
+    async signedUpload(key, options) {
+      const address = at('upload/sign/', key)
+      const { token } = await post<{ token: string }>(address, undefined, options?.upsert)
+      return { key, token, url: core.url + address + saving(false, token) }
+    },
+    uploadSigned: (key, token, body, options) => upload(key, body, options, token),
+  }
+  const calls = Object.entries(works).map(([name, work]: [string, (...given: never[]) => Promise<unknown>]) => [
+    name,
+    (...given: never[]) => call(work(...given)),
+  ])
+  return {
+    ...(Object.fromEntries(calls) as Bucket),
     async *each(prefix, options) {
       let cursor: string | null = null
       do {
-        const page: ObjectPage = await run(() => list(prefix, { ...options, cursor, deep: true }))
+        const page: ObjectPage = await call(list(prefix, { ...options, cursor, deep: true }))
         yield* page.files
         cursor = page.cursor
-      } while (cursor !== null)
+      } while (cursor)
     },
-    move: (...given) => run(() => change('move', ...given)),
-    copy: (...given) => run(() => change('copy', ...given)),
-    remove: (keys) =>
-      run(async () => {
-        const prefixes = typeof keys === 'string' ? [keys] : keys
-        const removed = await core.json<{ name: string }[]>({ method: 'DELETE', path: at(''), json: { prefixes } })
-        return removed.map(({ name }) => name)
-      }),
     publicUrl: (key, options) => core.url + at('public/', key) + saving(options?.download),
-    signedUrl: (key, seconds, options) =>
-      run(async () => {
-        const { signedURL } = await post<{ signedURL: string }>(at('sign/', key), { expiresIn: seconds })
-        return signed(key, signedURL, options?.download)
-      }),
-    signedUrls: (keys, seconds, options) =>
-      run(async () => {
-        const asked = { expiresIn: seconds, paths: keys }
-        const signs = await post<{ path: string; signedURL: string | null }[]>(at('sign/'), asked)
-        return signs.map(({ path, signedURL }) => ({
-          key: path,
-          url: signedURL && signed(path, signedURL, options?.download),
-        }))
-      }),
-    signedUpload: (key, options) =>
-      run(async () => {
-        const address = at('upload/sign/', key)
-        const { token } = await post<{ token: string }>(address, undefined, options?.upsert)
-        return { key, token, url: core.url + address + saving(false, token) }
-      }),
-    uploadSigned: (key, token, body, options) => run(() => upload(key, body, options, token)),
   }
 }
 
@@ -353,15 +341,4 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
 function saving(download?: boolean | string, token?: string): string {
   const query = new URLSearchParams(given({ token, download: download === true ? '' : download || undefined }))
   return `?${query}`.replace(/^\?$/, '')
-}
-
-/** Does something. Whatever an answer is that could not be read, it is no other error than ours. */
-function run<T>(work: () => Promise<T>): Call<T> {
-  return call(
-    work().catch((cause) => {
-      throw cause instanceof BasewrightError
-        ? cause
-        : new BasewrightError('bad_answer', 'The server did not answer as it should', { cause })
-    }),
-  )
 }

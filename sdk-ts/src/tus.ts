@@ -31,12 +31,6 @@ export function base64(text: string): string {
   return btoa(bytes)
 }
 
-/** Milliseconds for a request with so many bytes, on a line of 128 kbit/s. */
-export function patience(core: Core<Schema>, bytes: number): number {
-  const usual = core.options.timeout ?? 30_000
-  return usual && usual + bytes / 16
-}
-
 // An upload's own name. Whatever else a server or a store says of its place, it is looked for where we sent it.
 const nameOf = (place: string | null | undefined): string | undefined => /[\w-]+$/.exec(place ?? '')?.[0]
 
@@ -80,20 +74,21 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       token: signature && null,
       // What was stopped may still be deleted.
       signal: method === 'DELETE' ? undefined : signal,
-      timeout: patience(core, piece?.size ?? 0),
+      // What has come of a piece until then stays.
+      timeout: 120_000,
     })
 
   async function step(): Promise<void> {
     let answer: Answer<unknown>
     if (!id) {
       began++
-      const said = given({
+      const said = {
         bucketName: bucket,
         objectName: key,
-        contentType: type || undefined,
-        cacheControl: maxAge,
-        metadata: metadata && JSON.stringify(metadata),
-      })
+        contentType: type,
+        cacheControl: maxAge ?? '',
+        metadata: metadata ? JSON.stringify(metadata) : '',
+      }
       // No content comes with it: were its answer lost, the upload could not be found again.
       answer = await ask('POST', {
         'upload-length': total,
@@ -128,17 +123,18 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       try {
         await step()
       } catch (error) {
-        if (!(error instanceof BasewrightError)) throw error
-        if (/404|410/.test(`${error.status}`) && id && began < 2) {
-          // It was swept away, or was somebody else's who signed out: once more from the beginning.
+        const { status, code, retryAfter } = error as BasewrightError
+        if (/^(404|410|403bad_answer)/.test(status + code) && id && began < 2) {
+          // It was swept away, or is of somebody who signed out, or the token does not hold, of which HEAD cannot tell: once
+          // more from the beginning.
           id = offset = undefined
           furthest = 0
           continue
         }
-        if (!isPassing(error) || ++failures > TRIES) throw error
+        if (!isPassing(error as BasewrightError) || ++failures > TRIES) throw error
         offset = undefined
         const backoff = Math.min(10_000, 2 ** failures * 100) * (0.5 + Math.random())
-        await pause(Math.max(backoff, (error.retryAfter ?? 0) * 1000), signal)
+        await pause(Math.max(backoff, (retryAfter ?? 0) * 1000), signal)
         while (globalThis.navigator?.onLine === false) await pause(1000, signal)
       }
     }

@@ -226,7 +226,7 @@ test('in the end each list is what a read answers, and what it told is what happ
   assert.ok(count.writes > 50 && count.cuts > 0, JSON.stringify(count))
   for (const { list, wire } of followed) {
     list.close()
-    await wire.close()
+    wire.close()
   }
 })
 

@@ -130,9 +130,9 @@ test('a declared channel is for whom its rules let in', async (context) => {
 test('a connection that is cut comes back, and so do those who were there', async (context) => {
   const wire = await line(server.url)
   const [ada, bob] = [channel(connect(wire.url, server.publishable), 'cut', { presence: { name: 'Ada' } }), channel(connect(server.url, server.publishable), 'cut', { ack: true })]
-  context.after(async () => {
+  context.after(() => {
     for (const one of [ada, bob]) one.close()
-    await wire.close()
+    wire.close()
   })
   const heard: unknown[] = []
   ada.on('say', (payload) => heard.push(payload))

@@ -95,6 +95,8 @@ async fn files_are_found_by_their_names_and_nothing_else_is() {
         ("docs/index.html", "docs"),
         ("docs/a b.html", "spaces"),
         ("empty/readme.txt", "x"),
+        ("a:b/index.html", "no scheme"),
+        ("€/index.html", "money"),
         ("grüße.html", "greetings"),
         ("100%.txt", "percent"),
         (".env", "canary-hidden"),
@@ -153,7 +155,13 @@ async fn files_are_found_by_their_names_and_nothing_else_is() {
         }
     }
     // A page's links lead where its author thinks.
-    for (path, to) in [("/docs", "./docs/"), ("/docs?a=b", "./docs/?a=b"), ("/%64ocs", "./%64ocs/")] {
+    for (path, to) in [
+        ("/docs", "./docs/"),
+        ("/docs?a=b", "./docs/?a=b"),
+        ("/%64ocs", "./%64ocs/"),
+        ("/a:b", "./a:b/"),
+        ("/%E2%82%AC", "./%E2%82%AC/"),
+    ] {
         let answer = get(&server, path).await;
         assert_eq!((answer.status, answer.header("location")), (308, to), "{path}");
         assert_eq!(answer.header("cache-control"), "no-cache");
@@ -621,9 +629,12 @@ async fn production_serves_pages_out_of_a_folder_that_nobody_may_write_to() {
     let (folder, data) = (notes(), Folder::new());
     folder.write("public/index.html", "production");
     folder.write("public/many.txt", "x");
-    for path in ["public", "collections", "policies", ""] {
-        fs::set_permissions(folder.join(path), fs::Permissions::from_mode(0o555)).unwrap();
-    }
+    let allow = |mode: u32| {
+        for path in ["public", "collections", "policies", ""] {
+            fs::set_permissions(folder.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    allow(0o555);
     let before = list(&folder.0);
     let data = data.join("data");
     let start = Start {
@@ -641,13 +652,22 @@ async fn production_serves_pages_out_of_a_folder_that_nobody_may_write_to() {
     let none = get(&server, "/nothing").await;
     assert_eq!(none.json()["hint"], json!(null));
     let client = reqwest::Client::new();
-    for _ in 0..1_500 {
-        assert_eq!(client.get(server.at("/many.txt")).send().await.unwrap().status(), 200);
-    }
-    let health = |args: &[&str]| {
-        let mut asked = basewright();
-        asked.arg("health").args(args).output().unwrap()
+    let reads = async || {
+        let read = client.get(server.at("/rest/v1/notes")).header("apikey", server.keys.publishable());
+        read.send().await.unwrap().status().as_u16()
     };
+    let looks = async || client.get(server.at("/many.txt")).send().await.unwrap().status().as_u16();
+    for _ in 0..400 {
+        assert_eq!(looks().await, 200);
+    }
+    assert_eq!(reads().await, 200, "pages count for nothing");
+    let mut refused = 0;
+    for _ in 0..400 {
+        refused += u32::from(reads().await == 429);
+    }
+    assert!(refused > 0, "nobody counts");
+    assert_eq!(looks().await, 200);
+    let health = |args: &[&str]| basewright().arg("health").args(args).output().unwrap();
     let well = health(&[&server.url]);
     assert_eq!((well.status.code(), well.stdout.as_slice()), (Some(0), &b"ready\n"[..]));
     let port = server.url.rsplit(':').next().unwrap().to_owned();
@@ -660,7 +680,7 @@ async fn production_serves_pages_out_of_a_folder_that_nobody_may_write_to() {
     assert_eq!(gone.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&gone.stderr).contains("does not answer"), "{gone:?}");
     assert_eq!(list(&folder.0), before);
-    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+    allow(0o755);
 }
 
 /// Everything in a folder, by its name.
