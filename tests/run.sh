@@ -15,5 +15,7 @@ else
 fi
 export BASEWRIGHT_BIN="${CARGO_TARGET_DIR:-$PWD/target}/debug/basewright"
 cd sdk-ts
+# What the server serves at /sdk/ is what the sources make.
+npm run bundle:check
 npm test
 npm run test:browser

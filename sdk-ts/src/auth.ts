@@ -2,7 +2,7 @@ import { type Call, call } from './call.js'
 import type { Ask, Core } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Schema } from './schema.js'
-import { type Factor, type Identity, type Session, type SessionEvent, type User } from './session.js'
+import type { Factor, Identity, Session, SessionEvent, User } from './session.js'
 import { OVER, attempt, granted, isToken, soundUser } from './session.js'
 
 /** Where a link in a letter leads. */
@@ -60,8 +60,6 @@ export interface AssuranceLevel {
   current: 'aal1' | 'aal2'
   /** What it is with a second factor, if the user has one. */
   next: 'aal1' | 'aal2'
-  /** By what, newest first: `password`, `otp`, `recovery`, `totp`, … */
-  methods: string[]
 }
 
 /** One of the places where the user is signed in. */
@@ -124,8 +122,8 @@ export interface Auth {
   /** The session, refreshed if it is about to run out; null if nobody is signed in. */
   session(): Call<Session | null>
   /**
-   * Signs out: this session, all of the user's (`global`) or all but this one (`others`). Here the session is forgotten
-   * at once and in any case; an error says that the server has not heard of it.
+   * Signs out: this session, all of the user's (`global`) or all but this one (`others`). Here the session is forgotten in
+   * any case; an error says that the server has not heard of it.
    */
   signOut(options?: { scope?: 'local' | 'global' | 'others' }): Call<void>
   /** Calls back with the state, and whenever it changes, in other tabs too. Gives back what ends that. */
@@ -144,9 +142,8 @@ export interface Auth {
     list(): Call<Factor[]>
     /** Begins to set one up: it counts once a code of it was verified. */
     enroll(options?: { name?: string; issuer?: string }): Call<EnrolledFactor>
-    challenge(id: string): Call<{ id: string; expires_at: number }>
-    /** Shows the code of the moment. Asks for a challenge itself unless it has one. */
-    verify(options: { id: string; code: string; challengeId?: string }): Call<Session>
+    /** Shows the code of the moment. */
+    verify(options: { id: string; code: string }): Call<Session>
     remove(id: string): Call<void>
     /** Makes ten codes that each replace a factor once, instead of those before. They are told this once. */
     recoveryCodes(): Call<string[]>
@@ -164,38 +161,51 @@ export interface Auth {
 /** What the server puts into an address. */
 const WORDS = ['code', 'error', 'error_code', 'error_description', 'message', 'sb']
 
+const TOKEN = 'token?grant_type='
+
 const base64url = (bytes: Uint8Array): string =>
   btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '')
 
-/** What an access token says. It is the server's to judge; here it only tells what the session is. */
-function claims(token: string): Record<string, unknown> {
-  try {
-    return JSON.parse(atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'))) as Record<string, unknown>
-  } catch {
-    return {}
-  }
-}
+type Members = Record<string, unknown>
 
 const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])
+
+/** What can fail, before it is made a `Call`. */
+type Flows<A> = {
+  [N in keyof A]: A[N] extends (...given: infer P) => Call<infer T> ? (...given: P) => Promise<T> : Flows<A[N]>
+}
+
+type Flow = (...given: unknown[]) => Promise<unknown>
+
+function calls<A>(flows: Flows<A>): A {
+  const entries = Object.entries(flows as Record<string, Flow | Flows<unknown>>).map(([name, flow]) => [
+    name,
+    typeof flow === 'function' ? (...given: unknown[]) => call(flow(...given)) : calls(flow),
+  ])
+  return Object.fromEntries(entries) as A
+}
 
 /** Signing in at a server. */
 export function auth<S extends Schema>(core: Core<S>): Auth {
   const { session } = core
   const { store } = session
-  const page = (): Document | undefined => globalThis.document
 
-  const ask = <T = unknown>(method: string, path: string, more?: Partial<Ask>): Promise<T> =>
-    core.json<T>({ method, path: `/auth/v1/${path}`, ...more })
+  const ask = (method: string, path: string, json?: object, more?: Partial<Ask>): Promise<Members> =>
+    core.json<unknown>({ method, path: `/auth/v1/${path}`, json, ...more }).then(Object)
 
   /** Asks as whoever has the key: who is signed in so far does not matter, and he may be so no more. */
-  const post = (path: string, json: object, options?: Returning): Promise<unknown> =>
-    ask('POST', path, { json, token: null, query: new URLSearchParams(returning(options)) })
+  const post = (path: string, json: object, query?: URLSearchParams): Promise<Members> =>
+    ask('POST', path, json, { token: null, ...(query && { query }) })
 
-  function returning({ redirectTo }: Returning = {}): { redirect_to?: string } {
-    const place = page()?.location
-    const back = redirectTo ?? (place && place.origin + place.pathname)
-    return back === undefined ? {} : { redirect_to: back }
+  const place = (): Location | undefined => globalThis.document?.location
+
+  function returning(to = place()?.href.replace(/[?#].*/s, '')): URLSearchParams {
+    return new URLSearchParams(to && { redirect_to: to })
   }
+
+  /** Asks for a letter whose link comes back here. */
+  const mail = async (path: string, { redirectTo, ...json }: Returning): Promise<Members> =>
+    post(path, { ...json, ...(await challenge()) }, returning(redirectTo))
 
   async function enter(answer: unknown, event: SessionEvent = 'signed_in'): Promise<Session> {
     const now = granted(answer)
@@ -207,11 +217,11 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
   async function known(answer: unknown): Promise<User> {
     const user = soundUser(answer)
     const now = await session.peek()
-    if (now?.user.id === user.id && JSON.stringify(now.user) !== JSON.stringify(user)) {
-      await session.set({ ...now, user }, 'updated')
-    }
+    if (now?.user.id === user.id) await session.set({ ...now, user })
     return user
   }
+
+  const user = async (): Promise<User | null> => ((await session.get()) ? known(await ask('GET', 'user')) : null)
 
   // The secret of the flows that are under way in this browser (PKCE, RFC 7636): one, since a letter may be followed in
   // another tab, and there may be several letters. It goes when one of them has arrived.
@@ -227,138 +237,159 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
     await attempt(() => store.setItem(name, verifier))
     // Browsers hash on secure pages only. On any other, whoever could see the one could see the other as well.
     const hash = await crypto.subtle?.digest('SHA-256', new TextEncoder().encode(verifier))
-    return hash
-      ? { code_challenge: base64url(new Uint8Array(hash)), code_challenge_method: 's256' }
-      : { code_challenge: verifier, code_challenge_method: 'plain' }
+    return {
+      code_challenge: hash ? base64url(new Uint8Array(hash)) : verifier,
+      code_challenge_method: hash ? 's256' : 'plain',
+    }
   }
 
   async function depart(path: string, provider: string, options: Departure = {}): Promise<string> {
-    const { scopes, query, open = (to: string): void => page()?.location.assign(to) } = options
-    const { url } = await ask<{ url: string }>('GET', path, {
-      query: new URLSearchParams({
-        ...query,
-        ...(scopes && { scopes }),
-        ...returning(options),
-        ...(await challenge()),
-        provider,
-        skip_http_redirect: 'true',
-      }),
+    const { scopes, redirectTo, open = (to: string): void => place()?.assign(to) } = options
+    const query = new URLSearchParams({
+      ...options.query,
+      ...(scopes && { scopes }),
+      ...Object.fromEntries(returning(redirectTo)),
+      ...(await challenge()),
+      provider,
+      skip_http_redirect: 'true',
     })
+    const url = String((await ask('GET', path, undefined, { query }))['url'])
     // Another scheme could run in this page.
     if (!/^https?:\/\//i.test(url)) throw new BasewrightError('bad_answer', 'The provider has no address')
     open(url)
     return url
   }
 
-  async function completed(options: { address?: string | URL; tokens?: boolean } = {}): Promise<Session | null> {
-    const place = page()?.location
-    if (!(options.address ?? place)) return null
-    const address = new URL(options.address ?? String(place))
-    const query = address.searchParams
-    const fragment = new URLSearchParams(address.hash.slice(1))
-    const said = (name: string): string | null => query.get(name) ?? fragment.get(name)
-    const [code, refused, token] = [query.get('code'), said('error_code') ?? said('error'), fragment.get('access_token')]
-    if (!code && !refused && !token && !fragment.has('sb')) return null
-    if (!options.address) {
-      // At once, so that nobody sees, copies or uses it again.
-      for (const word of WORDS) query.delete(word)
-      if (refused || token || fragment.has('sb')) address.hash = ''
-      history.replaceState(history.state, '', address)
-    }
-    if (refused) throw new BasewrightError(refused, said('error_description') ?? 'The sign-in was refused')
-    if (code) {
-      const code_verifier = await kept()
-      if (!code_verifier) {
-        throw new BasewrightError('bad_code_verifier', 'This link is for the browser in which it was asked for')
+  async function remove(path: string, id: string): Promise<void> {
+    await ask('DELETE', `${path}/${encodeURIComponent(id)}`)
+    // He is another, or no more.
+    await attempt(user)
+  }
+
+  const factor = async (id: string, what: string, json?: object): Promise<Members> =>
+    ask('POST', `factors/${encodeURIComponent(id)}/${what}`, json)
+
+  const sessions = async (): Promise<KnownSession[]> =>
+    list((await ask('GET', 'user/sessions'))['sessions']) as KnownSession[]
+
+  const flows: Flows<Omit<Auth, 'onChange'>> = {
+    async signUp(options) {
+      const answer = await mail('signup', options)
+      if (!answer['access_token']) return { user: soundUser(answer), session: null }
+      const session = await enter(answer)
+      return { user: session.user, session }
+    },
+    signIn: async (options) => enter(await post(`${TOKEN}password`, options)),
+    signInAnonymously: async (options = {}) => enter(await post('signup', options)),
+    signInWith: (provider, options) => depart('authorize', provider, options),
+    signInWithIdToken: async ({ token, accessToken, link, ...json }) =>
+      enter(
+        await ask(
+          'POST',
+          `${TOKEN}id_token`,
+          { ...json, id_token: token, access_token: accessToken, link_identity: link },
+          link ? {} : { token: null },
+        ),
+      ),
+    async sendCode({ create, ...options }) {
+      await mail('otp', { ...options, create_user: create } as Returning)
+    },
+    async verify(shown: Shown) {
+      const { code: token, tokenHash: token_hash, ...json } = shown as { type: CodeType; code?: string; tokenHash?: string }
+      const answer = await post('verify', { ...json, token, token_hash })
+      // One of the two addresses has agreed.
+      return (json.type === 'email_change' && !answer['access_token'] ? null : enter(answer)) as Promise<Session>
+    },
+    async completeRedirect({ address, tokens } = {}) {
+      const url = new URL(address ?? place()?.href ?? 'app:')
+      const fragment = new URLSearchParams(url.hash.slice(1))
+      const said = Object.fromEntries([...url.searchParams, ...fragment]) as { [name: string]: string | undefined }
+      const { code, access_token: token, error_code: refused = said['error'] } = said
+      const inFragment = refused ?? token ?? said['sb']
+      if (!code && inFragment === undefined) return null
+      if (!address) {
+        // At once, so that nobody sees, copies or uses it again.
+        for (const word of WORDS) url.searchParams.delete(word)
+        if (inFragment !== undefined) url.hash = ''
+        history.replaceState(history.state, '', url)
       }
-      const now = await enter(await post('token?grant_type=pkce', { auth_code: code, code_verifier }))
-      made = ''
-      await attempt(() => store.removeItem(name))
-      return now
-    }
-    if (!token) return null
-    if (!options.tokens) throw new BasewrightError('unasked_session', 'The address carries a session that nobody asked for')
-    const user = isToken(token) ? await ask('GET', 'user', { token }) : null
-    return enter({ ...Object.fromEntries(fragment), expires_in: Number(fragment.get('expires_in')), user })
+      if (refused) throw new BasewrightError(refused, said['error_description'] ?? refused)
+      if (code) {
+        const code_verifier = await kept()
+        if (!code_verifier) throw new BasewrightError('bad_code_verifier', 'The link is for the browser that asked for it')
+        const answer = await post(`${TOKEN}pkce`, { auth_code: code, code_verifier })
+        const { provider_token, provider_refresh_token } = answer
+        const now = await enter(answer)
+        made = ''
+        await attempt(() => store.removeItem(name))
+        return { ...now, provider_token, provider_refresh_token } as Session
+      }
+      if (!token) return null
+      if (!tokens) throw new BasewrightError('unasked_session', 'Nobody here asked for this session')
+      const user = isToken(token) && (await ask('GET', 'user', undefined, { token }))
+      return enter({ ...said, expires_in: Number(said['expires_in']), user })
+    },
+    async recover(options) {
+      await mail('recover', options)
+    },
+    async update({ currentPassword, redirectTo, ...json }) {
+      const proof = json.email ? await challenge() : {}
+      const change = { ...json, current_password: currentPassword, ...proof }
+      return known(await ask('PUT', 'user', change, { query: returning(redirectTo) }))
+    },
+    async reauthenticate() {
+      await ask('GET', 'reauthenticate')
+    },
+    async resend(options) {
+      await mail('resend', options)
+    },
+    user,
+    session: session.get,
+    async signOut({ scope = 'local' } = {}) {
+      // One that has run out is refreshed, so that the server knows of whom this is.
+      const before = (await attempt(session.get)) ?? (await session.peek())
+      if (!before) return
+      if (scope !== 'others') await session.set(null)
+      try {
+        await ask('POST', `logout?scope=${scope}`, undefined, { token: before.access_token })
+      } catch (fault) {
+        // It is over already.
+        if (!OVER.test((fault as BasewrightError).code)) throw fault
+      }
+    },
+    identities: {
+      list: async () => list((await user())?.identities) as Identity[],
+      link: (provider, options) => depart('user/identities/authorize', provider, options),
+      unlink: (id) => remove('user/identities', id),
+    },
+    factors: {
+      list: async () => list((await user())?.factors) as Factor[],
+      async enroll({ name, issuer } = {}) {
+        const { id, totp } = await ask('POST', 'factors', { factor_type: 'totp', friendly_name: name, issuer })
+        const { secret, uri, qr_code } = Object(totp) as EnrolledFactor
+        return { id: id as string, secret, uri, qr_code: `data:image/svg+xml,${encodeURIComponent(qr_code)}` }
+      },
+      async verify({ id, code }) {
+        const challenge_id = (await factor(id, 'challenge'))['id']
+        return enter(await factor(id, 'verify', { challenge_id, code }), 'updated')
+      },
+      remove: (id) => remove('factors', id),
+      recoveryCodes: async () => list((await ask('POST', 'factors/recovery-codes'))['codes']) as string[],
+      recover: async (code) => enter(await factor('recovery-codes', 'verify', { code }), 'updated'),
+      async aal() {
+        const current = (await sessions()).find(({ is_current }) => is_current)?.aal ?? 'aal1'
+        const hasFactor = ((await user())?.factors ?? []).some(({ status }) => status === 'verified')
+        return { current, next: hasFactor ? 'aal2' : current }
+      },
+    },
+    sessions: {
+      list: sessions,
+      end: (id) => remove('user/sessions', id),
+    },
   }
-
-  async function left(scope: string): Promise<void> {
-    const before = await session.peek()
-    if (!before) return
-    const leave = (token?: string): Promise<unknown> =>
-      ask('POST', `logout?scope=${scope}`, token === undefined ? {} : { token })
-    if (scope === 'others') return void (await leave())
-    await session.set(null, 'signed_out')
-    const { access_token, refresh_token } = before
-    try {
-      await leave(access_token).catch(async (fault: BasewrightError) => {
-        if (fault.code !== 'bad_jwt') throw fault
-        // It had run out.
-        await leave(granted(await post('token?grant_type=refresh_token', { refresh_token })).access_token)
-      })
-    } catch (fault) {
-      if (!(fault instanceof BasewrightError) || !OVER.test(fault.code)) throw fault
-    }
-  }
-
-  const user = async (): Promise<User | null> => ((await session.get()) ? known(await ask('GET', 'user')) : null)
-
-  /** Several members of an answer or of a user. */
-  const told = <T>(work: Promise<unknown>, name: string): Call<T[]> =>
-    call(work.then((answer) => list((Object(answer) as Record<string, unknown>)[name]) as T[]))
-
-  const done = (work: Promise<unknown>): Call<void> => call(work.then(() => undefined))
 
   return {
-    signUp: ({ email, password, data, ...options }) =>
-      call(
-        (async () => {
-          const answer = await post('signup', { email, password, data, ...(await challenge()) }, options)
-          if (!Object.hasOwn(Object(answer), 'access_token')) return { user: soundUser(answer), session: null }
-          const session = await enter(answer)
-          return { user: session.user, session }
-        })(),
-      ),
-    signIn: ({ email, password }) => call(post('token?grant_type=password', { email, password }).then((it) => enter(it))),
-    signInAnonymously: ({ data } = {}) => call(post('signup', { data }).then((it) => enter(it))),
-    signInWith: (provider, options) => call(depart('authorize', provider, options)),
-    signInWithIdToken: ({ provider, token, accessToken, nonce, link }) =>
-      call(
-        ask('POST', 'token?grant_type=id_token', {
-          json: { provider, id_token: token, access_token: accessToken, nonce, link_identity: link },
-          ...(link ? {} : { token: null }),
-        }).then((it) => enter(it)),
-      ),
-    sendCode: ({ email, create, data, ...options }) =>
-      done(challenge().then((it) => post('otp', { email, create_user: create, data, ...it }, options))),
-    verify: ((shown: Shown) => {
-      const { type } = shown
-      const json = 'code' in shown ? { type, email: shown.email, token: shown.code } : { type, token_hash: shown.tokenHash }
-      return call(
-        post('verify', json).then((it) => {
-          // One of the two addresses has agreed.
-          const half = type === 'email_change' && !Object.hasOwn(Object(it), 'access_token')
-          return half ? null : enter(it)
-        }),
-      )
-    }) as Auth['verify'],
-    completeRedirect: (options) => call(completed(options)),
-    recover: ({ email, ...options }) => done(challenge().then((it) => post('recover', { email, ...it }, options))),
-    update: ({ email, password, currentPassword, nonce, data, ...options }) =>
-      call(
-        (async () => {
-          const json = { email, password, current_password: currentPassword, nonce, data }
-          const proof = email === undefined ? {} : await challenge()
-          const query = new URLSearchParams(returning(options))
-          return known(await ask('PUT', 'user', { json: { ...json, ...proof }, query }))
-        })(),
-      ),
-    reauthenticate: () => done(ask('GET', 'reauthenticate')),
-    resend: ({ type, email, ...options }) =>
-      done(challenge().then((it) => post('resend', { type, email, ...it }, options))),
-    user: () => call(user()),
-    session: () => call(session.get()),
-    signOut: ({ scope = 'local' } = {}) => done(left(scope)),
+    ...calls<Omit<Auth, 'onChange'>>(flows),
     onChange: (listener) => {
       let begun = false
       const end = session.onChange((event, now) => {
@@ -372,57 +403,6 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
         begun = true
         end()
       }
-    },
-    identities: {
-      list: () => told(user(), 'identities'),
-      link: (provider, options) => call(depart('user/identities/authorize', provider, options)),
-      unlink: (id) => done(ask('DELETE', `user/identities/${encodeURIComponent(id)}`).then(user)),
-    },
-    factors: {
-      list: () => told(user(), 'factors'),
-      enroll: ({ name, issuer } = {}) =>
-        call(
-          (async () => {
-            const json = { factor_type: 'totp', friendly_name: name, issuer }
-            const { id, totp } = await ask<{ id: string; totp: EnrolledFactor }>('POST', 'factors', { json })
-            const { secret, uri, qr_code } = totp
-            return { id, secret, uri, qr_code: `data:image/svg+xml,${encodeURIComponent(qr_code)}` }
-          })(),
-        ),
-      challenge: (id) => call(ask('POST', `factors/${encodeURIComponent(id)}/challenge`)),
-      verify: ({ id, code, challengeId }) =>
-        call(
-          (async () => {
-            const path = `factors/${encodeURIComponent(id)}/`
-            const challenge_id = challengeId ?? (await ask<{ id: string }>('POST', `${path}challenge`)).id
-            return enter(await ask('POST', `${path}verify`, { json: { challenge_id, code } }), 'updated')
-          })(),
-        ),
-      remove: (id) => done(ask('DELETE', `factors/${encodeURIComponent(id)}`).then(user)),
-      recoveryCodes: () => told(ask('POST', 'factors/recovery-codes'), 'codes'),
-      recover: (code) =>
-        call(ask('POST', 'factors/recovery-codes/verify', { json: { code } }).then((it) => enter(it, 'updated'))),
-      aal: () =>
-        call(
-          (async () => {
-            const factors = list((await user())?.factors) as Factor[]
-            const { aal, amr } = claims((await session.token()) ?? '')
-            const current = aal === 'aal2' ? aal : 'aal1'
-            const next = factors.some(({ status }) => status === 'verified') ? 'aal2' : current
-            return { current, next, methods: list(amr).map((it) => String((it as { method: unknown }).method)) }
-          })(),
-        ),
-    },
-    sessions: {
-      list: () => told(ask('GET', 'user/sessions'), 'sessions'),
-      end: (id) =>
-        done(
-          (async () => {
-            await ask('DELETE', `user/sessions/${encodeURIComponent(id)}`)
-            const now = await session.peek()
-            if (now && claims(now.access_token)['session_id'] === id) await session.set(null, 'signed_out')
-          })(),
-        ),
     },
   }
 }

@@ -1,3 +1,5 @@
+import type { ErrorCode } from './codes.js'
+
 /** One fault of one field of what was sent. */
 export interface FieldFault {
   /** A JSON pointer into the body: `/title`, `/0/tags/2`. */
@@ -11,24 +13,23 @@ export interface FieldFault {
 export class BasewrightError extends Error {
   override readonly name = 'BasewrightError'
   /**
-   * A stable word. The server's own (`ErrorCode` of the generated types), or one of this library: `network` (no answer),
-   * `timeout`, `aborted`, `bad_answer` (not what the server would say), `invalid_query`, `invalid_request`, `offline`,
-   * `closed`.
+   * A stable word: the server's own, or where there was no answer that could be used one of this library, as `network`,
+   * `timeout`, `aborted`. What Postgres says of what is not foreseen is a code too, so no list of them is whole.
    */
-  readonly code: string
+  readonly code: ErrorCode | (string & {})
   /** The status that was meant, 0 where there was no answer. */
-  readonly status: number
-  readonly details: unknown
-  readonly hint: string | null
+  declare readonly status: number
+  declare readonly details: unknown
+  declare readonly hint: string | null
   /** Each fault of what was sent, for forms. */
-  readonly fields: readonly FieldFault[]
+  declare readonly fields: readonly FieldFault[]
   /** Under which the server's log has more. */
-  readonly requestId: string | null
+  declare readonly requestId: string | null
   /** Seconds after which trying again makes sense. */
-  readonly retryAfter: number | null
+  declare readonly retryAfter: number | null
 
   constructor(
-    code: string,
+    code: ErrorCode | (string & {}),
     message: string,
     more: {
       status?: number
@@ -40,14 +41,10 @@ export class BasewrightError extends Error {
       cause?: unknown
     } = {},
   ) {
-    super(message, more.cause === undefined ? undefined : { cause: more.cause })
+    super(message, more)
     this.code = code
-    this.status = more.status ?? 0
-    this.details = more.details ?? null
-    this.hint = more.hint ?? null
-    this.fields = more.fields ?? []
-    this.requestId = more.requestId ?? null
-    this.retryAfter = more.retryAfter ?? null
+    const none = { status: 0, details: null, hint: null, fields: [], requestId: null, retryAfter: null }
+    Object.assign(this, none, more)
   }
 
   /** The faults of one field by its name: `error.of('title')`. */
@@ -74,7 +71,7 @@ export async function errorOf(response: Response): Promise<BasewrightError> {
   const seconds = /^\d+$/.test(after) ? Number(after) : Math.max((Date.parse(after) - Date.now()) / 1000, 0)
   return new BasewrightError(code ?? 'bad_answer', message ?? `The server answered ${response.status}`, {
     status: meant >= 400 && meant < 600 ? meant : response.status,
-    details: body['details'] ?? body['weak_password'],
+    details: body['details'] ?? body['weak_password'] ?? null,
     hint: text(body['hint']),
     fields: faults(body['fields']),
     requestId: text(body['request_id']) ?? response.headers.get('x-request-id'),

@@ -1,5 +1,6 @@
 export * from './auth.js'
 export * from './call.js'
+export type * from './codes.js'
 export * from './channel.js'
 export * from './client.js'
 export * from './core.js'

@@ -95,8 +95,9 @@ export type Test<T> =
 export type Where<S extends Schema, N extends Name<S>> = { [F in Field<S, N>]?: Test<Row<S, N>[F]> } & {
   // Names of relations: whether there is a related record (`not: null`) or none. They stand in `with`.
   [R in Exclude<keyof Related<S, N> & string, Field<S, N>>]?: null | { is: null } | { not: null }
-} & { [P in `${Field<S, N>}->>${string}`]?: Test<string | null> } & {
-  [P in `${Field<S, N>}->${string}`]?: P extends `${string}->>${string}` ? unknown : Test<Json> | boolean | number
+} & {
+  // Inside JSON.
+  [P in `${Field<S, N>}->${string}`]?: Test<string | null> | Test<Json> | boolean | number
 } & (S['collections'][N]['Search'] extends true ? { search?: Negated<FullText> } : unknown) & {
     /** One of these holds. */
     or?: readonly Where<S, N>[]
@@ -241,12 +242,12 @@ type Operator = keyof Compares<unknown> | keyof Text | keyof Contains<unknown> |
 
 /** A query of whatever collection. */
 export interface AnyQuery {
-  readonly fields?: readonly string[]
-  readonly with?: { readonly [relation: string]: unknown }
-  readonly where?: object
+  readonly fields?: readonly string[] | undefined
+  readonly with?: { readonly [relation: string]: unknown } | undefined
+  readonly where?: object | undefined
   readonly order?: unknown
-  readonly limit?: number
-  readonly offset?: number
+  readonly limit?: number | undefined
+  readonly offset?: number | undefined
 }
 
 /** A condition on its way to being text: one field's, or several joined by `and` or `or`. */
@@ -271,102 +272,90 @@ export const path = (name: string): string =>
     .map((part, at) => (at % 2 > 0 ? part : named(part)))
     .join('')
 
-function text(of: unknown, name: string): string {
-  const given = of instanceof Date ? of.toJSON() : of
-  if (given == null) return invalid(`${name}: ${of} is no value to compare with`)
-  if (Array.isArray(given)) return `{${given.map((one) => (one === null ? 'NULL' : quoted(text(one, name)))).join()}}`
-  return typeof given === 'object' ? JSON.stringify(given) : String(given)
+const isValue = (given: unknown): boolean =>
+  typeof given !== 'object' || given === null || Array.isArray(given) || given instanceof Date
+
+function text(given: unknown, name: string): string {
+  const of = given instanceof Date ? given.toJSON() : given
+  if (of == null) return invalid(`${name}: nothing compares with ${given}`)
+  if (Array.isArray(of)) return `{${of.map((one) => (one === null ? 'NULL' : quoted(text(one, name)))).join()}}`
+  return typeof of === 'object' ? JSON.stringify(of) : String(of)
 }
 
-const OTHER = { contains: 'cs', within: 'cd', overlaps: 'ov' }
-
 function test(name: string, asked: string, operand: unknown): Term {
-  const op = Object.hasOwn(OTHER, asked) ? OTHER[asked as keyof typeof OTHER] : asked
-  const none = operand === null && /^(eq|is|neq|isdistinct)$/.test(op)
-  if (none) return { name, op: op[0] === 'e' || op === 'is' ? 'is.null' : 'not.is.null' }
-  if (op === 'is') {
-    const state = String(operand)
-    return /^(null|not_null|true|false|unknown)$/.test(state)
-      ? { name, op: `is.${state}` }
-      : invalid(`${name}: is cannot be ${state}`)
+  const op = asked === 'contains' ? 'cs' : asked === 'within' ? 'cd' : asked === 'overlaps' ? 'ov' : asked
+  if (operand === null && /^(eq|is|neq|isdistinct)$/.test(op)) {
+    return { name, op: /^(eq|is)$/.test(op) ? 'is.null' : 'not.is.null' }
   }
-  if (op === 'in') {
-    if (!Array.isArray(operand)) return invalid(`${name}: in takes a list`)
+  if (op === 'is' && /^(not_null|true|false|unknown)$/.test(String(operand))) return { name, op: `is.${operand}` }
+  if (op === 'in' && Array.isArray(operand)) {
     return { name, op: `in.(${operand.map((one) => value(text(one, name))).join()})` }
   }
-  if (!/^(n?eq|[gl]te?|i?like|i?match|isdistinct|(p[lh]|w)?fts|c[sd]|ov)$/.test(op))
-    return invalid(`${name}: there is no operator ${asked}`)
-  return { name, op: `${op}.`, text: text(operand, name) }
+  return /^(n?eq|[gl]te?|i?like|i?match|isdistinct|(p[lh]|w)?fts|c[sd]|ov)$/.test(op)
+    ? { name, op: `${op}.`, text: text(operand, name) }
+    : invalid(`${name}: no ${asked} of ${operand}`)
 }
 
 const flip = (word: string): string => (word.startsWith('not.') ? word.slice(4) : `not.${word}`)
 
-function negated(terms: Term[]): Term {
-  const [only, more] = terms
-  if (only === undefined || more !== undefined) return { name: 'not.and', all: terms }
+function negated(all: Term[]): Term {
+  const [only, more] = all
+  if (only === undefined || more !== undefined) return { name: 'not.and', all }
   return only.all ? { ...only, name: flip(only.name) } : { ...only, op: flip(only.op) }
 }
 
-function tests(name: string, asked: unknown): Term[] {
-  if (typeof asked !== 'object' || asked === null || Array.isArray(asked) || asked instanceof Date)
-    return [test(name, 'eq', asked)]
-  const found = Object.entries(asked).map(([op, operand]) =>
-    op === 'not' ? negated(tests(name, operand)) : test(name, op, operand),
-  )
-  return found.length > 0 ? found : invalid(`${name}: an empty condition`)
-}
+/** Refuses a condition that says nothing: it would mean everything. */
+export const some = <T>(found: T[], name: string): T[] =>
+  found.length > 0 ? found : invalid(`${name}: an empty condition`)
+
+const tests = (name: string, asked: unknown): Term[] =>
+  isValue(asked)
+    ? [test(name, 'eq', asked)]
+    : some(
+        Object.entries(asked as object).map(([op, operand]) =>
+          op === 'not' ? negated(tests(name, operand)) : test(name, op, operand),
+        ),
+        name,
+      )
 
 /** What a condition consists of; nothing if it is empty. */
-export function terms(where: object): Term[] {
-  const several = (of: unknown): Term[] => {
-    const found = terms(of as object)
-    return found.length > 0 ? found : invalid('an empty condition in or, not')
-  }
-  return Object.entries(where).flatMap(([name, asked]: [string, unknown]): Term[] => {
-    if (name === 'not') return [negated(several(asked))]
+export const terms = (where: object): Term[] =>
+  Object.entries(where).flatMap(([name, asked]: [string, unknown]): Term[] => {
+    if (name === 'not') return [negated(some(terms(asked as object), name))]
     if (name !== 'or' && name !== 'and') return tests(path(name), asked)
     if (!Array.isArray(asked)) return invalid(`${name} takes a list`)
     if (name === 'and') return asked.flatMap(terms)
-    const all = asked.map((one) => {
-      const [only, ...more] = several(one)
-      return more.length > 0 ? { name: 'and', all: [only, ...more] as Term[] } : (only as Term)
+    const all = asked.map((one): Term => {
+      const found = some(terms(one as object), name)
+      return found[1] ? { name: 'and', all: found } : (found[0] as Term)
     })
-    return all.length > 0 ? [{ name, all }] : invalid('or of nothing')
+    return [{ name, all: some(all, name) }]
   })
-}
 
 const list = (all: Term[]): string => `(${all.map(inside).join()})`
 const asked = (term: Term & { all?: undefined }): string =>
   term.op + (term.text === undefined ? '' : value(term.text))
 const inside = (term: Term): string => (term.all ? term.name + list(term.all) : `${term.name}.${asked(term)}`)
 
-/** A condition as the parameters of a request. */
-const filters = (where: object, prefix: string): [string, string][] =>
-  // Behind the operator of a parameter, everything is its operand, so nothing is quoted.
-  terms(where).map((term) => [prefix + term.name, term.all ? list(term.all) : term.op + (term.text ?? '')])
-
-/** An order as text. */
-export const ordering = (order: unknown): string =>
-  [order]
+/** An order, in full. */
+export const sorted = (order: unknown = []): { field: string; desc?: boolean; nulls?: 'first' | 'last' }[] =>
+  [order as string]
     .flat()
-    .map((term) => {
-      const { field, desc, nulls } =
-        typeof term === 'string'
-          ? { field: term.replace(/^-/, ''), desc: term[0] === '-', nulls: undefined }
-          : (term as { field: string; desc?: boolean; nulls?: string })
-      return path(field) + (desc ? '.desc' : '') + (nulls ? `.nulls${nulls === 'first' ? nulls : 'last'}` : '')
-    })
-    .join()
+    .map((term) => (typeof term === 'string' ? { field: term.replace(/^-/, ''), desc: term[0] === '-' } : term))
 
 function select(query: AnyQuery, prefix: string, found: [string, string][]): string {
   const joined = Object.entries(query.with ?? {}).filter(([, nested]) => nested)
   // A related record stands in the place of a field of the same name, which mostly holds its key.
   const own = query.fields?.filter((name) => !joined.some(([relation]) => relation === name)).map(path) ?? ['*']
-  if (query.where) found.push(...filters(query.where, prefix))
-  if (query.order !== undefined && (query.order as []).length !== 0)
-    found.push([`${prefix}order`, ordering(query.order)])
-  for (const window of ['limit', 'offset'] as const) {
-    if (query[window] !== undefined) found.push([prefix + window, String(query[window])])
+  for (const term of terms(query.where ?? {})) {
+    // Behind the operator of a parameter, everything is its operand, so nothing is quoted.
+    found.push([prefix + term.name, term.all ? list(term.all) : term.op + (term.text ?? '')])
+  }
+  const order = sorted(query.order).map(
+    ({ field, desc, nulls }) => path(field) + (desc ? '.desc' : '') + (nulls ? `.nulls${nulls}` : ''),
+  )
+  for (const [name, of] of Object.entries({ order: order.join(), limit: query.limit, offset: query.offset })) {
+    if (of !== undefined && of !== '') found.push([prefix + name, String(of)])
   }
   const embeds = joined.map(([relation, nested]) => {
     const name = named(relation)

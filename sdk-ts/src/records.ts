@@ -4,7 +4,6 @@ import { BasewrightError } from './error.js'
 import {
   type AnyQuery,
   type Key,
-  type OrderTerm,
   type Query,
   type Result,
   type Strict,
@@ -12,6 +11,8 @@ import {
   invalid,
   parameters,
   path,
+  some,
+  sorted,
   terms,
 } from './query.js'
 import type { AnySchema, Name, New, Patch, Schema } from './schema.js'
@@ -54,7 +55,7 @@ export interface Paging<S extends Schema, N extends Name<S>> extends Asking {
 }
 
 /** Some of the records, and how many there are. */
-export interface Page<T> {
+export interface Counted<T> {
   records: T[]
   total: number
 }
@@ -71,7 +72,7 @@ export interface Records<S extends Schema, N extends Name<S>> {
   /** The first of them, or null. */
   first<const Q extends Query<S, N> = {}>(query?: Strict<S, N, Q>, asking?: Asking): Call<Result<S, N, Q> | null>
   /** A page, and how many records there are on all pages. */
-  page<const Q extends Query<S, N> = {}>(query?: Strict<S, N, Q>, asking?: Asking): Call<Page<Result<S, N, Q>>>
+  page<const Q extends Query<S, N> = {}>(query?: Strict<S, N, Q>, asking?: Asking): Call<Counted<Result<S, N, Q>>>
   /**
    * All records, page by page, of `limit` records each (100). Every page begins behind the last record of the one before,
    * so none is left out or comes twice while others write, as long as the fields of `order` stay as they are. Without an
@@ -147,7 +148,7 @@ export interface Records<S extends Schema, N extends Name<S>> {
 interface Any {
   fields?: readonly string[]
   with?: AnyQuery['with']
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   returning?: boolean
   on?: string | readonly string[]
   ignore?: boolean
@@ -158,44 +159,47 @@ interface Any {
 const ONE = { accept: 'application/vnd.pgrst.object+json' }
 
 /** The condition that a key names. What stands in it is a value, whatever it looks like. */
-function keyed(key: unknown): object {
-  const parts = Object.entries(Object(key) === key ? (key as object) : { id: key })
-  if (parts.length < 1 || parts.some(([, value]) => value == null)) return invalid('this is no key')
-  return Object.fromEntries(parts.map(([name, value]) => [name, { eq: value }]))
-}
+const keyed = (key: unknown): object =>
+  Object.fromEntries(
+    some(Object.entries(Object(key) === key ? (key as object) : { id: key }), 'key').map(([name, value]) => [
+      name,
+      { eq: value ?? invalid('the key is not complete') },
+    ]),
+  )
 
 /** The records of a collection: `records(core, 'posts').list({ where: { status: 'published' } })`. */
 export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S>>(
   core: Core<S>,
   name: N,
 ): Records<S, N> {
-  const place = `/rest/v1/${encodeURIComponent(name)}`
-  const ask = <T>(query: URLSearchParams, more: Omit<Ask, 'path'>): Promise<Answer<T>> =>
-    core.ask({ path: place, query, ...more })
+  // A dot would be a step in the address, however it is written.
+  const place = /^\.{0,2}$/.test(name) ? invalid('this is no name') : `/rest/v1/${encodeURIComponent(name)}`
+  const ask = (query: URLSearchParams, { signal }: Any, more?: Omit<Ask, 'path'>): Promise<Answer<unknown>> =>
+    core.ask({ path: place, query, signal, ...more })
 
-  const list = async (query: AnyQuery = {}, { signal }: Any = {}): Promise<unknown[]> =>
-    rows((await ask(parameters(query), { signal })).body)
+  const list = async (query: AnyQuery = {}, options: Any = {}): Promise<Row[]> =>
+    rows((await ask(parameters(query), options)).body)
 
-  const one = async (key: unknown, { fields, with: joined, signal }: Any = {}): Promise<unknown> => {
-    const query = parameters({ ...(fields && { fields }), ...(joined && { with: joined }), where: keyed(key) })
-    return record((await ask(query, { signal, headers: ONE })).body)
+  const one = async (key: unknown, options: Any = {}): Promise<Row> => {
+    const query = parameters({ fields: options.fields, with: options.with, where: keyed(key) })
+    return record((await ask(query, options, { headers: ONE })).body)
   }
 
-  async function page(query: AnyQuery = {}, { signal }: Any = {}): Promise<Page<unknown>> {
+  async function page(query: AnyQuery = {}, options: Any = {}): Promise<Counted<unknown>> {
     try {
-      const { body, headers } = await ask(parameters(query), { signal, headers: { prefer: 'count=exact' } })
-      const total = /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1]
-      if (total === undefined) throw strange()
-      return { records: rows(body), total: Number(total) }
+      const { body, headers } = await ask(parameters(query), options, { headers: { prefer: 'count=exact' } })
+      const total = /\/(\d+)$/.exec(headers.get('content-range') ?? '')
+      return { records: rows(body), total: total ? Number(total[1]) : strange() }
     } catch (error) {
       // Behind the last record there is a page, too: an empty one.
       if ((error as BasewrightError).code !== 'PGRST103' || !query.offset) throw error
-      return page({ ...query, limit: 0, offset: 0 }, { ...(signal && { signal }) })
+      return page({ ...query, limit: 0, offset: 0 }, options)
     }
   }
 
-  async function* pages(query: AnyQuery = {}, { signal, key = ['id'] }: Any = {}): AsyncGenerator<unknown[]> {
+  async function* pages(query: AnyQuery = {}, options: Any = {}): AsyncGenerator<Row[]> {
     const { where = {}, limit = 100 } = query
+    const { key = ['id'] } = options
     let last: unknown[] | undefined
     let most = 0
     try {
@@ -207,9 +211,11 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
         // By their text: numbers of many digits are not the same any more as JavaScript has them.
         const marks = order.map(({ field }, at) => `"~${at}":${path(field)}::text`)
         asked.set('select', [asked.get('select') || '*', ...marks].join())
-        const found = rows((await ask(asked, { signal })).body) as Record<string, unknown>[]
-        last = order.map((_, at) => found.at(-1)?.[`~${at}`])
-        for (const row of found) for (const at of order.keys()) delete row[`~${at}`]
+        const found = rows((await ask(asked, options)).body)
+        for (const row of found) {
+          last = order.map((_, at) => row[`~${at}`])
+          order.forEach((_, at) => delete row[`~${at}`])
+        }
         if (found.length > 0) yield found
         // The server's own limit may be lower; then all pages are as short.
         most = Math.max(most, found.length)
@@ -220,28 +226,26 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
     }
   }
 
-  async function* each(query?: AnyQuery, options?: Any): AsyncGenerator<unknown> {
-    for await (const found of pages(query, options)) yield* found
-  }
-
   async function write(
     method: string,
-    query: AnyQuery,
+    where: object | undefined,
     json: unknown,
-    { fields, with: joined, signal, returning, on, ignore }: Any = {},
-    many = false,
+    options: Any = {},
+    many = Array.isArray(json),
     resolution = '',
   ): Promise<unknown> {
-    const asked = parameters({ ...query, ...(fields && { fields }), ...(joined && { with: joined }) })
-    if (on) asked.set('on_conflict', [on].flat().map(path).join())
+    const { fields, with: joined, returning, on, ignore } = options
+    const asked = parameters({ fields, with: joined, where })
+    const set = (name: string, names: readonly string[]): void => {
+      if (names.length > 0) asked.set(name, names.map(path).join())
+    }
+    set('on_conflict', [on ?? []].flat())
     // Records need not all have the same fields: what one does not name takes its default.
-    const columns = Array.isArray(json) ? [...new Set(json.flatMap((given) => Object.keys(given)))] : []
-    if (columns.length > 0) asked.set('columns', columns.map(path).join())
+    if (Array.isArray(json)) set('columns', [...new Set(json.flatMap((given) => Object.keys(given)))])
     const prefer = (answer: string): Promise<Answer<unknown>> =>
-      ask(asked, {
+      ask(asked, options, {
         method,
         json,
-        signal,
         headers: { prefer: `return=${answer},missing=default${resolution}`, ...(many || ignore ? {} : ONE) },
       })
     if (returning !== false) {
@@ -257,42 +261,45 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
     return many ? [] : null
   }
 
-  const every = (where: object, options: Any = {}): AnyQuery =>
-    terms(where).length > 0 || options.all
-      ? { where }
-      : invalid('an empty condition: say { all: true } if all are meant')
+  const every = (where: object, { all }: Any = {}): object => {
+    if (!all) some(terms(where), 'where (all: true means all)')
+    return where
+  }
 
   const begun =
-    <A extends unknown[], T>(work: (...given: A) => Promise<T>) =>
+    <A extends unknown[], T>(work: (...given: A) => T | Promise<T>) =>
     (...given: A): Call<T> =>
       // What is wrong with a query is told as everything else is.
       call((async () => work(...given))())
 
   return {
     list: begun(list),
-    first: begun(
-      async (query: AnyQuery = {}, options?: Any) => (await list({ ...query, limit: 1 }, options))[0] ?? null,
-    ),
+    first: begun(async (query?: AnyQuery, options?: Any) => (await list({ ...query, limit: 1 }, options))[0] ?? null),
     page: begun(page),
     pages,
-    each,
-    count: begun(async (where: object = {}, options?: Any) => (await page({ where, limit: 0 }, options)).total),
+    async *each(query?: AnyQuery, options?: Any) {
+      for await (const found of pages(query, options)) yield* found
+    },
+    count: begun(async (where?: object, options?: Any) => (await page({ where, limit: 0 }, options)).total),
     get: begun(one),
-    create: begun((given: unknown, options?: Any) => write('POST', {}, given, options, Array.isArray(given))),
-    upsert: begun((given: unknown, options: Any = {}) =>
+    create: begun((given: unknown, options?: Any) => write('POST', undefined, given, options)),
+    upsert: begun((given: unknown, options?: Any) =>
       write(
         'POST',
-        {},
+        undefined,
         given,
         options,
-        Array.isArray(given),
-        `,resolution=${options.ignore ? 'ignore' : 'merge'}-duplicates`,
+        undefined,
+        `,resolution=${options?.ignore ? 'ignore' : 'merge'}-duplicates`,
       ),
     ),
-    update: begun((key: unknown, patch: unknown, options?: Any) =>
-      write('PATCH', { where: keyed(key) }, patch, options),
-    ),
-    remove: begun((key: unknown, options?: Any) => write('DELETE', { where: keyed(key) }, undefined, options)),
+    update: begun(async (key: unknown, patch: unknown, options?: Any) => {
+      // The server takes no change for no record. For a form that was saved as it was, that would be a strange answer.
+      if (JSON.stringify(patch) !== '{}') return write('PATCH', keyed(key), patch, options, false)
+      const same = await one(key, options)
+      return options?.returning === false ? null : same
+    }),
+    remove: begun((key: unknown, options?: Any) => write('DELETE', keyed(key), undefined, options)),
     updateAll: begun((where: object, patch: unknown, options?: Any) =>
       write('PATCH', every(where, options), patch, options, true),
     ),
@@ -302,40 +309,22 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
   } as unknown as Records<S, N>
 }
 
-interface Sorted {
-  field: string
-  desc?: boolean
-  nulls?: 'first' | 'last'
-}
-
-const sorted = (order: unknown = []): Sorted[] =>
-  [order as OrderTerm<AnySchema, string>]
-    .flat()
-    .map((term) =>
-      typeof term === 'string' ? { field: term.replace(/^-/, ''), desc: term[0] === '-' } : { ...term },
-    )
-
 /** What comes after a record in an order whose fields have these values in it. */
-function behind(order: Sorted[], last: unknown[], key: readonly string[]): object {
-  const alternatives = order.flatMap(({ field, desc = false, nulls = desc ? 'first' : 'last' }, at) => {
-    const value = last[at]
+const behind = (order: ReturnType<typeof sorted>, last: unknown[], key: readonly string[]): object => ({
+  or: order.flatMap(({ field, desc = false, nulls = desc ? 'first' : 'last' }, at) => {
     const same = order.slice(0, at).map((term, before) => ({ [term.field]: { eq: last[before] } }))
+    const value = last[at]
+    if (value === null) return nulls === 'first' ? { and: [...same, { [field]: { not: null } }] } : []
     const beyond = { [field]: { [desc ? 'lt' : 'gt']: value } }
-    if (value === null) return nulls === 'first' ? [{ and: [...same, { [field]: { not: null } }] }] : []
-    const open = nulls === 'last' && !key.includes(field)
-    return [{ and: [...same, open ? { or: [beyond, { [field]: null }] } : beyond] }]
-  })
-  return { or: alternatives }
-}
+    return { and: [...same, nulls === 'first' || key.includes(field) ? beyond : { or: [beyond, { [field]: null }] }] }
+  }),
+})
 
-const strange = (): BasewrightError => new BasewrightError('bad_answer', 'The answer is not what was asked for')
+type Row = Record<string, unknown>
 
-function record(body: unknown): object {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw strange()
-  return body
+const strange = (): never => {
+  throw new BasewrightError('bad_answer', 'The answer is not what was asked for')
 }
-
-function rows(body: unknown): unknown[] {
-  if (!Array.isArray(body)) throw strange()
-  return body.map(record)
-}
+const record = (body: unknown): Row =>
+  typeof body !== 'object' || body === null || Array.isArray(body) ? strange() : (body as Row)
+const rows = (body: unknown): Row[] => (Array.isArray(body) ? body.map(record) : strange())

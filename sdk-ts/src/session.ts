@@ -53,13 +53,16 @@ export interface Session {
   /** When that ends: in seconds since 1970, by the clock of this machine. */
   expires_at: number
   user: User
-  /** A provider's own token, in the answer of a sign-in with a provider. It is not kept. */
+  /** A provider's own token, where `completeRedirect` comes back from one. It is not kept. */
   provider_token?: string
   /** As `provider_token`. */
   provider_refresh_token?: string
 }
 
-/** What became of the session. `updated`: the user is not what he was, or what the session has proven of him. */
+/**
+ * What became of the session. `refreshed`: it goes on with another token. `updated`: the user is not what he was, or what
+ * was proven of him; the token may be another too.
+ */
 export type SessionEvent = 'signed_in' | 'signed_out' | 'refreshed' | 'updated'
 
 /** Where a session is kept: `localStorage`, or anything with these three. */
@@ -69,7 +72,7 @@ export interface Store {
   removeItem(key: string): void | Promise<void>
 }
 
-/** Hears of changes of the session. Each may bring another access token. */
+/** Hears of changes of the session. */
 export type SessionListener = (event: SessionEvent, session: Session | null) => void
 
 /** Who is signed in, and that he stays so. */
@@ -85,8 +88,11 @@ export interface Sessions {
   token(): Promise<string | null>
   /** A session other than that of this refused token: refreshed now unless somebody else did. Null if there is none. */
   renew(refused: string): Promise<Session | null>
-  /** Keeps a session, or forgets it. Does not fail: a session that no store takes is kept in memory. */
-  set(session: Session | null, event: SessionEvent): Promise<void>
+  /**
+   * Keeps a session, or forgets it, and tells so; of what, unless said, shows in what has changed. Does not fail: a
+   * session that no store takes is kept in memory.
+   */
+  set(session: Session | null, event?: SessionEvent): Promise<void>
   /** Calls back whenever it changes, in other tabs too. Gives back what ends that. */
   onChange(listener: SessionListener): () => void
 }
@@ -96,6 +102,8 @@ export const OVER = /^(session|user|refresh_token)_/
 
 /** Longest wait for another tab that refreshes the session, in milliseconds. */
 const PATIENCE = 10_000
+/** Milliseconds in which what one tab has written can be read by all. */
+const SETTLING = 100
 
 type Members = Record<string, unknown>
 
@@ -123,22 +131,13 @@ export function soundUser(value: unknown): User {
 function sound(value: unknown): Session {
   const { access_token, refresh_token, expires_in, expires_at, user } = Object(value) as Members
   if (!isToken(access_token) || !isToken(refresh_token) || !Number.isFinite(expires_at)) throw bad()
-  const session: Session = { access_token, refresh_token, expires_at: expires_at as number, user: soundUser(user) }
-  if (Number.isFinite(expires_in)) session.expires_in = expires_in as number
-  return session
+  return { access_token, refresh_token, expires_in, expires_at, user: soundUser(user) } as Session
 }
 
 /** The session that an answer carries. How long it is good counts from now: the server's clock may be another. */
 export function granted(answer: unknown): Session {
   const given = Object(answer) as Members
-  const { expires_in } = given
-  if (typeof expires_in !== 'number') throw bad()
-  const session = sound({ ...given, expires_at: Math.floor(Date.now() / 1000) + expires_in })
-  for (const name of ['provider_token', 'provider_refresh_token'] as const) {
-    const token = given[name]
-    if (typeof token === 'string') session[name] = token
-  }
-  return session
+  return sound({ ...given, expires_at: Math.floor(Date.now() / 1000) + (given['expires_in'] as number) })
 }
 
 /** What a store holds. Whatever is no session is nobody's. */
@@ -178,7 +177,7 @@ function pageStore(): Store | undefined {
   }
 }
 
-/** What another tab has done, by what was there before. */
+/** What has happened, by what was there before. */
 function difference(before: Session | null, after: Session | null): SessionEvent | null {
   if (after === null) return before && 'signed_out'
   if (before?.user.id !== after.user.id) return 'signed_in'
@@ -189,7 +188,7 @@ function difference(before: Session | null, after: Session | null): SessionEvent
 /** Milliseconds for which a session's token is good. */
 const left = (session: Session): number => session.expires_at * 1000 - Date.now()
 /** Milliseconds before a token's end from which it is not used any more. */
-const margin = (session: Session): number => Math.min(30, (session.expires_in ?? 120) / 4) * 1000
+const margin = ({ expires_in = 120 }: Session): number => (Math.min(30, expires_in / 4) || 30) * 1000
 
 /** The session with a server. `refresh` shows it a refresh token and gives its answer. */
 export function sessions(
@@ -208,7 +207,6 @@ export function sessions(
   let writes = 0
   let renewing: Promise<Session | null> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
-  let channel: BroadcastChannel | undefined
 
   const read = (): Promise<string | null | undefined> => attempt(async () => (await store.getItem(key)) ?? null)
 
@@ -232,18 +230,17 @@ export function sessions(
     const seen = writes
     const found = await read()
     if (found !== undefined && found !== text && seen === writes) {
-      const event = text === undefined ? null : difference(session, restored(found))
+      const now = restored(found)
+      const event = text === undefined ? null : difference(session, now)
       text = found
-      session = restored(found)
-      if (event) tell(event, session)
+      session = now
+      if (event) tell(event, now)
     }
     return session
   }
 
-  function set(next: Session | null, event: SessionEvent): Promise<void> {
-    const before = session
-    const { provider_token: _, provider_refresh_token: __, ...kept } = next ?? {}
-    const written = next && JSON.stringify(kept)
+  function set(next: Session | null, event = difference(session, next)): Promise<void> {
+    const written = next && JSON.stringify(next)
     writes++
     session = next
     text = written
@@ -258,28 +255,26 @@ export function sessions(
         const found = await read()
         if (found !== undefined && text === written) text = found
       }
-      if (next ?? before) tell(event, next)
-      // Of `localStorage`, the browser tells the other tabs itself.
-      if (given && globalThis.BroadcastChannel) {
-        const to = channel ?? new BroadcastChannel(key)
-        to.postMessage(0)
-        if (to !== channel) to.close()
-      }
+      if (event) tell(event, next)
     }))
   }
 
   /** Does something while no other tab does it. Where tabs cannot agree, the server bears with two that come at once. */
   async function alone<T>(user: string, work: () => Promise<T>): Promise<T> {
     const locks = shared && globalThis.navigator?.locks
-    let begun: Promise<T> | undefined
-    const begin = (): Promise<T> => (begun = work())
-    if (!locks) return begin()
-    try {
-      return (await locks.request(`${key}:${user}`, { signal: AbortSignal.timeout(PATIENCE) }, begin)) as T
-    } catch (fault) {
-      if (begun) throw fault
-      return begin()
-    }
+    if (!locks) return work()
+    return new Promise((resolve, reject) => {
+      let begun = false
+      const begin = async (): Promise<void> => {
+        begun = true
+        await work().then(resolve, reject)
+        // What one tab has written the next one reads a moment later: a lock does not wait for it.
+        await new Promise((settled) => setTimeout(settled, SETTLING))
+      }
+      const options = { signal: AbortSignal.timeout(PATIENCE) }
+      // No lock is to be had, or somebody keeps it.
+      locks.request(`${key}:${user}`, options, begin).catch(() => (begun ? undefined : begin()))
+    })
   }
 
   async function renewed(refused: string): Promise<Session | null> {
@@ -294,7 +289,7 @@ export function sessions(
     }
     // Somebody has signed out, or in, meanwhile.
     if ((await peek())?.access_token !== refused) return session
-    await set(next, next ? 'refreshed' : 'signed_out')
+    await set(next)
     return next
   }
 
@@ -328,27 +323,20 @@ export function sessions(
   }
 
   const hear = (): void => void peek().then(() => plan())
-  // A page that was put aside with its tab has heard nothing until it is shown again.
-  const heard = ['storage', 'pageshow']
+
+  /** Hears what other tabs write; a page that was put aside has heard nothing until it is shown again. */
+  const attend = (how: 'addEventListener' | 'removeEventListener'): void => {
+    for (const name of ['storage', 'focus', 'pageshow']) globalThis[how]?.(name, hear)
+  }
 
   function onChange(listener: SessionListener): () => void {
     const own: SessionListener = (event, now) => listener(event, now)
-    listeners.add(own)
-    if (listeners.size === 1 && shared) {
-      for (const name of heard) globalThis.addEventListener?.(name, hear)
-      if (given && globalThis.BroadcastChannel) {
-        channel = new BroadcastChannel(key)
-        channel.onmessage = hear
-        ;(channel as { unref?: () => void }).unref?.()
-      }
-    }
+    if (listeners.add(own).size === 1) attend('addEventListener')
     hear()
     return () => {
       if (!listeners.delete(own) || listeners.size > 0) return
-      clearTimeout(timer)
-      for (const name of heard) globalThis.removeEventListener?.(name, hear)
-      channel?.close()
-      channel = undefined
+      attend('removeEventListener')
+      plan()
     }
   }
 

@@ -2,11 +2,11 @@ import { type Call, call } from './call.js'
 import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import type { AnySchema, Json, Schema } from './schema.js'
-import { base64, given, patience, resumable } from './tus.js'
+import { base64, given, resumable } from './tus.js'
 
 /**
- * What can be stored. A stream is read to its end first. Of what is too large for memory, give a `Blob` that is not in memory: a
- * `File` of a page, `await fs.openAsBlob(path)` in Node.
+ * What can be stored. A stream is read to its end first. Of what is too large for memory, give a `Blob` that is not in
+ * memory: a `File` of a page, `await fs.openAsBlob(path)` in Node.
  */
 export type Content = Blob | ArrayBuffer | ArrayBufferView | string | ReadableStream<Uint8Array>
 
@@ -24,8 +24,8 @@ export interface UploadOptions {
   /** Stops the upload. */
   signal?: AbortSignal | undefined
   /**
-   * In pieces, going on by itself after whatever breaks; a `File` even after its page was loaded again, once it is uploaded
-   * anew to the same key. So is what has more than 6 MiB or `onProgress`, unless this is false.
+   * In pieces, going on by itself after whatever breaks; a `File` even after its page was loaded again, once it is
+   * uploaded anew to the same key. So is what has more than 6 MiB or `onProgress`, unless this is false.
    */
   resumable?: boolean
   /** Whether stopping deletes what was sent. False for a `File`, which may be gone on with for a day; else true. */
@@ -84,7 +84,10 @@ export interface ObjectPage {
 export interface Bucket {
   /** Stores a file. The key in the answer is as the server has it: in Unicode's normal form C. */
   upload(key: string, body: Content, options?: UploadOptions): Call<{ key: string }>
-  /** A file's content. `onProgress` is told as it comes. */
+  /**
+   * A file's content. `onProgress` is told as it comes. In a page, `URL.createObjectURL(blob)` is an address for `<img>`
+   * that nobody else can use, until `URL.revokeObjectURL`.
+   */
   download(
     key: string,
     options?: DownloadOptions & { onProgress?: (progress: { received: number; total: number | null }) => void },
@@ -106,7 +109,10 @@ export interface Bucket {
   remove(keys: string | readonly string[]): Call<string[]>
   /** The address of a file of a public bucket. Nothing is asked. `download` has browsers save it, under that name. */
   publicUrl(key: string, options?: { download?: boolean | string }): string
-  /** An address that opens a file to whoever has it, for so many seconds: for `<img>`, which sends no token. */
+  /**
+   * An address that opens a file to whoever has it, for so many seconds: for `<img>` and `<video>`, which send no token.
+   * The browser keeps what it shows and fetches parts by itself.
+   */
   signedUrl(key: string, seconds: number, options?: { download?: boolean | string }): Call<string>
   /** The same for many at once. `url` is null where there is nothing that the caller may read. */
   signedUrls(
@@ -117,29 +123,34 @@ export interface Bucket {
   /** Lets somebody else upload under a key, within two hours: give him the token. `url` takes a plain `PUT`. */
   signedUpload(key: string, options?: { upsert?: boolean }): Call<{ key: string; token: string; url: string }>
   /** Uploads with the token of somebody's `signedUpload`. */
-  uploadSigned(key: string, token: string, body: Content, options?: Omit<UploadOptions, 'upsert'>): Call<{ key: string }>
+  uploadSigned(
+    key: string,
+    token: string,
+    body: Content,
+    options?: Omit<UploadOptions, 'upsert'>,
+  ): Call<{ key: string }>
+}
+
+/** What is done, without what makes a call of it. */
+type Works = {
+  [M in Exclude<keyof Bucket, 'each' | 'publicUrl'>]: (
+    ...given: Parameters<Bucket[M]>
+  ) => Promise<Awaited<ReturnType<Bucket[M]>>>
 }
 
 /** Above which an upload comes in pieces. */
 const LARGE = 6 << 20
 
 /**
- * A key as a path. A part that is empty or `.` or `..` would be resolved away, by fetch or by a proxy, and be another key: so
- * such a key goes as one part, which the server refuses.
+ * A key as a path. A part that is empty or `.` or `..` would be resolved away, by fetch or by a proxy, and be another
+ * key: so such a key goes as one part, which the server refuses.
  */
-function path(key: string): string {
-  try {
-    return /(^|\/)\.{0,2}(\/|$)/.test(key)
-      ? encodeURIComponent(`/${key}`)
-      : key.split('/').map(encodeURIComponent).join('/')
-  } catch (cause) {
-    throw new BasewrightError('InvalidKey', 'The key is not Unicode', { status: 400, cause })
-  }
-}
+const path = (key: string): string =>
+  /(^|\/)\.{0,2}(\/|$)/.test(key) ? encodeURIComponent(`/${key}`) : key.split('/').map(encodeURIComponent).join('/')
 
 /** What lists say of a file. */
 interface Listed {
-  name: string
+  key: string
   id: string
   created_at: string
   updated_at: string
@@ -147,7 +158,11 @@ interface Listed {
 }
 
 /** What is said of one file. */
-type Told = Omit<StoredFile, 'key' | 'type' | 'updated_at'> & { name: string; content_type: string; last_modified: string }
+type Told = Omit<StoredFile, 'key' | 'type' | 'updated_at'> & {
+  name: string
+  content_type: string
+  last_modified: string
+}
 
 /** Files: `storage(core).from('avatars')`. */
 export function storage<S extends Schema = AnySchema>(core: Core<S>): { from(bucket: S['buckets']): Bucket } {
@@ -164,23 +179,28 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
   const signed = (key: string, address: string, download?: boolean | string): string =>
     core.url + at('sign/', key) + saving(download, new URLSearchParams(address.split('?')[1]).get('token') ?? '')
 
-  async function upload(key: string, body: Content, options: UploadOptions = {}, signature?: string): Promise<{ key: string }> {
+  async function upload(
+    key: string,
+    body: Content,
+    options: UploadOptions = {},
+    signature?: string,
+  ): Promise<{ key: string }> {
     const target = at('', key)
     const { signal, upsert, metadata, maxAge, onProgress } = options
-    const { type = typeof body === 'string' ? 'text/plain;charset=utf-8' : '', name, lastModified } = body as Partial<File>
+    const {
+      type = typeof body === 'string' ? 'text/plain;charset=utf-8' : '',
+      name,
+      lastModified,
+    } = body as Partial<File>
     const { getReader } = body as Partial<ReadableStream>
-    const read = getReader
-      ? await new Response(body as ReadableStream).blob().catch((cause) => {
-          throw new BasewrightError('unreadable', 'The body cannot be read', { cause })
-        })
-      : (body as BlobPart)
+    const read = getReader ? await new Response(body as ReadableStream).blob() : (body as BlobPart)
     // A Blob's type holds nothing that could not stand in a header.
     const content = new Blob([read], { type: options.type ?? type })
     if (signature || (options.resumable ?? (onProgress || content.size > LARGE))) {
       const mark = lastModified && [name, lastModified]
       await resumable(core, { bucket, key, body: content, mark, signature }, options)
     } else {
-      await core.send({
+      await core.json({
         method: 'POST',
         path: target,
         headers: given({
@@ -190,7 +210,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
         }),
         body: content,
         signal,
-        timeout: patience(core, content.size),
+        timeout: 600_000,
       })
     }
     return { key: key.normalize() }
@@ -212,18 +232,13 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
         on.enqueue(piece)
       },
     })
-    return new Response(response.body?.pipeThrough(told, { signal } as StreamPipeOptions), response)
+    return new Response(response.body?.pipeThrough(told), response)
   }
 
-  async function download(...given: Parameters<Bucket['download']>): Promise<Blob> {
-    const response = await stream(...given)
-    return response.blob().catch((cause) => {
-      if (given[1]?.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
-      throw new BasewrightError('network', 'The connection broke', { cause })
-    })
-  }
-
-  async function list(prefix = '', { limit, cursor, order = 'name', deep, signal }: ListOptions = {}): Promise<ObjectPage> {
+  async function list(
+    prefix = '',
+    { limit, cursor, order = 'name', deep, signal }: ListOptions = {},
+  ): Promise<ObjectPage> {
     const page = await post<{ objects: Listed[]; folders: { name: string }[]; nextCursor?: string }>(
       at('list-v2/'),
       {
@@ -237,77 +252,88 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
       signal,
     )
     return {
-      files: page.objects.map(({ name: key, id, created_at, updated_at, metadata: { size, mimetype: type, eTag: etag } }) =>
-        ({ key, id, size, type, etag, created_at, updated_at })),
+      files: page.objects.map(({ metadata: { size, mimetype, eTag }, ...file }) => ({
+        ...file,
+        size,
+        type: mimetype,
+        etag: eTag,
+      })),
       folders: page.folders.map(({ name }) => name),
       cursor: page.nextCursor ?? null,
     }
   }
 
   async function info(key: string): Promise<StoredFile> {
-    const { name, content_type, last_modified, ...told } = await core.json<Told>({ path: at('info/authenticated/', key) })
+    const { name, content_type, last_modified, ...told } = await core.json<Told>({
+      path: at('info/authenticated/', key),
+    })
     return { ...told, key: name, type: content_type, updated_at: last_modified }
   }
 
-  async function change(
-    how: 'move' | 'copy',
-    from: string,
-    to: string,
-    options: { bucket?: string; upsert?: boolean } = {},
-  ): Promise<{ key: string }> {
+  async function change(how: string, from: string, to: string, options: { bucket?: string; upsert?: boolean } = {}) {
     const places = { bucketId: bucket, sourceKey: from, destinationBucket: options.bucket, destinationKey: to }
     await post(`/storage/v1/object/${how}`, places, options.upsert)
     return { key: to.normalize() }
   }
 
-  return {
-    upload: (...given) => run(() => upload(...given)),
-    download: (...given) => run(() => download(...given)),
-    stream: (...given) => run(() => stream(...given)),
-    info: (key) => run(() => info(key)),
+  const works: Works = {
+    upload: (key, body, options) => upload(key, body, options),
+    async download(...given) {
+      const response = await stream(...given)
+      return response.blob().catch((cause) => {
+        if (given[1]?.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
+        throw new BasewrightError('network', 'The connection broke', { cause })
+      })
+    },
+    stream,
+    info,
     exists: (key) =>
-      run(() =>
-        info(key).then(
-          () => true,
-          (error) => error.status !== 404 && Promise.reject(error),
-        ),
+      info(key).then(
+        () => true,
+        (error) => error.status !== 404 && Promise.reject(error),
       ),
-    list: (...given) => run(() => list(...given)),
+    list,
+    move: (...given) => change('move', ...given),
+    copy: (...given) => change('copy', ...given),
+    async remove(keys) {
+      const prefixes = typeof keys === 'string' ? [keys] : keys
+      const removed = await core.json<{ name: string }[]>({ method: 'DELETE', path: at(''), json: { prefixes } })
+      return removed.map(({ name }) => name)
+    },
+    async signedUrl(key, seconds, options) {
+      const { signedURL } = await post<{ signedURL: string }>(at('sign/', key), { expiresIn: seconds })
+      return signed(key, signedURL, options?.download)
+    },
+    async signedUrls(keys, seconds, options) {
+      const asked = { expiresIn: seconds, paths: keys }
+      const signs = await post<{ path: string; signedURL: string | null }[]>(at('sign/'), asked)
+      return signs.map(({ path, signedURL }) => ({
+        key: path,
+        url: signedURL && signed(path, signedURL, options?.download),
+      }))
+    },
+    async signedUpload(key, options) {
+      const address = at('upload/sign/', key)
+      const { token } = await post<{ token: string }>(address, undefined, options?.upsert)
+      return { key, token, url: core.url + address + saving(false, token) }
+    },
+    uploadSigned: (key, token, body, options) => upload(key, body, options, token),
+  }
+  const calls = Object.entries(works).map(([name, work]: [string, (...given: never[]) => Promise<unknown>]) => [
+    name,
+    (...given: never[]) => call(work(...given)),
+  ])
+  return {
+    ...(Object.fromEntries(calls) as Bucket),
     async *each(prefix, options) {
       let cursor: string | null = null
       do {
-        const page: ObjectPage = await run(() => list(prefix, { ...options, cursor, deep: true }))
+        const page: ObjectPage = await call(list(prefix, { ...options, cursor, deep: true }))
         yield* page.files
         cursor = page.cursor
-      } while (cursor !== null)
+      } while (cursor)
     },
-    move: (...given) => run(() => change('move', ...given)),
-    copy: (...given) => run(() => change('copy', ...given)),
-    remove: (keys) =>
-      run(async () => {
-        const prefixes = typeof keys === 'string' ? [keys] : keys
-        const removed = await core.json<{ name: string }[]>({ method: 'DELETE', path: at(''), json: { prefixes } })
-        return removed.map(({ name }) => name)
-      }),
     publicUrl: (key, options) => core.url + at('public/', key) + saving(options?.download),
-    signedUrl: (key, seconds, options) =>
-      run(async () => {
-        const { signedURL } = await post<{ signedURL: string }>(at('sign/', key), { expiresIn: seconds })
-        return signed(key, signedURL, options?.download)
-      }),
-    signedUrls: (keys, seconds, options) =>
-      run(async () => {
-        const asked = { expiresIn: seconds, paths: keys }
-        const signs = await post<{ path: string; signedURL: string | null }[]>(at('sign/'), asked)
-        return signs.map(({ path, signedURL }) => ({ key: path, url: signedURL && signed(path, signedURL, options?.download) }))
-      }),
-    signedUpload: (key, options) =>
-      run(async () => {
-        const address = at('upload/sign/', key)
-        const { token } = await post<{ token: string }>(address, undefined, options?.upsert)
-        return { key, token, url: core.url + address + saving(false, token) }
-      }),
-    uploadSigned: (key, token, body, options) => run(() => upload(key, body, options, token)),
   }
 }
 
@@ -315,13 +341,4 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
 function saving(download?: boolean | string, token?: string): string {
   const query = new URLSearchParams(given({ token, download: download === true ? '' : download || undefined }))
   return `?${query}`.replace(/^\?$/, '')
-}
-
-/** Does something. Whatever an answer is that could not be read, it is no other error than ours. */
-function run<T>(work: () => Promise<T>): Call<T> {
-  return call(
-    work().catch((cause) => {
-      throw cause instanceof BasewrightError ? cause : new BasewrightError('bad_answer', 'The server did not answer as it should', { cause })
-    }),
-  )
 }

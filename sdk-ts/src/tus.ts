@@ -1,4 +1,4 @@
-import { type Core, pause } from './core.js'
+import { type Answer, type Core, pause } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Schema } from './schema.js'
 import { attempt } from './session.js'
@@ -31,17 +31,12 @@ export function base64(text: string): string {
   return btoa(bytes)
 }
 
-/** Milliseconds for a request with so many bytes, on a line of 128 kbit/s. */
-export function patience(core: Core<Schema>, bytes: number): number {
-  const usual = core.options.timeout ?? 30_000
-  return usual && usual + bytes / 16
-}
-
 // An upload's own name. Whatever else a server or a store says of its place, it is looked for where we sent it.
 const nameOf = (place: string | null | undefined): string | undefined => /[\w-]+$/.exec(place ?? '')?.[0]
 
 /** Whether trying again may help: the connection broke, the server is busy, or somebody else was faster with a piece. */
-const isPassing = ({ code, status }: BasewrightError): boolean => /^(network|timeout)|Offset|423|429|50[0-4]$/.test(code + status)
+const isPassing = ({ code, status }: BasewrightError): boolean =>
+  /^(network|timeout)|Offset|(423|429|50[0-4])$/.test(code + status)
 
 /** Uploads in pieces, and goes on after whatever breaks (tus 1.0.0). */
 export async function resumable(core: Core<Schema>, parcel: Parcel, options: UploadOptions): Promise<void> {
@@ -65,8 +60,8 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       return mark && core.session.store[how](`basewright:upload:${place}`, value)
     })
 
-  const ask = (method: string, headers = {}, piece?: Blob): Promise<Response> =>
-    core.send({
+  const ask = (method: string, headers = {}, piece?: Blob): Promise<Answer<unknown>> =>
+    core.ask({
       method,
       path: `/storage/v1/upload/resumable${signature ? '/sign' : ''}${id ? `/${id}` : ''}`,
       headers: given({
@@ -79,34 +74,37 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       token: signature && null,
       // What was stopped may still be deleted.
       signal: method === 'DELETE' ? undefined : signal,
-      timeout: patience(core, piece?.size ?? 0),
+      // What has come of a piece until then stays.
+      timeout: 120_000,
     })
 
   async function step(): Promise<void> {
-    let response: Response
+    let answer: Answer<unknown>
     if (!id) {
       began++
-      const said = given({
+      const said = {
         bucketName: bucket,
         objectName: key,
-        contentType: type || undefined,
-        cacheControl: maxAge,
-        metadata: metadata && JSON.stringify(metadata),
-      })
+        contentType: type,
+        cacheControl: maxAge ?? '',
+        metadata: metadata ? JSON.stringify(metadata) : '',
+      }
       // No content comes with it: were its answer lost, the upload could not be found again.
-      response = await ask('POST', {
+      answer = await ask('POST', {
         'upload-length': total,
-        'upload-metadata': Object.entries(said).map(([name, value]) => `${name} ${base64(`${value}`)}`).join(),
+        'upload-metadata': Object.entries(said)
+          .map(([name, value]) => `${name} ${base64(`${value}`)}`)
+          .join(),
         'x-upsert': !!upsert,
       })
-      id = nameOf(response.headers.get('location'))
+      id = nameOf(answer.headers.get('location'))
       await kept('setItem', id)
     } else if (offset === undefined) {
-      response = await ask('HEAD')
+      answer = await ask('HEAD')
     } else {
-      response = await ask('PATCH', { 'upload-offset': offset }, body.slice(offset, offset + size))
+      answer = await ask('PATCH', { 'upload-offset': offset }, body.slice(offset, offset + size))
     }
-    const next = Number(response.headers.get('upload-offset') ?? 0)
+    const next = Number(answer.headers.get('upload-offset') ?? 0)
     // A piece that was taken and is not there would be sent for ever.
     if (!id || !Number.isInteger(next) || next < 0 || next > total || (next <= offset! && next < total)) {
       throw new BasewrightError('bad_answer', 'The server did not answer as it should')
@@ -125,17 +123,18 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       try {
         await step()
       } catch (error) {
-        if (!(error instanceof BasewrightError)) throw error
-        if (/404|410/.test(`${error.status}`) && id && began < 2) {
-          // It was swept away, or was somebody else's who signed out: once more from the beginning.
+        const { status, code, retryAfter } = error as BasewrightError
+        if (/^(404|410|403bad_answer)/.test(status + code) && id && began < 2) {
+          // It was swept away, or is of somebody who signed out, or the token does not hold, of which HEAD cannot tell: once
+          // more from the beginning.
           id = offset = undefined
           furthest = 0
           continue
         }
-        if (!isPassing(error) || ++failures > TRIES) throw error
+        if (!isPassing(error as BasewrightError) || ++failures > TRIES) throw error
         offset = undefined
         const backoff = Math.min(10_000, 2 ** failures * 100) * (0.5 + Math.random())
-        await pause(Math.max(backoff, (error.retryAfter ?? 0) * 1000), signal)
+        await pause(Math.max(backoff, (retryAfter ?? 0) * 1000), signal)
         while (globalThis.navigator?.onLine === false) await pause(1000, signal)
       }
     }

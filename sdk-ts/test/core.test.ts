@@ -35,3 +35,35 @@ test('no answer is a BasewrightError too', async () => {
     code: 'network',
   })
 })
+
+test('errors are the same in each of the dialects of the server', async () => {
+  const core = connect(server.url, server.publishable)
+  const asked = [
+    core.json({ path: '/rest/v1/posts', query: new URLSearchParams({ nothing: 'eq.1' }) }),
+    core.json({
+      method: 'POST',
+      path: '/auth/v1/token?grant_type=password',
+      json: { email: 'nobody@example.test', password: 'wrong' },
+    }),
+    core.json({ path: '/auth/v1/user' }),
+    core.json({ path: '/storage/v1/object/nothing/at/all' }),
+    core.json({ path: '/nowhere' }),
+    core.json({ method: 'POST', path: '/rest/v1/posts', body: '{', headers: { 'content-type': 'application/json' } }),
+  ]
+  const told = await Promise.all(
+    asked.map(async (ask) => {
+      const { error } = await call(ask).safe()
+      assert.ok(error instanceof BasewrightError)
+      assert.ok(error.message !== '' && error.requestId, error.code)
+      return `${error.status} ${error.code}`
+    }),
+  )
+  assert.deepEqual(told, [
+    '400 42703',
+    '400 invalid_credentials',
+    '401 no_authorization',
+    '404 NoSuchBucket',
+    '404 PGRST125',
+    '401 42501',
+  ])
+})

@@ -48,6 +48,16 @@ test('a change of a record that is not there is refused, with an answer or witho
   }
 })
 
+test('a change of nothing answers the record as it is', async () => {
+  const all = records(core, 'things')
+  const made = await all.create({ title: 'same' })
+  assert.deepEqual(await all.update(made.id, {}), made)
+  assert.deepEqual(await all.update(made.id, {}, { fields: ['title'] }), { title: 'same' })
+  assert.equal(await all.update(made.id, {}, { returning: false }), null)
+  await assert.rejects(all.update(NOBODY, {}), code('PGRST116'))
+  await all.remove(made.id)
+})
+
 test('a key of several fields is an object', async () => {
   const members = records(core, 'members')
   await members.create({ room: 'a,b', user: 'u"1', level: 1 })
@@ -210,6 +220,38 @@ test('related records come with a record, both ways and nested', async () => {
   assert.deepEqual([made.name, made.thing?.title], ['d', 'whole'])
   await parts.removeAll({}, { all: true })
   await records(core, 'things').remove(thing.id)
+})
+
+test('records can be those with related ones, or those without', async () => {
+  const all = records(core, 'things')
+  const [whole, empty] = await all.create([{ title: 'whole' }, { title: 'empty' }])
+  await records(core, 'parts').create({ name: 'a', thing: whole?.id ?? '' })
+  const asked = { fields: ['id'], with: { parts: { fields: [] } } } as const
+  assert.deepEqual(
+    (await all.list({ ...asked, where: { parts: null } })).map(({ id }) => id),
+    [empty?.id],
+  )
+  assert.deepEqual(
+    (await all.list({ ...asked, where: { parts: { not: null } } })).map(({ id }) => id),
+    [whole?.id],
+  )
+  assert.deepEqual((await all.list({ ...asked, where: { or: [{ parts: null }, { title: 'whole' }] } })).length, 2)
+  await all.removeAll({}, { all: true })
+})
+
+test('a full-text search is one of the conditions', async () => {
+  const all = records(core, 'things')
+  await all.create([{ title: 'soup with figs' }, { title: 'figs, dried' }, { title: 'soup (without onions)' }, {}])
+  const titles = async (search: { wfts?: string; phfts?: string; fts?: string; not?: { wfts: string } }) =>
+    (await all.list({ where: { search }, order: 'title' })).map(({ title }) => title)
+  assert.deepEqual(await titles({ wfts: 'soup -onions' }), ['soup with figs'])
+  assert.deepEqual(await titles({ wfts: '"figs dried"' }), ['figs, dried'])
+  assert.deepEqual(await titles({ phfts: 'soup with' }), ['soup with figs'])
+  assert.deepEqual(await titles({ fts: 'figs & (dried | with)' }), ['figs, dried', 'soup with figs'])
+  // What has no words has not this one.
+  assert.deepEqual(await titles({ not: { wfts: 'figs' } }), ['soup (without onions)', null])
+  assert.equal(await all.count({ or: [{ search: { wfts: 'onions' } }, { search: { wfts: 'dried' } }] }), 2)
+  await all.removeAll({}, { all: true })
 })
 
 test('a page says how many there are, also behind the last one', async () => {

@@ -18,6 +18,7 @@ collections:
 policies:
   notes:
     read: [{ role: authenticated, when: owner == auth.id }]
+    create: [{ role: authenticated, fields: [title], set: { owner: auth.id } }]
 `
 
 let server: Server
@@ -61,18 +62,23 @@ async function expired(core: Core): Promise<Session> {
 }
 
 /** Locks as browsers have them (Web Locks), of which this version of Node.js knows nothing. */
-function withLocks(): () => void {
-  const queues = new Map<string, Promise<unknown>>()
-  const request = (name: string, _: LockOptions, work: () => Promise<unknown>): Promise<unknown> => {
-    const turn = (queues.get(name) ?? Promise.resolve()).then(work)
-    queues.set(name, turn.catch(() => undefined))
-    return turn
-  }
+function withLocks(request = queued()): () => void {
   const found = Object.getOwnPropertyDescriptor(globalThis, 'navigator')
   Object.defineProperty(globalThis, 'navigator', { value: { locks: { request } }, configurable: true })
   return () => {
     if (found) Object.defineProperty(globalThis, 'navigator', found)
     else Reflect.deleteProperty(globalThis, 'navigator')
+  }
+}
+
+type Request = (name: string, options: LockOptions, work: () => Promise<unknown>) => Promise<unknown>
+
+function queued(): Request {
+  const queues = new Map<string, Promise<unknown>>()
+  return (name, _, work) => {
+    const turn = (queues.get(name) ?? Promise.resolve()).then(work)
+    queues.set(name, turn.catch(() => undefined))
+    return turn
   }
 }
 
@@ -98,6 +104,42 @@ test('two tabs that come at once refresh once, where they can agree', async () =
   }
 })
 
+test('a lock that is not to be had keeps nobody out', async () => {
+  const undo = withLocks(() => Promise.reject(new DOMException('too long', 'TimeoutError')))
+  try {
+    const core = tab({ store: shared() })
+    await expired(core)
+    await notes(core)
+    assert.equal(refreshes(), 1)
+  } finally {
+    undo()
+  }
+})
+
+test('a token that is refused at whatever door is replaced, and the request made again', async () => {
+  const core = tab()
+  const doors = [
+    { path: '/rest/v1/notes' },
+    { method: 'POST', path: '/rest/v1/notes?select=id', json: { title: 'x' }, headers: { prefer: 'return=representation' } },
+    { path: '/auth/v1/user' },
+    { path: '/storage/v1/bucket' },
+  ]
+  const session = await auth(core).signInAnonymously()
+  let count = 0
+  for (const door of doors) {
+    const now = (await core.session.peek()) ?? session
+    await core.session.set({ ...now, access_token: `${now.access_token.slice(0, -4)}AAAA` })
+    assert.ok(await core.json(door), door.path)
+    count++
+    assert.equal(refreshes(), count, door.path)
+  }
+  // One that the server does not know either: it is asked once, and no more.
+  await core.session.set({ ...session, access_token: 'a.b.c', refresh_token: 'made-up-and-long-enough' })
+  await assert.rejects(notes(core), { name: 'BasewrightError', status: 401 })
+  assert.equal(refreshes(), count + 1)
+  assert.equal(await core.session.peek(), null)
+})
+
 test('two tabs that cannot agree both stay signed in', async () => {
   const store = shared()
   const [one, two] = [tab({ store }), tab({ store })]
@@ -118,19 +160,21 @@ test('a tab adopts what another has refreshed', async () => {
   assert.equal(refreshes(), 1)
 })
 
-test('other tabs hear who signs in and out', async () => {
+test('a tab notices what another did when it next asks, and tells', async () => {
   const store = shared()
   const [one, two] = [tab({ store }), tab({ store })]
   const heard: string[] = []
   const end = two.session.onChange((event, session) => heard.push(`${event} ${session?.user.id ?? 'nobody'}`))
+  await two.session.peek()
   const { user } = await auth(one).signInAnonymously()
-  await eventually('the sign-in', () => heard[0])
+  await notes(two)
   await auth(one).update({ data: { name: 'Ada' } })
-  await eventually('the change', () => heard[1])
+  await notes(two)
   await one.session.renew((await one.session.token()) ?? '')
-  await eventually('the refresh', () => heard[2])
+  await notes(two)
   await auth(one).signOut()
-  await eventually('the sign-out', () => heard[3])
+  // Nobody may read them.
+  await assert.rejects(notes(two), { status: 404 })
   assert.deepEqual(heard, [`signed_in ${user.id}`, `updated ${user.id}`, `refreshed ${user.id}`, 'signed_out nobody'])
   assert.equal(await two.session.token(), null)
   end()
@@ -250,6 +294,37 @@ test('a store may take its time', async () => {
   assert.equal(kept.kept.size, 0)
 })
 
+test('what was read before somebody signed in does not undo it', async () => {
+  const kept = shared()
+  let slow: Promise<unknown> | undefined
+  const store: Store = {
+    ...kept,
+    getItem: async (key) => {
+      const text = kept.getItem(key)
+      await slow
+      return text
+    },
+  }
+  const core = tab({ store })
+  const session = await auth(core).signInAnonymously()
+  await core.session.set(null)
+  let go = (): void => undefined
+  slow = new Promise<void>((done) => {
+    go = done
+  })
+  const asked = core.session.peek()
+  // It is under way by now.
+  await Promise.resolve()
+  const heard: string[] = []
+  const end = core.session.onChange((event) => heard.push(event))
+  await core.session.set(session)
+  go()
+  assert.equal((await asked)?.user.id, session.user.id)
+  assert.equal((await core.session.peek())?.user.id, session.user.id)
+  assert.deepEqual(heard, ['signed_in'])
+  end()
+})
+
 test('a store that is full or forbidden does not keep anybody out', async () => {
   const refuse = (): never => {
     throw new DOMException('The quota has been exceeded.', 'QuotaExceededError')
@@ -307,7 +382,7 @@ test('whoever listens is refreshed ahead of the end', async () => {
   const heard: string[] = []
   const end = core.session.onChange((event) => heard.push(event))
   await core.session.set({ ...session, expires_at: Math.floor(Date.now() / 1000) + 40 }, 'updated')
-  await eventually('the refresh', () => heard.find((event) => event === 'refreshed'))
+  await eventually('the refresh', () => heard[1])
   assert.equal(refreshes(), 1)
   end()
 })

@@ -312,12 +312,13 @@ impl Keyring {
             active,
             publishable: written.publishable,
             secret: written.secret,
-            revoked: written.revoked,
+            revoked: BTreeSet::new(),
             issuer: Arc::from(token::ISSUER),
         };
         ring.check_api_key("publishable", &ring.publishable, KeyRole::Anon, now)?;
         ring.check_api_key("secret", &ring.secret, KeyRole::Service, now)?;
-        Ok(ring)
+        // That one of them is revoked is no fault of the file: it is how everybody hears of it.
+        Ok(Keyring { revoked: written.revoked, ..ring })
     }
 
     fn check_api_key(&self, what: &'static str, key: &str, role: KeyRole, now: i64) -> Result<(), KeyFault> {
@@ -567,6 +568,21 @@ mod tests {
         ring.drop_key(&old_kid).unwrap();
         assert!(token::verify(&old, &ring, NOW).is_err());
         assert!(token::verify(ring.publishable(), &ring, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_keyring_whose_own_keys_are_revoked_is_one_still() {
+        let mut ring = Keyring::generate(Algorithm::Es256, NOW).unwrap();
+        for id in ring.api_key_ids() {
+            ring.revoke(&id.unwrap());
+        }
+        let mut again = Keyring::from_json(&ring.to_json().unwrap(), NOW).unwrap();
+        for key in [again.publishable(), again.secret()] {
+            assert_eq!(token::verify(key, &again, NOW).unwrap_err(), token::TokenFault::Revoked);
+        }
+        again.rotate(Algorithm::Es256, NOW).unwrap();
+        assert!(token::verify(again.publishable(), &again, NOW).is_ok());
+        assert!(token::verify(ring.publishable(), &again, NOW).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::settings::public_url;
+use super::tables::block_on;
 
 /// Ask a running server whether it can serve
 ///
@@ -32,9 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(command: &Health) -> Result<(), Failure> {
     let url = public_url(command.url.as_deref(), SocketAddr::new(command.listen, command.port));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::fault)?;
-    let (status, said) = runtime.block_on(ask(&url))?;
+    let (status, said) = block_on(ask(&url))?;
     let word = |name: &str| said.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     if status == StatusCode::OK && word("status") == "ready" {
         println!("ready");

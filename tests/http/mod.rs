@@ -3,5 +3,6 @@
 mod editor;
 mod health;
 mod log;
+mod pages;
 mod reasons;
 mod shutdown;

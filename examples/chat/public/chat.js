@@ -1,4 +1,4 @@
-// A chat. All that it needs of a server is declared in YAML; all that it says to the server, it says through the client.
+// A chat. What it needs of a server is declared in YAML; what it says to the server, it says through the client.
 // Text of others becomes text (`textContent`) and never markup.
 import { createClient } from '/sdk/index.js'
 import { url, key } from '/sdk/here.js'
@@ -64,7 +64,8 @@ function showFault(form, error) {
 /** An id that sorts by time, as the server makes them (UUID, version 7). */
 function newId() {
   const time = Date.now().toString(16).padStart(12, '0')
-  const random = Array.from(crypto.getRandomValues(new Uint8Array(10)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  const bytes = crypto.getRandomValues(new Uint8Array(10))
+  const random = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
   return `${time.slice(0, 8)}-${time.slice(8)}-7${random.slice(0, 3)}-8${random.slice(3, 6)}-${random.slice(6, 18)}`
 }
 
@@ -75,6 +76,7 @@ let me // and the profile
 let mine // which is live: it may have to be made first, and may be changed elsewhere
 
 function showDoor(form) {
+  if (!$('door').hidden && !$(form).hidden) return
   $('app').hidden = true
   $('door').hidden = false
   for (const each of ['sign-in', 'code', 'profile']) $(each).hidden = each !== form
@@ -107,11 +109,11 @@ let rooms // those that one is in: the policies decide, so there is nothing to f
 let recent // the newest messages of all of them, for the unread marks
 
 function start(profile) {
-  const entered = me === undefined
+  const isEntering = me === undefined
   me = profile
   fillFace($('side').querySelector('footer'), me)
   $('me').textContent = me.name
-  if (!entered) return
+  if (!isEntering) return
   $('door').hidden = true
   $('app').hidden = false
   $('sign-in').reset()
@@ -133,9 +135,10 @@ function stop() {
 
 // What was read is remembered by this browser alone.
 const readKey = (room) => `read:${me.id}:${room}`
-const unread = (room) =>
-  recent.records.filter((message) =>
-    message.room === room && message.author !== me.id && message.created_at > (localStorage.getItem(readKey(room)) ?? '')).length
+const unread = (id) => {
+  const read = localStorage.getItem(readKey(id)) ?? ''
+  return recent.records.filter(({ room, author, created_at }) => room === id && author !== me.id && created_at > read).length
+}
 
 function drawRooms() {
   if (!rooms) return
@@ -232,6 +235,7 @@ async function showMessages(limit) {
   else messages.close()
 }
 $('older').addEventListener('click', () => showMessages(open.limit + PAGE))
+document.addEventListener('visibilitychange', drawMessages)
 
 const scroll = $('scroll')
 let atEnd = true // where one sees what comes, whatever grows above or below
@@ -284,13 +288,15 @@ function fillMessage(element, message, before) {
   element.querySelector('.edit').onclick = () => edit(message)
   element.querySelector('.delete').hidden = !own && open.owner !== me.id
   element.querySelector('.delete').onclick = () => remove(message)
+  // Who goes through the page by keyboard stops where there is something to do.
+  element.querySelector('article').tabIndex = own || open.owner === me.id ? 0 : -1
 }
 
 async function remove(message) {
   if (!confirm('Delete this message for everybody?')) return
-  if (message.attachment && message.author.id === me.id) await files.remove(message.attachment).safe()
   const { error } = await app.records('messages').remove(message.id).safe()
   showFault($('write'), error)
+  if (!error && message.attachment) await files.remove(message.attachment).safe()
 }
 
 // ---------------------------------------------------------------- pictures and other files
@@ -321,9 +327,10 @@ function fillAttachment(figure, name) {
   picture(name).then((address) => (image.src = address), () => pictures.delete(name))
 }
 
-let upload // what stops the one under way
+let upload // what stops the one that is under way
 
 async function attach(file) {
+  if ($('file').disabled) return
   const room = open.id
   // The same file again, after this page was loaded anew, is the same upload: it goes on where it stood.
   const mark = ['upload', me.id, room, file.name, file.size, file.lastModified].join(':')
@@ -334,6 +341,7 @@ async function attach(file) {
   $('upload-name').textContent = file.name
   $('progress').value = 0
   $('upload').hidden = false
+  $('file').disabled = true
   showFault($('write'), null)
   // Sent in pieces: a line that breaks costs no more than one of them.
   const { error } = await files.upload(attachment, file, {
@@ -341,9 +349,11 @@ async function attach(file) {
     onProgress: ({ sent, total }) => ($('progress').value = total > 0 ? sent / total : 1),
   }).safe()
   $('upload').hidden = true
+  $('file').disabled = false
+  if (error?.code === 'aborted') return
   localStorage.removeItem(mark)
-  if (!error) post({ id, room, body: takeBody(), attachment })
-  else if (error.code !== 'aborted') showFault($('write'), error)
+  if (error) showFault($('write'), error)
+  else post({ id, room, body: editing ? '' : takeBody(), attachment })
 }
 $('file').addEventListener('change', ({ target }) => {
   if (target.files[0]) attach(target.files[0])
@@ -422,6 +432,8 @@ onSubmit($('write'), async () => {
 
 $('body').addEventListener('keydown', (event) => {
   if (event.key === 'Escape' && editing) stopEditing()
+  const last = open.messages?.records.find(({ author }) => author?.id === me.id)
+  if (event.key === 'ArrowUp' && event.target.value === '' && last) edit(last)
   if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
   event.preventDefault()
   $('write').requestSubmit()
@@ -448,7 +460,8 @@ function showTyping(id) {
 
 function drawTyping() {
   const names = [...open.typing.keys()].map(nameOf).filter(Boolean)
-  $('typing').textContent = names.length === 0 ? '' : `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} typing…`
+  const verb = names.length > 1 ? 'are' : 'is'
+  $('typing').textContent = names.length > 0 ? `${names.join(', ')} ${verb} typing…` : ''
 }
 
 function drawMembers() {

@@ -77,11 +77,15 @@ function chosen(name: string, width: number, height: number): { path: string; si
 }
 
 const says = (page: Page, text: string): Promise<unknown> =>
-  eventually(`the page says ${text}`, async () => ((await page.locator('output').textContent()) === text ? true : undefined))
+  eventually(`the page says ${text}`, async () =>
+    (await page.locator('output').textContent()) === text ? true : undefined,
+  )
 const steps = (page: Page): Promise<number[]> => page.evaluate('window.steps')
 const widths = (page: Page): Promise<number[]> =>
   eventually('both pictures are shown', async () => {
-    const widths = await page.evaluate<number[]>('[...document.images].map((image) => image.complete ? image.naturalWidth : 0)')
+    const widths = await page.evaluate<number[]>(
+      '[...document.images].map((image) => image.complete ? image.naturalWidth : 0)',
+    )
     return widths.every((width) => width > 0) ? widths : undefined
   })
 
@@ -96,10 +100,15 @@ test('a picture goes on where it stood after its line broke and its page was loa
   through.cutAfter(size / 4)
   const cuts = through.cuts()
   await page.setInputFiles('input', path)
-  await eventually('half of it is there', async () => ((await steps(page)).some((sent) => sent > size / 2) ? true : undefined))
+  await eventually('half of it is there', async () =>
+    (await steps(page)).some((sent) => sent > size / 2) ? true : undefined,
+  )
   const before = await steps(page)
   assert.equal(through.cuts() - cuts, 1)
-  assert.deepEqual(before, before.toSorted((a, b) => a - b))
+  assert.deepEqual(
+    before,
+    before.toSorted((a, b) => a - b),
+  )
   assert.ok(before.at(-1)! < size, 'it was done before its page was loaded again')
 
   await page.reload()
@@ -111,7 +120,10 @@ test('a picture goes on where it stood after its line broke and its page was loa
   await says(page, 'done')
   const after = await steps(page)
   assert.ok(after[0]! > size / 2 && after.at(-1) === size, `${after}`)
-  assert.deepEqual(after, after.toSorted((a, b) => a - b))
+  assert.deepEqual(
+    after,
+    after.toSorted((a, b) => a - b),
+  )
   const rest = through.sent() - sent
   assert.ok(rest < size / 2 + 300_000, `${rest} of ${size} bytes were sent after the page was loaded again`)
   assert.deepEqual(await widths(page), [1600, 1600])
@@ -148,10 +160,17 @@ test('what is no picture is refused, and a stranger sees none', async () => {
   const page = await browser.newPage()
   await page.goto(origin)
   await says(page, 'ready')
-  await page.setInputFiles('input', { name: 'page.html', mimeType: 'text/html', buffer: Buffer.from('<script>alert(1)</script>') })
+  await page.setInputFiles('input', {
+    name: 'page.html',
+    mimeType: 'text/html',
+    buffer: Buffer.from('<script>alert(1)</script>'),
+  })
   await says(page, 'InvalidMimeType')
   const code = await page.evaluate(async () => {
-    const [{ connect, storage }, { url, key }] = await Promise.all([import('/sdk.js' as string), import('/here.js' as string)])
+    const [{ connect, storage }, { url, key }] = await Promise.all([
+      import('/sdk.js' as string),
+      import('/here.js' as string),
+    ])
     const sdk = { connect, storage } as typeof import('../../src/index.js')
     const { error } = await sdk.storage(sdk.connect(url, key)).from('pictures').download('offline.png').safe()
     return error?.code

@@ -181,11 +181,13 @@ fn answer(request: &HttpRequest, opened: Opened, status: StatusCode) -> HttpResp
 
 /// The type of a file, by its name. Text is UTF-8.
 fn kind(name: &str) -> String {
-    let kind = mime_guess::from_path(name).first_or_octet_stream();
-    match kind.type_() == mime_guess::mime::TEXT {
-        true => format!("{}; charset=utf-8", kind.essence_str()),
-        false => kind.essence_str().to_owned(),
-    }
+    let guess = mime_guess::from_path(name).first_or_octet_stream();
+    let kind = match guess.essence_str() {
+        // The library has it under its older name (RFC 9239, 6).
+        "application/javascript" => "text/javascript",
+        kind => kind,
+    };
+    if kind.starts_with("text/") { format!("{kind}; charset=utf-8") } else { kind.to_owned() }
 }
 
 #[cfg(test)]
@@ -202,7 +204,7 @@ mod tests {
             ("a.min.JS", "text/javascript; charset=utf-8"),
             ("a.txt", "text/plain; charset=utf-8"),
             ("a.json", "application/json"),
-            ("a.js.map", "application/json"),
+            ("a.js.map", "text/plain; charset=utf-8"),
             ("a.webmanifest", "application/manifest+json"),
             ("a.wasm", "application/wasm"),
             ("a.woff2", "font/woff2"),

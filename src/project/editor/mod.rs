@@ -266,7 +266,7 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         }
         (Place::Field, "on_delete") => json!({
             "enum": draft::ON_DELETE.map(|(action, _)| action),
-            "description": "What becomes of the record when the one that it refers to goes; `restrict` unless said: it may not go.",
+            "description": "When the record that it refers to goes: `cascade` takes this one along, `set_null` empties the field, `restrict` forbids it; `restrict` unless said.",
         }),
         (Place::Field, "inverse") => described(
             reference("name"),
@@ -289,7 +289,7 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
         (Place::Search, "language") => json!({
             "enum": Language::ALL.map(Language::as_str),
             "default": Language::SIMPLE.as_str(),
-            "description": "How words become stems, and which do not count; `simple` unless said, which takes words as they stand.",
+            "description": "How words become stems, and which do not count: `simple` takes words as they stand; `simple` unless said.",
         }),
         (Place::Role, "inherits") => described(reference("names"), "Roles whose rules it has too."),
         (Place::Action, action) => json!({
