@@ -87,26 +87,28 @@ export function connect<S extends Schema = AnySchema>(
 
   /** One request. The time limit and the signal hold until `read` is done with the answer. */
   async function once<T>(ask: Ask, token: string | null, read: (response: Response) => T | Promise<T>): Promise<T> {
-    const late = new AbortController()
-    const giveUp = (): void => late.abort()
-    const { signal } = ask
+    const ending = new AbortController()
+    const end = (error: BasewrightError): void => ending.abort(error)
+    const giveUp = (): void => end(aborted())
+    const { json, signal } = ask
     const limit = ask.timeout ?? options.timeout ?? 30_000
     let request: [string, RequestInit]
     try {
-      const search = ask.query?.toString()
-      const body = ask.json === undefined ? ask.body : JSON.stringify(ask.json)
-      const headers = new Headers({ ...options.headers, ...ask.headers, apikey: key })
-      if (ask.json !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
+      const search = String(ask.query ?? '')
+      const body = json === undefined ? ask.body : JSON.stringify(json)
+      const headers = new Headers({ ...options.headers, ...ask.headers })
+      headers.set('apikey', key)
+      if (json !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
       if (token !== null) headers.set('authorization', `Bearer ${token}`)
       request = [
-        root + ask.path + (search ? `?${search}` : ''),
+        root + ask.path + (search && `?${search}`),
         {
           method: ask.method ?? 'GET',
           headers,
-          signal: late.signal,
-          ...(body === undefined ? {} : { body }),
+          signal: ending.signal,
+          body: body ?? null,
           // Streams go out in one direction while nothing comes back yet.
-          ...(isStream(body) ? { duplex: 'half' } : {}),
+          ...(isStream(body) && { duplex: 'half' }),
         },
       ]
     } catch (cause) {
@@ -114,7 +116,8 @@ export function connect<S extends Schema = AnySchema>(
     }
     if (signal?.aborted) giveUp()
     else signal?.addEventListener('abort', giveUp, { once: true })
-    const timer = limit > 0 ? setTimeout(giveUp, limit) : undefined
+    const late = (): void => end(new BasewrightError('timeout', `No answer within ${limit} ms`))
+    const timer = limit > 0 ? setTimeout(late, limit) : undefined
     let unread = false
     try {
       const response = await (options.fetch ?? fetch)(...request)
@@ -122,8 +125,7 @@ export function connect<S extends Schema = AnySchema>(
       unread = read === whole
       return await read(response)
     } catch (cause) {
-      if (signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
-      if (late.signal.aborted) throw new BasewrightError('timeout', `No answer within ${limit} ms`, { cause })
+      if (ending.signal.aborted) throw ending.signal.reason
       if (cause instanceof BasewrightError) throw cause
       throw new BasewrightError('network', 'The server cannot be reached', { cause })
     } finally {
@@ -172,7 +174,9 @@ export function connect<S extends Schema = AnySchema>(
 
 const whole = (response: Response): Response => response
 
-const isStream = (body: unknown): boolean => typeof ReadableStream === 'function' && body instanceof ReadableStream
+const isStream = (body: unknown): boolean => typeof (body as ReadableStream | null)?.getReader === 'function'
+
+const aborted = (): BasewrightError => new BasewrightError('aborted', 'The request was given up')
 
 /** Whether a token is refused, in any of the server's dialects. */
 const isCredential = ({ status, code }: BasewrightError): boolean =>
@@ -183,7 +187,7 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = (): void => {
       clearTimeout(timer)
-      reject(new BasewrightError('aborted', 'The request was given up'))
+      reject(aborted())
     }
     const timer = setTimeout(() => {
       signal?.removeEventListener('abort', end)
