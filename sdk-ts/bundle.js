@@ -25,6 +25,7 @@ export async function bundle(contents, name = 'index.js') {
     module: true,
     ecma: 2022,
     compress: { passes: 3, hoist_funs: true, inline: 1, unsafe_arrows: true },
+    format: { ascii_only: true },
     sourceMap: { content: map, url: `${name}.map` },
   })
 }

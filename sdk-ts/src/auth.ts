@@ -1,9 +1,10 @@
-import { type Call, call } from './call.js'
+import { type Call, type Flows, calls } from './call.js'
 import type { Ask, Core } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Schema } from './schema.js'
 import type { Factor, Identity, Session, SessionEvent, User } from './session.js'
-import { OVER, attempt, granted, isToken, soundUser } from './session.js'
+import { OVER, granted, isToken, soundUser } from './session.js'
+import { type Members, attempt, list } from './shape.js'
 
 /** Where a link in a letter leads. */
 export interface Returning {
@@ -165,25 +166,6 @@ const TOKEN = 'token?grant_type='
 
 const base64url = (bytes: Uint8Array): string =>
   btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '')
-
-type Members = Record<string, unknown>
-
-const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])
-
-/** What can fail, before it is made a `Call`. */
-type Flows<A> = {
-  [N in keyof A]: A[N] extends (...given: infer P) => Call<infer T> ? (...given: P) => Promise<T> : Flows<A[N]>
-}
-
-type Flow = (...given: unknown[]) => Promise<unknown>
-
-function calls<A>(flows: Flows<A>): A {
-  const entries = Object.entries(flows as Record<string, Flow | Flows<unknown>>).map(([name, flow]) => [
-    name,
-    typeof flow === 'function' ? (...given: unknown[]) => call(flow(...given)) : calls(flow),
-  ])
-  return Object.fromEntries(entries) as A
-}
 
 /** Signing in at a server. */
 export function auth<S extends Schema>(core: Core<S>): Auth {

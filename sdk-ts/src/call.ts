@@ -24,3 +24,18 @@ export function call<T>(work: Promise<T>): Call<T> {
     )
   return Object.assign(sure, { safe })
 }
+
+/** What can fail, before it is made a `Call`. */
+export type Flows<A> = {
+  [N in keyof A]: A[N] extends (...given: infer P) => Call<infer T> ? (...given: P) => Promise<T> : Flows<A[N]>
+}
+
+/** Makes calls of all that there is to be done. What is wrong with an argument is told as everything else is. */
+export function calls<A>(flows: Flows<A>): A {
+  type Flow = (...given: unknown[]) => unknown
+  const all = Object.entries(flows as Record<string, Flow | Flows<unknown>>).map(([name, flow]) => [
+    name,
+    typeof flow === 'function' ? (...given: unknown[]) => call((async () => flow(...given))()) : calls(flow),
+  ])
+  return Object.fromEntries(all) as A
+}

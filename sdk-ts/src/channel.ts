@@ -2,7 +2,8 @@ import { type Call, call } from './call.js'
 import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Schema } from './schema.js'
-import { isObject, join, type Members, refusal, type Status, source, tell, text, watch } from './socket.js'
+import { type Members, isObject, text } from './shape.js'
+import { join, refusal, type Status, source, tell, watch } from './socket.js'
 
 /** How a channel is joined. */
 export interface ChannelOptions {

@@ -1,4 +1,5 @@
-import { BasewrightError, errorOf } from './error.js'
+import { asError } from './call.js'
+import { BasewrightError, bad, errorOf } from './error.js'
 import type { AnySchema, Schema } from './schema.js'
 import { type Sessions, type Store, sessions } from './session.js'
 
@@ -87,6 +88,7 @@ export function connect<S extends Schema = AnySchema>(
 
   /** One request. The time limit and the signal hold until `read` is done with the answer. */
   async function once<T>(ask: Ask, token: string | null, read: (response: Response) => T | Promise<T>): Promise<T> {
+<<<<<<< HEAD
     const ending = new AbortController()
     const end = (error: BasewrightError): void => ending.abort(error)
     const giveUp = (): void => end(aborted())
@@ -118,53 +120,84 @@ export function connect<S extends Schema = AnySchema>(
     else signal?.addEventListener('abort', giveUp, { once: true })
     const late = (): void => end(new BasewrightError('timeout', `No answer within ${limit} ms`))
     const timer = limit > 0 ? setTimeout(late, limit) : undefined
+=======
+    const late = new AbortController()
+    const giveUp = (): void => late.abort()
+    const { signal, timeout: limit = options.timeout ?? 30_000 } = ask
+    const unheed = heed(signal, giveUp)
+    const timer = limit > 0 ? setTimeout(giveUp, limit) : undefined
+    let asked = false
+>>>>>>> slim
     let unread = false
     try {
-      const response = await (options.fetch ?? fetch)(...request)
+      const search = `${ask.query ?? ''}`
+      const json = JSON.stringify(ask.json)
+      const headers = new Headers({ ...options.headers, ...ask.headers, apikey: key })
+      if (json) headers.set('content-type', 'application/json')
+      if (token !== null) headers.set('authorization', `Bearer ${token}`)
+      const request = {
+        method: ask.method ?? 'GET',
+        headers,
+        signal: late.signal,
+        body: json ?? ask.body,
+        // Streams go out in one direction while nothing comes back yet.
+        duplex: 'half',
+        // Another place would be given the key and what is sent.
+        redirect: 'error',
+      }
+      asked = true
+      const response = await (options.fetch ?? fetch)(root + ask.path + (search && `?${search}`), request as RequestInit)
       if (!response.ok) throw await errorOf(response)
       unread = read === whole
       return await read(response)
     } catch (cause) {
+<<<<<<< HEAD
       if (ending.signal.aborted) throw ending.signal.reason
       if (cause instanceof BasewrightError) throw cause
       throw new BasewrightError('network', 'The server cannot be reached', { cause })
+=======
+      if (!signal?.aborted && late.signal.aborted) throw new BasewrightError('timeout', `No answer within ${limit} ms`, { cause })
+      throw asked ? broken(signal, cause) : asError(cause)
+>>>>>>> slim
     } finally {
       clearTimeout(timer)
       // Who reads the answer himself may still give it up.
-      if (!unread) signal?.removeEventListener('abort', giveUp)
+      if (!unread) unheed()
     }
   }
 
   async function exchange<T>(ask: Ask, read: (response: Response) => T | Promise<T>): Promise<T> {
-    const reading = /^(GET|HEAD)$/.test(ask.method ?? 'GET')
     let renewed = false
     for (let tried = 0; ; tried++) {
       const token = ask.token === undefined ? await session.token() : ask.token
-      let fault: BasewrightError
       try {
         return await once(ask, token, read)
       } catch (error) {
-        fault = error as BasewrightError
+        const fault = error as BasewrightError
+        const { status, code } = fault
+        // Refused before anything was done, in any of the server's dialects: the token ran out on its way, or its key was
+        // rotated.
+        const refused = status === 401 || (status === 403 && /jwt|^(session|user)_/i.test(code))
+        if (refused && !renewed && ask.token === undefined && token !== null && !(ask.body instanceof ReadableStream)) {
+          renewed = true
+          if ((await session.renew(token)) !== null) continue
+        }
+        const wait = backoff(tried, fault)
+        const again = status === 503 || status === 429 || code === 'network'
+        if (!/^(GET|HEAD)$/.test(ask.method ?? 'GET') || !again || tried >= RETRIES || wait > 5000) throw fault
+        await pause(wait, ask.signal)
       }
-      // Refused before anything was done: the token ran out on its way, or its key was rotated.
-      if (isCredential(fault) && !renewed && ask.token === undefined && token !== null && !isStream(ask.body)) {
-        renewed = true
-        if ((await session.renew(token)) !== null) continue
-      }
-      const again = fault.status === 503 || fault.status === 429 || fault.code === 'network'
-      const wait = Math.max((fault.retryAfter ?? 0) * 1000, 2 ** tried * 200 * (1 + Math.random()))
-      if (!reading || !again || tried >= RETRIES || wait > 5000) throw fault
-      await pause(wait, ask.signal)
     }
   }
 
   const ask = <T>(asked: Ask): Promise<Answer<T>> =>
     exchange(asked, async (response) => {
+      const { status, headers } = response
       const text = await response.text()
       try {
-        return { body: (text === '' ? null : JSON.parse(text)) as T, headers: response.headers }
+        return { body: text === '' ? null : JSON.parse(text), headers }
       } catch (cause) {
-        throw new BasewrightError('bad_answer', 'The answer is not JSON', { status: response.status, cause })
+        throw bad({ status, cause })
       }
     })
   const json = async <T>(asked: Ask): Promise<T> => (await ask<T>(asked)).body
@@ -174,26 +207,52 @@ export function connect<S extends Schema = AnySchema>(
 
 const whole = (response: Response): Response => response
 
+<<<<<<< HEAD
 const isStream = (body: unknown): boolean => typeof (body as ReadableStream | null)?.getReader === 'function'
 
 const aborted = (): BasewrightError => new BasewrightError('aborted', 'The request was given up')
+=======
+/** Why nothing came: it was given up, or whatever it was. */
+export const broken = (signal: AbortSignal | undefined, cause?: unknown): BasewrightError =>
+  signal?.aborted
+    ? new BasewrightError('aborted', 'The request was given up', { cause })
+    : cause instanceof BasewrightError
+      ? cause
+      : new BasewrightError('network', 'The server cannot be reached', { cause })
+>>>>>>> slim
 
-/** Whether a token is refused, in any of the server's dialects. */
-const isCredential = ({ status, code }: BasewrightError): boolean =>
-  status === 401 || (status === 403 && /jwt|^(session|user)_/i.test(code))
+/** Calls back once a signal says so, or now if it has; gives back what ends that. */
+export function heed(signal: AbortSignal | undefined, act: () => void): () => void {
+  if (signal?.aborted) act()
+  signal?.addEventListener('abort', act)
+  return () => signal?.removeEventListener('abort', act)
+}
+
+/**
+ * Milliseconds to wait before something is tried again: half of the time and up to all of it, so that those who were cut
+ * off together do not come back together; and as long as the server says.
+ */
+export const backoff = (tries: number, fault?: BasewrightError): number =>
+  Math.max((fault?.retryAfter ?? 0) * 1000, Math.min(2 ** tries * 250, 8000) * (0.5 + Math.random() / 2))
 
 /** Waits, unless the signal says that nobody does any more. */
+<<<<<<< HEAD
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = (): void => {
       clearTimeout(timer)
       reject(aborted())
     }
+=======
+export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
+  new Promise((resolve, reject) => {
+>>>>>>> slim
     const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', end)
+      unheed()
       resolve()
     }, ms)
-    if (signal?.aborted) end()
-    else signal?.addEventListener('abort', end, { once: true })
+    const unheed = heed(signal, () => {
+      clearTimeout(timer)
+      reject(broken(signal))
+    })
   })
-}

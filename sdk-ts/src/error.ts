@@ -1,4 +1,5 @@
 import type { ErrorCode } from './codes.js'
+import { type Members, attempt, isObject, list, text } from './shape.js'
 
 /** One fault of one field of what was sent. */
 export interface FieldFault {
@@ -53,37 +54,35 @@ export class BasewrightError extends Error {
   }
 }
 
-const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
+/** Whatever came, it is not what was asked for. */
+export const bad = (more?: { status?: number; cause?: unknown }): BasewrightError =>
+  new BasewrightError('bad_answer', 'The server did not answer as it should', more)
 
 /** What an answer that is no success says, in whichever of the server's dialects. Never throws. */
 export async function errorOf(response: Response): Promise<BasewrightError> {
-  let body: Record<string, unknown> = {}
-  try {
-    body = Object(await response.json()) as Record<string, unknown>
-  } catch {
-    // A proxy's page, or nothing: the status says it all.
-  }
-  const meant = Number(body['statusCode'])
-  const code = text(body['error_code']) ?? text(body['code']) ?? text(body['error'])
-  const message = text(body['message']) ?? text(body['msg']) ?? text(body['error_description'])
-  const after = response.headers.get('retry-after') ?? ''
+  // A proxy's page, or nothing: the status says it all.
+  const body = Object(await attempt(() => response.json())) as Members
+  const said = (...names: string[]): string | undefined => names.map((name) => text(body[name])).find(Boolean)
+  const { statusCode, details, weak_password, fields } = body
+  // An object may have anything for its `valueOf`.
+  const meant = Number(isObject(statusCode) || statusCode)
+  const { status, headers } = response
+  const after = headers.get('retry-after') ?? ''
   // In seconds, or until a date.
   const seconds = /^\d+$/.test(after) ? Number(after) : Math.max((Date.parse(after) - Date.now()) / 1000, 0)
-  return new BasewrightError(code ?? 'bad_answer', message ?? `The server answered ${response.status}`, {
-    status: meant >= 400 && meant < 600 ? meant : response.status,
-    details: body['details'] ?? body['weak_password'] ?? null,
-    hint: text(body['hint']),
-    fields: faults(body['fields']),
-    requestId: text(body['request_id']) ?? response.headers.get('x-request-id'),
-    retryAfter: Number.isFinite(seconds) ? seconds : null,
-  })
-}
-
-function faults(given: unknown): FieldFault[] {
-  if (!Array.isArray(given)) return []
-  return given.flatMap((fault: Record<string, unknown> | null) => {
-    const pointer = fault?.['pointer']
-    if (typeof pointer !== 'string') return []
-    return [{ pointer, code: text(fault?.['code']) ?? '', message: text(fault?.['message']) ?? '' }]
-  })
+  return new BasewrightError(
+    said('error_code', 'code', 'error') ?? 'bad_answer',
+    said('message', 'msg', 'error_description') ?? `The server answered ${status}`,
+    {
+      status: meant >= 400 && meant < 600 ? meant : status,
+      details: details ?? weak_password ?? null,
+      hint: said('hint') ?? null,
+      fields: list(fields).flatMap((fault) => {
+        const { pointer, code, message } = Object(fault) as Members
+        return text(pointer) === pointer ? { pointer, code: text(code), message: text(message) } : []
+      }),
+      requestId: said('request_id') ?? headers.get('x-request-id'),
+      retryAfter: Number.isFinite(seconds) ? seconds : null,
+    },
+  )
 }

@@ -11,7 +11,8 @@ import {
   parameters,
 } from './query.js'
 import type { Name, Schema } from './schema.js'
-import { isObject, join, type Members, type Place, type Status, source, tell, text, watch } from './socket.js'
+import { type Members, isObject, text } from './shape.js'
+import { join, type Place, type Status, source, tell, watch } from './socket.js'
 
 /** What is followed: a condition that a change can be judged by, and how its records are shown. */
 export interface LiveQuery<S extends Schema, N extends Name<S>> {

@@ -1,6 +1,6 @@
-import { type Call, asError, call } from './call.js'
+import { type Call, asError, calls } from './call.js'
 import type { Answer, Ask, Core } from './core.js'
-import { BasewrightError } from './error.js'
+import { type BasewrightError, bad } from './error.js'
 import {
   type AnyQuery,
   type Key,
@@ -16,6 +16,7 @@ import {
   terms,
 } from './query.js'
 import type { AnySchema, Name, New, Patch, Schema } from './schema.js'
+import { isObject } from './shape.js'
 
 /** How something is asked. */
 export interface Asking {
@@ -266,46 +267,33 @@ export function records<S extends Schema = AnySchema, N extends Name<S> = Name<S
     return where
   }
 
-  const begun =
-    <A extends unknown[], T>(work: (...given: A) => T | Promise<T>) =>
-    (...given: A): Call<T> =>
-      // What is wrong with a query is told as everything else is.
-      call((async () => work(...given))())
-
   return {
-    list: begun(list),
-    first: begun(async (query?: AnyQuery, options?: Any) => (await list({ ...query, limit: 1 }, options))[0] ?? null),
-    page: begun(page),
+    ...calls<object>({
+      list,
+      first: async (query?: AnyQuery, options?: Any) => (await list({ ...query, limit: 1 }, options))[0] ?? null,
+      page,
+      count: async (where?: object, options?: Any) => (await page({ where, limit: 0 }, options)).total,
+      get: one,
+      create: (given: unknown, options?: Any) => write('POST', undefined, given, options),
+      upsert: (given: unknown, options?: Any) => {
+        const resolution = `,resolution=${options?.ignore ? 'ignore' : 'merge'}-duplicates`
+        return write('POST', undefined, given, options, undefined, resolution)
+      },
+      async update(key: unknown, patch: unknown, options?: Any) {
+        // The server takes no change for no record. For a form that was saved as it was, that would be a strange answer.
+        if (JSON.stringify(patch) !== '{}') return write('PATCH', keyed(key), patch, options, false)
+        const same = await one(key, options)
+        return options?.returning === false ? null : same
+      },
+      remove: (key: unknown, options?: Any) => write('DELETE', keyed(key), undefined, options),
+      updateAll: (where: object, patch: unknown, options?: Any) =>
+        write('PATCH', every(where, options), patch, options, true),
+      removeAll: (where: object, options?: Any) => write('DELETE', every(where, options), undefined, options, true),
+    }),
     pages,
     async *each(query?: AnyQuery, options?: Any) {
       for await (const found of pages(query, options)) yield* found
     },
-    count: begun(async (where?: object, options?: Any) => (await page({ where, limit: 0 }, options)).total),
-    get: begun(one),
-    create: begun((given: unknown, options?: Any) => write('POST', undefined, given, options)),
-    upsert: begun((given: unknown, options?: Any) =>
-      write(
-        'POST',
-        undefined,
-        given,
-        options,
-        undefined,
-        `,resolution=${options?.ignore ? 'ignore' : 'merge'}-duplicates`,
-      ),
-    ),
-    update: begun(async (key: unknown, patch: unknown, options?: Any) => {
-      // The server takes no change for no record. For a form that was saved as it was, that would be a strange answer.
-      if (JSON.stringify(patch) !== '{}') return write('PATCH', keyed(key), patch, options, false)
-      const same = await one(key, options)
-      return options?.returning === false ? null : same
-    }),
-    remove: begun((key: unknown, options?: Any) => write('DELETE', keyed(key), undefined, options)),
-    updateAll: begun((where: object, patch: unknown, options?: Any) =>
-      write('PATCH', every(where, options), patch, options, true),
-    ),
-    removeAll: begun((where: object, options?: Any) =>
-      write('DELETE', every(where, options), undefined, options, true),
-    ),
   } as unknown as Records<S, N>
 }
 
@@ -323,8 +311,7 @@ const behind = (order: ReturnType<typeof sorted>, last: unknown[], key: readonly
 type Row = Record<string, unknown>
 
 const strange = (): never => {
-  throw new BasewrightError('bad_answer', 'The answer is not what was asked for')
+  throw bad()
 }
-const record = (body: unknown): Row =>
-  typeof body !== 'object' || body === null || Array.isArray(body) ? strange() : (body as Row)
+const record = (body: unknown): Row => (isObject(body) && !Array.isArray(body) ? body : strange())
 const rows = (body: unknown): Row[] => (Array.isArray(body) ? body.map(record) : strange())

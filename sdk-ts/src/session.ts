@@ -1,4 +1,5 @@
-import { BasewrightError } from './error.js'
+import { BasewrightError, bad } from './error.js'
+import { type Members, attempt, isObject } from './shape.js'
 
 /** Somebody who has an account. Times are in ISO 8601. */
 export interface User {
@@ -105,15 +106,9 @@ const PATIENCE = 10_000
 /** Milliseconds in which what one tab has written can be read by all. */
 const SETTLING = 100
 
-type Members = Record<string, unknown>
-
-const isObject = (value: unknown): value is Members => typeof value === 'object' && value !== null
-
 /** What may stand in a header. */
 export const isToken = (value: unknown): value is string =>
   typeof value === 'string' && /^[\w.~+/=-]{1,16384}$/.test(value)
-
-const bad = (): BasewrightError => new BasewrightError('bad_answer', 'The server did not answer as it should')
 
 /** A user, if this is one, and nothing in it that changes what objects are. */
 export function soundUser(value: unknown): User {
@@ -146,15 +141,6 @@ function restored(text: string | null): Session | null {
     return text && sound(JSON.parse(text)) || null
   } catch {
     return null
-  }
-}
-
-/** What is tried, or undefined if it fails. */
-export async function attempt<T>(work: () => T | Promise<T>): Promise<T | undefined> {
-  try {
-    return await work()
-  } catch {
-    return undefined
   }
 }
 

@@ -1,15 +1,13 @@
 import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Session } from './session.js'
+import { type Members, isObject, text } from './shape.js'
 
 /**
  * How fresh something is. `live`: as the server has it. `catching_up`: the connection is there again, and what was
  * missed is on its way. `offline`: there is no connection; it is tried again and again. `closed`: it has ended.
  */
 export type Status = 'connecting' | 'live' | 'catching_up' | 'offline' | 'closed'
-
-/** An object of a message, of which nothing is known. */
-export type Members = Record<string, unknown>
 
 /** Gets the reply, or null if none will come. */
 export type Answer = (reply: Members | null) => void
@@ -64,11 +62,6 @@ const ANSWER = 10_000
 const LINGER = 1000
 /** What was joined for so long was not refused. */
 const LASTING = 5000
-
-export const isObject = (value: unknown): value is Members => typeof value === 'object' && value !== null
-
-/** What is text, and of anything else none. */
-export const text = (value: unknown): string => (typeof value === 'string' ? value : '')
 
 /** A reason of the wire, `Code: text`, as an error. */
 export function refusal(response: unknown): BasewrightError {

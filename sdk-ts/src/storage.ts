@@ -1,6 +1,5 @@
-import { type Call, call } from './call.js'
-import type { Core } from './core.js'
-import { BasewrightError } from './error.js'
+import { type Call, type Flows, call, calls } from './call.js'
+import { type Core, broken } from './core.js'
 import type { AnySchema, Json, Schema } from './schema.js'
 import { base64, given, resumable } from './tus.js'
 
@@ -131,13 +130,6 @@ export interface Bucket {
   ): Call<{ key: string }>
 }
 
-/** What is done, without what makes a call of it. */
-type Works = {
-  [M in Exclude<keyof Bucket, 'each' | 'publicUrl'>]: (
-    ...given: Parameters<Bucket[M]>
-  ) => Promise<Awaited<ReturnType<Bucket[M]>>>
-}
-
 /** Above which an upload comes in pieces. */
 const LARGE = 6 << 20
 
@@ -177,7 +169,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
 
   // Of an address that the server made, only its token counts: where it leads is known.
   const signed = (key: string, address: string, download?: boolean | string): string =>
-    core.url + at('sign/', key) + saving(download, new URLSearchParams(address.split('?')[1]).get('token') ?? '')
+    core.url + at('sign/', key) + saving(download, /token=([\w.-]+)/.exec(address)?.[1])
 
   async function upload(
     key: string,
@@ -276,13 +268,12 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     return { key: to.normalize() }
   }
 
-  const works: Works = {
+  const flows: Flows<Omit<Bucket, 'each' | 'publicUrl'>> = {
     upload: (key, body, options) => upload(key, body, options),
     async download(...given) {
       const response = await stream(...given)
       return response.blob().catch((cause) => {
-        if (given[1]?.signal?.aborted) throw new BasewrightError('aborted', 'The request was given up', { cause })
-        throw new BasewrightError('network', 'The connection broke', { cause })
+        throw broken(given[1]?.signal, cause)
       })
     },
     stream,
@@ -319,12 +310,8 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     },
     uploadSigned: (key, token, body, options) => upload(key, body, options, token),
   }
-  const calls = Object.entries(works).map(([name, work]: [string, (...given: never[]) => Promise<unknown>]) => [
-    name,
-    (...given: never[]) => call(work(...given)),
-  ])
   return {
-    ...(Object.fromEntries(calls) as Bucket),
+    ...calls<Omit<Bucket, 'each' | 'publicUrl'>>(flows),
     async *each(prefix, options) {
       let cursor: string | null = null
       do {

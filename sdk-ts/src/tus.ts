@@ -1,11 +1,11 @@
-import { type Answer, type Core, pause } from './core.js'
-import { BasewrightError } from './error.js'
+import { type Answer, type Core, backoff, pause } from './core.js'
+import { type BasewrightError, bad } from './error.js'
 import type { Schema } from './schema.js'
-import { attempt } from './session.js'
+import { attempt } from './shape.js'
 import type { UploadOptions } from './storage.js'
 
 /** Times that an upload is tried again without coming any further: about a minute. */
-const TRIES = 10
+const TRIES = 12
 
 /** What an upload sends, and under which name. */
 export interface Parcel {
@@ -107,7 +107,7 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
     const next = Number(answer.headers.get('upload-offset') ?? 0)
     // A piece that was taken and is not there would be sent for ever.
     if (!id || !Number.isInteger(next) || next < 0 || next > total || (next <= offset! && next < total)) {
-      throw new BasewrightError('bad_answer', 'The server did not answer as it should')
+      throw bad()
     }
     offset = next
     if (next > furthest) {
@@ -123,7 +123,8 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       try {
         await step()
       } catch (error) {
-        const { status, code, retryAfter } = error as BasewrightError
+        const fault = error as BasewrightError
+        const { status, code } = fault
         if (/^(404|410|403bad_answer)/.test(status + code) && id && began < 2) {
           // It was swept away, or is of somebody who signed out, or the token does not hold, of which HEAD cannot tell: once
           // more from the beginning.
@@ -131,10 +132,9 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
           furthest = 0
           continue
         }
-        if (!isPassing(error as BasewrightError) || ++failures > TRIES) throw error
+        if (!isPassing(fault) || ++failures > TRIES) throw fault
         offset = undefined
-        const backoff = Math.min(10_000, 2 ** failures * 100) * (0.5 + Math.random())
-        await pause(Math.max(backoff, (retryAfter ?? 0) * 1000), signal)
+        await pause(backoff(failures, fault), signal)
         while (globalThis.navigator?.onLine === false) await pause(1000, signal)
       }
     }

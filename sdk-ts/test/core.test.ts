@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { BasewrightError, call, connect } from '../src/index.js'
+import { call } from '../src/call.js'
+import { BasewrightError, connect } from '../src/index.js'
 import { type Server, serve } from './server.js'
 
 let server: Server
