@@ -88,57 +88,24 @@ export function connect<S extends Schema = AnySchema>(
 
   /** One request. The time limit and the signal hold until `read` is done with the answer. */
   async function once<T>(ask: Ask, token: string | null, read: (response: Response) => T | Promise<T>): Promise<T> {
-<<<<<<< HEAD
     const ending = new AbortController()
-    const end = (error: BasewrightError): void => ending.abort(error)
-    const giveUp = (): void => end(aborted())
-    const { json, signal } = ask
-    const limit = ask.timeout ?? options.timeout ?? 30_000
-    let request: [string, RequestInit]
-    try {
-      const search = String(ask.query ?? '')
-      const body = json === undefined ? ask.body : JSON.stringify(json)
-      const headers = new Headers({ ...options.headers, ...ask.headers })
-      headers.set('apikey', key)
-      if (json !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json')
-      if (token !== null) headers.set('authorization', `Bearer ${token}`)
-      request = [
-        root + ask.path + (search && `?${search}`),
-        {
-          method: ask.method ?? 'GET',
-          headers,
-          signal: ending.signal,
-          body: body ?? null,
-          // Streams go out in one direction while nothing comes back yet.
-          ...(isStream(body) && { duplex: 'half' }),
-        },
-      ]
-    } catch (cause) {
-      throw new BasewrightError('invalid_request', 'This cannot be sent', { cause })
-    }
-    if (signal?.aborted) giveUp()
-    else signal?.addEventListener('abort', giveUp, { once: true })
-    const late = (): void => end(new BasewrightError('timeout', `No answer within ${limit} ms`))
-    const timer = limit > 0 ? setTimeout(late, limit) : undefined
-=======
-    const late = new AbortController()
-    const giveUp = (): void => late.abort()
     const { signal, timeout: limit = options.timeout ?? 30_000 } = ask
-    const unheed = heed(signal, giveUp)
-    const timer = limit > 0 ? setTimeout(giveUp, limit) : undefined
+    const unheed = heed(signal, () => ending.abort(broken(signal)))
+    const late = (): void => ending.abort(new BasewrightError('timeout', `No answer within ${limit} ms`))
+    const timer = limit > 0 ? setTimeout(late, limit) : undefined
     let asked = false
->>>>>>> slim
     let unread = false
     try {
       const search = `${ask.query ?? ''}`
       const json = JSON.stringify(ask.json)
-      const headers = new Headers({ ...options.headers, ...ask.headers, apikey: key })
-      if (json) headers.set('content-type', 'application/json')
+      const headers = new Headers({ ...options.headers, ...ask.headers })
+      headers.set('apikey', key)
+      if (json && !headers.has('content-type')) headers.set('content-type', 'application/json')
       if (token !== null) headers.set('authorization', `Bearer ${token}`)
       const request = {
         method: ask.method ?? 'GET',
         headers,
-        signal: late.signal,
+        signal: ending.signal,
         body: json ?? ask.body,
         // Streams go out in one direction while nothing comes back yet.
         duplex: 'half',
@@ -151,14 +118,8 @@ export function connect<S extends Schema = AnySchema>(
       unread = read === whole
       return await read(response)
     } catch (cause) {
-<<<<<<< HEAD
       if (ending.signal.aborted) throw ending.signal.reason
-      if (cause instanceof BasewrightError) throw cause
-      throw new BasewrightError('network', 'The server cannot be reached', { cause })
-=======
-      if (!signal?.aborted && late.signal.aborted) throw new BasewrightError('timeout', `No answer within ${limit} ms`, { cause })
       throw asked ? broken(signal, cause) : asError(cause)
->>>>>>> slim
     } finally {
       clearTimeout(timer)
       // Who reads the answer himself may still give it up.
@@ -178,7 +139,7 @@ export function connect<S extends Schema = AnySchema>(
         // Refused before anything was done, in any of the server's dialects: the token ran out on its way, or its key was
         // rotated.
         const refused = status === 401 || (status === 403 && /jwt|^(session|user)_/i.test(code))
-        if (refused && !renewed && ask.token === undefined && token !== null && !(ask.body instanceof ReadableStream)) {
+        if (refused && !renewed && ask.token === undefined && token !== null && !isStream(ask.body)) {
           renewed = true
           if ((await session.renew(token)) !== null) continue
         }
@@ -207,11 +168,8 @@ export function connect<S extends Schema = AnySchema>(
 
 const whole = (response: Response): Response => response
 
-<<<<<<< HEAD
 const isStream = (body: unknown): boolean => typeof (body as ReadableStream | null)?.getReader === 'function'
 
-const aborted = (): BasewrightError => new BasewrightError('aborted', 'The request was given up')
-=======
 /** Why nothing came: it was given up, or whatever it was. */
 export const broken = (signal: AbortSignal | undefined, cause?: unknown): BasewrightError =>
   signal?.aborted
@@ -219,7 +177,6 @@ export const broken = (signal: AbortSignal | undefined, cause?: unknown): Basewr
     : cause instanceof BasewrightError
       ? cause
       : new BasewrightError('network', 'The server cannot be reached', { cause })
->>>>>>> slim
 
 /** Calls back once a signal says so, or now if it has; gives back what ends that. */
 export function heed(signal: AbortSignal | undefined, act: () => void): () => void {
@@ -236,17 +193,8 @@ export const backoff = (tries: number, fault?: BasewrightError): number =>
   Math.max((fault?.retryAfter ?? 0) * 1000, Math.min(2 ** tries * 250, 8000) * (0.5 + Math.random() / 2))
 
 /** Waits, unless the signal says that nobody does any more. */
-<<<<<<< HEAD
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const end = (): void => {
-      clearTimeout(timer)
-      reject(aborted())
-    }
-=======
 export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
   new Promise((resolve, reject) => {
->>>>>>> slim
     const timer = setTimeout(() => {
       unheed()
       resolve()
