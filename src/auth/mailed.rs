@@ -198,7 +198,7 @@ impl Visit<'_> {
             address,
             payload: json!({}),
             challenge: None,
-            redirect_to: &self.settings.project.site_url,
+            redirect_to: &self.settings.site_url,
         };
         let issued = self.issue(&tx, wanted).await?;
         self.sent(&tx, Some(id), Purpose::Reauthentication).await?;

@@ -183,7 +183,7 @@ impl Visit<'_> {
 
     /// A browser is back from a provider.
     pub async fn arrive(&self, answer: Answer) -> Landing {
-        let site = || self.settings.project.site_url.clone();
+        let site = || self.settings.site_url.clone();
         let refused_at = |to, error| Landing { to, outcome: Outcome::Refused { word: None, error } };
         let Some(state) = answer.state.as_deref().filter(|state| !state.is_empty()) else {
             return refused_at(site(), Error::new(AuthCode::BadOauthCallback));

@@ -18,13 +18,13 @@ impl Settings {
         wished
             .and_then(allowed)
             .or_else(|| referer.and_then(allowed))
-            .unwrap_or_else(|| self.project.site_url.clone())
+            .unwrap_or_else(|| self.site_url.clone())
     }
 
     /// An address as browsers read it, if the project allows it: it is on the app's own origin, or in the list.
     fn allows(&self, text: &str) -> Option<String> {
         let url = sound(text)?;
-        let is_own = Url::parse(&self.project.site_url).is_ok_and(|site| is_same_place(&site, &url));
+        let is_own = Url::parse(&self.site_url).is_ok_and(|site| is_same_place(&site, &url));
         let is_listed = || {
             self.project.redirect_urls.iter().any(|pattern| {
                 Url::parse(pattern)
@@ -136,11 +136,8 @@ mod tests {
             "not an address",
         ];
         Settings {
-            project: SignIn {
-                site_url: SITE.to_owned(),
-                redirect_urls: listed.map(str::to_owned).to_vec(),
-                ..SignIn::default()
-            },
+            project: SignIn { redirect_urls: listed.map(str::to_owned).to_vec(), ..SignIn::default() },
+            site_url: SITE.to_owned(),
             mail: Default::default(),
             letters: crate::project::load(&crate::project::Sources::default()).unwrap().letters,
             relay: None,

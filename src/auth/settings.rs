@@ -11,6 +11,8 @@ use crate::project::Letters;
 #[derive(Clone)]
 pub struct Settings {
     pub project: SignIn,
+    /// The app's own address: where links lead that name no other, and what `redirect_to` is always allowed to be.
+    pub site_url: String,
     pub mail: MailSettings,
     /// The words of mails.
     pub letters: Letters,

@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::reload::{self, Follower};
+use super::settings::Whereabouts;
 use super::tables::{self, Manner, Trouble};
 use super::{Failure, Place, Storing, keys, project, settings};
 use crate::app::monitor::Watch;
@@ -264,7 +265,9 @@ async fn live(
     let public_url = settings::public_url(life.listening.public_url.as_deref(), address);
     app.replace_keys(Keyring::clone(&app.keys()).issuing_as(&settings::issuer(&public_url)));
     let told = looked_up.warnings.clone();
-    let settings = settings::of(&project, looked_up, &public_url, life.follow_changes);
+    let place =
+        Whereabouts { public_url: &public_url, serves_pages: project::public(&life.place.project).is_dir() };
+    let settings = settings::of(&project, looked_up, place, life.follow_changes);
     app.desk().settle(life.listening.anonymous_limit.apply(settings));
     bucket::declare(app.pool(), &project.buckets).await.map_err(Failure::fault)?;
     app.publish(catalog);

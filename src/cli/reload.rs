@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Failure;
 use super::life::AnonymousLimit;
 use super::project::{self, Stamp};
-use super::settings;
+use super::settings::{self, Whereabouts};
 use super::tables::{self, Manner, Trouble};
 use crate::app::App;
 use crate::db::{Target, Urls};
@@ -99,7 +99,9 @@ impl Follower {
             tracing::warn!("{warning}");
         }
         self.told.clone_from(&looked_up.warnings);
-        let settings = settings::of(&project, looked_up, &self.public_url, true);
+        let serves_pages = project::public(&self.folder).is_dir();
+        let place = Whereabouts { public_url: &self.public_url, serves_pages };
+        let settings = settings::of(&project, looked_up, place, true);
         self.app.desk().settle(self.anonymous_limit.apply(settings));
         bucket::declare(self.app.pool(), &project.buckets)
             .await

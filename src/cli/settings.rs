@@ -116,8 +116,20 @@ pub(super) fn look_up(
     Ok(LookedUp { secrets, without, relay, warnings })
 }
 
+/// Where a project's app is developed that neither says its address nor has pages here: where most tools of frontends serve.
+const ELSEWHERE: &str = "http://localhost:3000";
+
+/// Where users find a server, and whether the app is there too.
+#[derive(Clone, Copy)]
+pub(super) struct Whereabouts<'a> {
+    /// Without a slash at the end.
+    pub(super) public_url: &'a str,
+    /// The project has pages, which are served there.
+    pub(super) serves_pages: bool,
+}
+
 /// The settings of a project. A provider that lacks a variable is none.
-pub(super) fn of(project: &Project, looked_up: LookedUp, public_url: &str, is_dev: bool) -> Settings {
+pub(super) fn of(project: &Project, looked_up: LookedUp, place: Whereabouts<'_>, is_dev: bool) -> Settings {
     let roles = project
         .roles
         .iter()
@@ -125,12 +137,17 @@ pub(super) fn of(project: &Project, looked_up: LookedUp, public_url: &str, is_de
         .filter(|role| is_grantable(role) && ![ANON, AUTHENTICATED].contains(role));
     let mut sign_in = project.sign_in.clone();
     sign_in.oauth.retain(|name, _| !looked_up.without.contains(name));
+    let site_url = sign_in.site_url.clone().unwrap_or_else(|| {
+        // Where a project has pages, they are the app.
+        if place.serves_pages { place.public_url } else { ELSEWHERE }.to_owned()
+    });
     Settings {
         project: sign_in,
+        site_url,
         mail: project.mail.clone(),
         letters: project.letters.clone(),
         relay: looked_up.relay,
-        public_url: public_url.to_owned(),
+        public_url: place.public_url.to_owned(),
         roles: roles.map(str::to_owned).collect(),
         secrets: looked_up.secrets,
         is_dev,
@@ -160,6 +177,8 @@ mod tests {
         load(&Sources([("a.yaml".to_owned(), text.to_owned())].into())).unwrap()
     }
 
+    const HERE: Whereabouts<'_> = Whereabouts { public_url: "http://localhost", serves_pages: false };
+
     const WHOLE: &str = "
 auth:
   oauth:
@@ -185,7 +204,7 @@ mail: { smtp: env(SMTP_URL), from: a@acme.test }
         let all = [("GITHUB_ID", "a"), ("GITHUB_SECRET", "b\n"), ("SMTP_URL", "smtp://localhost:1025")];
         let found = looked_up(WHOLE, false, &all).unwrap();
         assert_eq!(found.warnings, Vec::<String>::new());
-        let settings = of(&project(WHOLE), found, "http://localhost", false);
+        let settings = of(&project(WHOLE), found, HERE, false);
         assert_eq!(settings.text(&Setting::Env("GITHUB_SECRET".to_owned())), Some("b"));
         assert!(settings.relay.is_some() && settings.project.oauth.len() == 2);
     }
@@ -200,7 +219,7 @@ mail: { smtp: env(SMTP_URL), from: a@acme.test }
                 "`mail.smtp` needs the variable SMTP_URL, which is not set: mails are kept at /_/mail",
             ]
         );
-        let settings = of(&project(WHOLE), found, "http://localhost", true);
+        let settings = of(&project(WHOLE), found, HERE, true);
         assert_eq!(settings.project.oauth.keys().collect::<Vec<_>>(), ["acme"]);
         assert!(settings.relay.is_none());
     }

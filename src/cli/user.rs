@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::policy::session;
+use super::settings::Whereabouts;
 use super::tables::block_on;
 use super::{Failure, Place, project, settings};
 use crate::app::now;
@@ -254,7 +255,8 @@ async fn perform(act: Act, password: Option<String>, project: &Project, urls: &U
     let desk = Desk::new(pool, Feed::new(), Arc::new(ArcSwap::from_pointee(keys)), None, hashing);
     // Nobody is mailed, and no provider is asked: what the project names by variables is not needed.
     let looked_up = settings::look_up(project, true, |_| None)?;
-    desk.settle(settings::of(project, looked_up, "http://localhost", true));
+    let place = Whereabouts { public_url: "http://localhost", serves_pages: false };
+    desk.settle(settings::of(project, looked_up, place, true));
     let visit = desk.visit(Visitor::operator(), now()).map_err(told)?;
     act_on(&visit, act, password).await
 }

@@ -17,8 +17,8 @@ pub enum Setting {
 /// `auth:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignIn {
-    /// The app's own address: where links lead that name no other, and what `redirect_to` is always allowed to be.
-    pub site_url: String,
+    /// The app's own address, if the project says it.
+    pub site_url: Option<String>,
     /// Further addresses that links may lead to; `*` stands for a part of a path, `**` for several.
     pub redirect_urls: Vec<String>,
     /// Characters that a password has at least.
@@ -161,7 +161,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 impl Default for SignIn {
     fn default() -> SignIn {
         SignIn {
-            site_url: "http://localhost:3000".to_owned(),
+            site_url: None,
             redirect_urls: Vec::new(),
             password_min_length: 10,
             signup: SignUp { enabled: true, confirm_email: true, anonymous: false },

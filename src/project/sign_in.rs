@@ -248,7 +248,7 @@ pub(super) fn read(
         let place = match key.text.as_str() {
             "site_url" => {
                 if let Some(url) = address::site(node, faults) {
-                    auth.site_url = url;
+                    auth.site_url = Some(url);
                 }
                 continue;
             }

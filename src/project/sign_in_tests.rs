@@ -43,7 +43,7 @@ mail: { smtp: env(SMTP_URL), from: 'Acme <hello@acme.test>' }
 ";
     let project = loaded(text);
     let auth = project.sign_in;
-    assert_eq!(auth.site_url, "https://app.acme.test");
+    assert_eq!(auth.site_url.as_deref(), Some("https://app.acme.test"));
     assert_eq!(auth.redirect_urls, ["http://localhost:5173/**", "com.acme.app://welcome"]);
     assert!(auth.manual_linking && auth.signup.anonymous && auth.sessions.single);
     assert!(!auth.signup.enabled && !auth.signup.confirm_email && !auth.mfa.totp);

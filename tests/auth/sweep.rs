@@ -25,6 +25,7 @@ fn desk(site: &Site) -> Desk {
     let project = load(&Sources([("basewright.yaml".to_owned(), PROJECT.to_owned())].into())).unwrap();
     desk.settle(Settings {
         project: project.sign_in,
+        site_url: "http://localhost".to_owned(),
         mail: project.mail,
         letters: project.letters,
         relay: None,

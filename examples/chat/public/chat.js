@@ -525,6 +525,9 @@ function drawStatus() {
 
 // ---------------------------------------------------------------- all is in place: begin
 
+// Who followed the link of a letter comes back here with a code in the address.
+app.auth.completeRedirect().safe().then(({ error }) => error && showFault($('sign-in'), error))
+
 app.auth.onChange((_, session) => {
   const id = session?.user.id ?? null
   if (id === user) return

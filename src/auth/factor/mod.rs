@@ -321,9 +321,9 @@ impl Visit<'_> {
 
     /// What an authenticator shows where nobody says it: the project's word, or the app's host.
     fn issuer_shown(&self) -> String {
-        let project = &self.settings.project;
-        let host = || url::Url::parse(&project.site_url).ok()?.host_str().map(str::to_owned);
-        let shown = project.mfa.issuer.clone().or_else(host).unwrap_or_else(|| "localhost".to_owned());
+        let host = || url::Url::parse(&self.settings.site_url).ok()?.host_str().map(str::to_owned);
+        let shown =
+            self.settings.project.mfa.issuer.clone().or_else(host).unwrap_or_else(|| "localhost".to_owned());
         // A colon would end it (the form of the address has no escape for it).
         shown.replace(':', " ")
     }

@@ -44,7 +44,7 @@ impl Letter {
         let valid = valid(self, settings);
         let words = Words {
             app: &app,
-            site_url: &settings.project.site_url,
+            site_url: &settings.site_url,
             to: &self.to,
             link: self.link.as_deref(),
             code: self.code.as_deref(),
@@ -142,9 +142,9 @@ fn app(settings: &Settings) -> String {
     match named.and_then(|mailbox| mailbox.name).filter(|name| !name.trim().is_empty()) {
         Some(name) => name,
         None => {
-            let url = url::Url::parse(&settings.project.site_url).ok();
+            let url = url::Url::parse(&settings.site_url).ok();
             let host = url.as_ref().and_then(url::Url::host_str);
-            host.unwrap_or(&settings.project.site_url).to_owned()
+            host.unwrap_or(&settings.site_url).to_owned()
         }
     }
 }

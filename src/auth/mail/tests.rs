@@ -12,6 +12,7 @@ use crate::project::{Sources, load};
 fn settings(relay: Option<Relay>, is_dev: bool) -> Settings {
     Settings {
         project: SignIn::default(),
+        site_url: "http://localhost:3000".to_owned(),
         mail: MailSettings { smtp: None, from: Some("Acme <hello@acme.test>".to_owned()) },
         letters: load(&Sources::default()).unwrap().letters,
         relay,
@@ -121,7 +122,7 @@ fn a_letter_says_how_long_it_is_good_and_who_writes() {
         assert!(written.text.contains("your account at Acme."));
     }
     settings.mail.from = None;
-    settings.project.site_url = "https://app.acme.test/welcome".to_owned();
+    settings.site_url = "https://app.acme.test/welcome".to_owned();
     assert!(letter().write(&settings).unwrap().text.contains("your account at app.acme.test."));
 }
 

@@ -34,7 +34,7 @@ pub(super) fn value(place: Place, key: &str) -> Option<Json> {
     }
     Some(match (place, key) {
         (Place::Auth, "site_url") => text(
-            "The app's own address: where links lead that name no other; http://localhost:3000 unless said.",
+            "The app's own address: where links lead that name no other. Unless said, this server where the project has pages (`public/`), else http://localhost:3000.",
         ),
         (Place::Auth, "redirect_urls") => words(
             "Further addresses that links may lead to. `*` in the last parts of the path stands for what is in a part, `**` for several.",
