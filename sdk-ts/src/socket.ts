@@ -276,7 +276,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     if (event === 'phx_reply') return waiting.get(ref)?.(payload)
     for (const member of members) {
       if (topic !== member.topic || (join ?? member.ref) !== member.ref) continue
-      if (text(event).startsWith('phx_')) {
+      if (/^phx_(close|error)$/.test(text(event))) {
         fall(member, 'connecting')
         renew(member)
         later(member)
