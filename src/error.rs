@@ -4,12 +4,14 @@
 //! `http::reply` renders it in each dialect's shape. What `source` holds is for the log only.
 
 mod auth;
+mod channel;
 mod sqlstate;
 mod storage;
 
 use std::fmt;
 
 pub use auth::AuthCode;
+pub use channel::CHANNEL_CODES;
 pub use sqlstate::SQLSTATES;
 pub use storage::StorageCode;
 

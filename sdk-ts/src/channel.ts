@@ -7,7 +7,7 @@ import { join, refusal, type Status, source, tell, watch } from './socket.js'
 
 /** How a channel is joined. */
 export interface ChannelOptions {
-  /** For topics that the project does not declare: one that only the secret key may join. Declared ones are private anyway. */
+  /** Of topics that the project does not declare, one for the secret key alone. Declared ones are private anyway. */
   private?: boolean
   /**
    * Under which key one is present, or the state with which one is present from the beginning. False: nothing is
@@ -121,7 +121,10 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
       }
       const reply = await new Promise<Members | null>((resolve, reject) => {
         if (!place.say(event, payload, waits ? resolve : undefined)) {
-          reject(self.error ?? new BasewrightError(self.status === 'closed' ? 'closed' : 'offline', 'There is no connection'))
+          reject(
+            self.error ??
+              new BasewrightError(self.status === 'closed' ? 'closed' : 'offline', 'There is no connection'),
+          )
         } else if (!waits) resolve({ status: 'ok' })
       })
       if (reply === null) throw new BasewrightError('timeout', 'The server did not say that it has it')
@@ -132,7 +135,9 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
 
   /** Says whether one is there. Who is not joined yet says it when he is. */
   const be = (event: string): Call<void> =>
-    /live|closed/.test(self.status) ? say('presence', { type: 'presence', event, payload: state }, true) : call(Promise.resolve())
+    /live|closed/.test(self.status)
+      ? say('presence', { type: 'presence', event, payload: state }, true)
+      : call(Promise.resolve())
 
   return Object.assign(self, {
     send: (event: string, payload: unknown = {}) => say('broadcast', { type: 'broadcast', event, payload }, ack),
@@ -163,5 +168,8 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
 /** What presence says of each key, as far as it has the right shape. */
 function metas(of: unknown): [string, Members[]][] {
   if (!isObject(of)) return []
-  return Object.entries(of).map(([key, entry]) => [key, isObject(entry) && Array.isArray(entry['metas']) ? entry['metas'].filter(isObject) : []])
+  return Object.entries(of).map(([key, entry]) => [
+    key,
+    isObject(entry) && Array.isArray(entry['metas']) ? entry['metas'].filter(isObject) : [],
+  ])
 }

@@ -88,23 +88,24 @@ export function connect<S extends Schema = AnySchema>(
 
   /** One request. The time limit and the signal hold until `read` is done with the answer. */
   async function once<T>(ask: Ask, token: string | null, read: (response: Response) => T | Promise<T>): Promise<T> {
-    const late = new AbortController()
-    const giveUp = (): void => late.abort()
+    const ending = new AbortController()
     const { signal, timeout: limit = options.timeout ?? 30_000 } = ask
-    const unheed = heed(signal, giveUp)
-    const timer = limit > 0 ? setTimeout(giveUp, limit) : undefined
+    const unheed = heed(signal, () => ending.abort(aborted()))
+    const late = (): void => ending.abort(new BasewrightError('timeout', `No answer within ${limit} ms`))
+    const timer = limit > 0 ? setTimeout(late, limit) : undefined
     let asked = false
     let unread = false
     try {
       const search = `${ask.query ?? ''}`
       const json = JSON.stringify(ask.json)
-      const headers = new Headers({ ...options.headers, ...ask.headers, apikey: key })
+      const headers = new Headers({ ...options.headers, ...ask.headers })
+      headers.set('apikey', key)
       if (json) headers.set('content-type', 'application/json')
       if (token !== null) headers.set('authorization', `Bearer ${token}`)
       const request = {
         method: ask.method ?? 'GET',
         headers,
-        signal: late.signal,
+        signal: ending.signal,
         body: json ?? ask.body,
         // Streams go out in one direction while nothing comes back yet.
         duplex: 'half',
@@ -117,8 +118,8 @@ export function connect<S extends Schema = AnySchema>(
       unread = read === whole
       return await read(response)
     } catch (cause) {
-      if (!signal?.aborted && late.signal.aborted) throw new BasewrightError('timeout', `No answer within ${limit} ms`, { cause })
-      throw asked ? broken(signal, cause) : asError(cause)
+      if (ending.signal.aborted) throw ending.signal.reason
+      throw asked ? unreachable(cause) : asError(cause)
     } finally {
       clearTimeout(timer)
       // Who reads the answer himself may still give it up.
@@ -138,7 +139,7 @@ export function connect<S extends Schema = AnySchema>(
         // Refused before anything was done, in any of the server's dialects: the token ran out on its way, or its key was
         // rotated.
         const refused = status === 401 || (status === 403 && /jwt|^(session|user)_/i.test(code))
-        if (refused && !renewed && ask.token === undefined && token !== null && !(ask.body instanceof ReadableStream)) {
+        if (refused && !renewed && ask.token === undefined && token !== null && !(ask.body as ReadableStream | undefined)?.getReader) {
           renewed = true
           if ((await session.renew(token)) !== null) continue
         }
@@ -167,10 +168,12 @@ export function connect<S extends Schema = AnySchema>(
 
 const whole = (response: Response): Response => response
 
-/** Why nothing came: it was given up, or whatever it was. */
-export const broken = (signal: AbortSignal | undefined, cause?: unknown): BasewrightError =>
+const aborted = (): BasewrightError => new BasewrightError('aborted', 'The request was given up')
+
+/** What was thrown where nothing came. */
+export const unreachable = (cause: unknown, signal?: AbortSignal): BasewrightError =>
   signal?.aborted
-    ? new BasewrightError('aborted', 'The request was given up', { cause })
+    ? aborted()
     : cause instanceof BasewrightError
       ? cause
       : new BasewrightError('network', 'The server cannot be reached', { cause })
@@ -198,6 +201,6 @@ export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
     }, ms)
     const unheed = heed(signal, () => {
       clearTimeout(timer)
-      reject(broken(signal))
+      reject(aborted())
     })
   })

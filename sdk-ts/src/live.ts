@@ -1,6 +1,15 @@
 import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
-import { type Field, type LiveWhere, type Order, type Result, type Strict, type With, filterOf, parameters } from './query.js'
+import {
+  type Field,
+  type LiveWhere,
+  type Order,
+  type Result,
+  type Strict,
+  type With,
+  filterOf,
+  parameters,
+} from './query.js'
 import type { Name, Schema } from './schema.js'
 import { type Members, isObject, text } from './shape.js'
 import { join, type Place, type Status, source, tell, watch } from './socket.js'
@@ -49,7 +58,10 @@ export interface Live<T> extends AsyncIterable<readonly T[]> {
   subscribe(listener: (records: readonly T[], status: Status) => void): () => void
   /** Calls back with each status. Gives back what ends that. It does not keep the list going. */
   onStatus(listener: (status: Status, error: BasewrightError | null) => void): () => void
-  /** What happens to the list, one by one, after its first state. What was missed meanwhile is told when it is known. */
+  /**
+   * What happens to the list, one by one, after its first state. What happened while there was no connection, or while
+   * the list was read again, comes as what is other than before: a record that changed twice may be told of once.
+   */
   changes(): AsyncIterable<Change<T>>
   /** Ends it. It also ends by itself with the last of its loops and subscriptions, and begins again with the next. */
   close(): void
@@ -72,7 +84,7 @@ let topics = 0
  * Follows a query: the records that it has, and then whatever happens to them. It begins with the first loop or
  * subscription, and goes on over lost connections and restarts of the server: what was missed comes later, once.
  *
- *     for await (const posts of live(core, 'posts', { where: { status: 'live' }, order: '-created_at', limit: 20 })) show(posts)
+ *     for await (const posts of live(core, 'posts', { where: { status: 'live' }, limit: 20 })) show(posts)
  *
  * A loop gets the newest state whenever it is there for one, and never waits for old ones.
  */
@@ -83,7 +95,13 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   options: { signal?: AbortSignal } = {},
 ): Live<Result<S, N, Q>> {
   type T = Result<S, N, Q>
-  const { where, order = [], limit, with: related = {}, fields } = (query ?? {}) as LiveQuery<S, N> & { fields?: string[] }
+  const {
+    where,
+    order = [],
+    limit,
+    with: related = {},
+    fields,
+  } = (query ?? {}) as LiveQuery<S, N> & { fields?: string[] }
   const asked = [order].flat().map(
     (term): Term =>
       // A dash is no letter of a name.
@@ -92,7 +110,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   const nested = Object.keys(related)
   const select = fields && [...new Set([...fields, ...asked.map(({ field }) => field.split('->')[0] as string)])]
   const filter = where && filterOf(where)
-  const beginning = `${parameters({ with: related, ...(select && { fields: select }), order, ...(limit && { limit }) })}`
+  const shape = { with: related, ...(select && { fields: select }) }
+  const beginning = `${parameters({ ...shape, order, ...(limit && { limit }) })}`
 
   const listeners = new Set<(records: readonly T[], status: Status) => void>()
   const queues = new Set<Change<T>[]>()
@@ -118,6 +137,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   /** It was asked for; and again meanwhile. */
   let awaited = false
   let outdated = false
+  /** It goes on from a cursor, and has not come to the end yet. */
+  let resumed = false
   /** The last cursor that was seen. */
   let last = ''
   /** Behind this one there are records that are not known: the last of a list that is full. */
@@ -154,7 +175,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
 
   /** Shows what has happened, soon. */
   function soon(): void {
-    timer ??= setTimeout(flush, Math.max(0, shown + FRAME - Date.now()))
+    timer ??= setTimeout(flush, shown + FRAME - Date.now())
   }
 
   function flush(): void {
@@ -212,7 +233,10 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     last = text(cursor)
     if (ordered && Array.isArray(columns)) {
       // Of these kinds the text says nothing about the order.
-      ordered = !columns.some((column) => asked.some(({ field }) => field === column?.name) && /^_|json|interval|inet/.test(text(column.type)))
+      ordered = !columns.some(
+        (column) =>
+          asked.some(({ field }) => field === column?.name) && /^_|json|interval|inet/.test(text(column.type)),
+      )
     }
     const now = isObject(record) && id(record, key)
     const before = isObject(old) && id(old, key)
@@ -238,7 +262,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
         where: more === undefined ? { [field]: { in: keys.map((of) => of[field]) } } : { or: keys },
       })
       // The key's own value, where a relation stands in its place.
-      for (const name of own) if (!key.includes(name)) query.set('select', `${query.get('select')},${name}:${name.slice(1)}`)
+      for (const name of own)
+        if (!key.includes(name)) query.set('select', `${query.get('select')},${name}:${name.slice(1)}`)
       const found = new Map<string, Members>()
       try {
         const answer = batch.length > 0 && (await core.json({ path: `/rest/v1/${encodeURIComponent(name)}`, query }))
@@ -256,7 +281,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
         const { record } = wish
         const row = found.get(its)
         // A change may be told of a moment before it can be read.
-        const agrees = row && Object.keys(record).every((field) => nested.includes(field) || same(row[field], record[field]))
+        const agrees =
+          row && Object.keys(record).every((field) => nested.includes(field) || same(row[field], record[field]))
         if (!agrees && wish.tries++ < TRIES) {
           wait = Math.max(wait, TOGETHER * 2 ** wish.tries)
           continue
@@ -319,11 +345,12 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     topic: `realtime:live::${++topics}`,
     config: () => {
       awaited = fresh
+      resumed = !fresh
       return {
         presence: { enabled: false },
         ...(fresh ? { snapshot: true } : { resume: last }),
         // What is undefined is not sent.
-        postgres_changes: [{ event: '*', schema: 'public', table: name, filter, select, snapshot: fresh ? beginning : undefined }],
+        postgres_changes: [{ table: name, filter, select, snapshot: fresh ? beginning : undefined }],
       }
     },
     hear: (event: unknown, payload: Members) => {
@@ -333,7 +360,9 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       else if (event !== 'system' || extension !== 'postgres_changes') return
       else if (what === 'position' && !awaited) {
         if (text(cursor) > last) last = text(cursor)
-        turn('live')
+        // It has all changes. But of what was to be seen, something may have been taken away meanwhile.
+        if (resumed) again()
+        resumed = false
       } else if (what === 'access_changed' || what === 'resync_required') {
         again()
         turn('catching_up')
@@ -427,7 +456,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
         (first ??= states()
           .next()
           .then(({ value, done }) => {
-            if (done) throw new BasewrightError('closed', 'It was closed before there was anything')
+            if (done) throw new BasewrightError('closed', 'There was nothing before it was closed')
             return value
           })),
     },
@@ -443,6 +472,9 @@ const sortable = (value: unknown): unknown =>
 /** Which of two values of one field comes first, as Postgres has it. */
 function among(a: unknown, b: unknown): number {
   // Infinities and what is no number are text among numbers, and the latter comes last.
-  const [x, y] = (typeof a === typeof b ? [a, b].map(sortable) : [a, b].map((one) => Number(sortable(one)))) as [number, number]
+  const [x, y] = (typeof a === typeof b ? [a, b].map(sortable) : [a, b].map((one) => Number(sortable(one)))) as [
+    number,
+    number,
+  ]
   return x === y ? 0 : x < y || y !== y ? -1 : 1
 }

@@ -65,7 +65,8 @@ const LASTING = 5000
 
 /** A reason of the wire, `Code: text`, as an error. */
 export function refusal(response: unknown): BasewrightError {
-  const [, code = 'refused', said = ''] = /^(?:(\w+): )?(.*)/s.exec(text(isObject(response) && response['reason'])) ?? []
+  const [, code = 'refused', said = ''] =
+    /^(?:(\w+): )?(.*)/s.exec(text(isObject(response) && response['reason'])) ?? []
   return new BasewrightError(code, said, { status: 403 })
 }
 
@@ -99,7 +100,13 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   const isUsed = (): boolean => [...members].some(({ off }) => !off)
   const renew = ({ token }: Member): unknown => token && session.renew(token).catch(quiet)
 
-  function say({ topic, ref: join }: { topic: string; ref?: string | undefined }, event: string, payload: unknown, answer?: Answer, ref = `${++refs}`): void {
+  function say(
+    { topic, ref: join }: { topic: string; ref?: string | undefined },
+    event: string,
+    payload: unknown,
+    answer?: Answer,
+    ref = `${++refs}`,
+  ): void {
     if (answer) {
       const timer = setTimeout(() => given(null), ANSWER)
       const given: Answer = (reply) => {
@@ -119,11 +126,14 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     if (ws) return
     const Socket = options.WebSocket ?? globalThis.WebSocket
     if (!Socket) {
-      for (const member of members) refuse(member, new BasewrightError('no_websocket', 'There is no WebSocket here: give one as options.WebSocket'))
+      for (const member of members)
+        refuse(member, new BasewrightError('no_websocket', 'There is no WebSocket: give one in the options'))
       return
     }
     try {
-      const made = (ws = new Socket(`${url.replace('http', 'ws')}/realtime/v1/websocket?vsn=2.0.0&apikey=${encodeURIComponent(key)}`))
+      const made = (ws = new Socket(
+        `${url.replace('http', 'ws')}/realtime/v1/websocket?vsn=2.0.0&apikey=${encodeURIComponent(key)}`,
+      ))
       expect()
       made.onopen = () => {
         heard()
@@ -188,7 +198,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   /** The page is looked at again, or the network is there. */
   function wake(): void {
     if (isOpen()) beat()
-    else if (again && globalThis.document?.visibilityState !== 'hidden') {
+    else if (again) {
       tries = 0
       settle()
     }
@@ -246,7 +256,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
         return member.joined?.()
       }
       const fault = refusal(reply?.['response'])
-      if (/^(Unauthorized|PrivateOnly|InvalidJoinPayload|TopicName)/.test(fault.code)) return refuse(member, fault)
+      if (/^(Unauth|Private|InvalidJoin|Topic)/.test(fault.code)) return refuse(member, fault)
       if (/jwt/i.test(fault.code)) renew(member)
       later(member)
     }
@@ -266,7 +276,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     if (event === 'phx_reply') return waiting.get(ref)?.(payload)
     for (const member of members) {
       if (topic !== member.topic || (join ?? member.ref) !== member.ref) continue
-      if (event === 'phx_close' || event === 'phx_error') {
+      if (text(event).startsWith('phx_')) {
         fall(member, 'connecting')
         renew(member)
         later(member)
@@ -337,7 +347,7 @@ export function watch<F extends (...args: any[]) => void>(all: Set<F>, listener:
   return () => void all.delete(own)
 }
 
-/** Calls all of them, whatever one does: what it throws is its owner's, and seen as any rejection that nobody handles. */
+/** Calls all of them, whatever one does: what it throws is seen as any rejection is that nobody handles. */
 export function tell<A extends unknown[]>(listeners: Iterable<(...args: A) => void>, ...args: A): void {
   for (const listener of [...listeners]) {
     try {

@@ -17,7 +17,9 @@ collections:
   rooms: { fields: { name: text } }
   members:
     primary_key: [room, user]
-    fields: { room: { type: relation, to: rooms, on_delete: cascade }, user: { type: uuid, references: auth.users, on_delete: cascade } }
+    fields:
+      room: { type: relation, to: rooms, on_delete: cascade }
+      user: { type: uuid, references: auth.users, on_delete: cascade }
   messages: { fields: { room: { type: relation, to: rooms, on_delete: cascade }, number: integer, text: text } }
   notes: { fields: { number: integer, word: text, hidden: { type: boolean, default: false }, secret: text } }
   tasks: { fields: { owner: { type: uuid, references: auth.users, on_delete: cascade }, title: text, done: boolean } }
@@ -26,7 +28,10 @@ policies:
   rooms: { read: [{ role: authenticated, when: 'members.exists(m, m.user == auth.id)' }] }
   members: { read: [{ role: authenticated, when: user == auth.id }] }
   messages: { read: [{ role: authenticated, when: 'room.members.exists(m, m.user == auth.id)' }] }
-  notes: { read: [{ role: anon, when: hidden == false, fields: { except: [secret] } }, { role: authenticated, when: number > 60 }] }
+  notes:
+    read:
+      - { role: anon, when: hidden == false, fields: { except: [secret] } }
+      - { role: authenticated, when: number > 60 }
   tasks: { read: [{ role: authenticated, when: owner == auth.id }] }
   entries: { read: [{ role: anon }] }
 `,
@@ -67,16 +72,35 @@ interface Followed {
   states: number
 }
 
-test('in the end each list is what a read answers, and what it told is what happened', { timeout: (SECONDS + 120) * 1000 }, async (context) => {
+test('in the end each list is what a read answers, and what it told is what happened', {
+  timeout: (SECONDS + 120) * 1000,
+}, async (context) => {
   const roll = dice(SEED)
   context.diagnostic(`BASEWRIGHT_SEED=${SEED}`)
   const admin = () => connect(server.url, server.secret)
   const write = (method: string, path: string, json?: unknown): Promise<any> =>
-    admin().json({ method, path: `/rest/v1/${path}`, json, headers: { prefer: 'return=representation' }, timeout: 10_000 })
-  const person = async () => (await admin().json<any>({ method: 'POST', path: '/auth/v1/signup', json: { email: `${randomUUID()}@example.test`, password: 'correct horse battery' } })) as any
+    admin().json({
+      method,
+      path: `/rest/v1/${path}`,
+      json,
+      headers: { prefer: 'return=representation' },
+      timeout: 10_000,
+    })
+  const person = async () =>
+    (await admin().json<any>({
+      method: 'POST',
+      path: '/auth/v1/signup',
+      json: { email: `${randomUUID()}@example.test`, password: 'correct horse battery' },
+    })) as any
   const [ada, bob] = [await person(), await person()]
   const rooms: { id: string }[] = await write('POST', 'rooms', [{ name: 'one' }, { name: 'two' }, { name: 'three' }])
-  await write('POST', 'members', rooms.flatMap((room, at) => (at === 0 ? [ada, bob] : [at === 1 ? ada : bob]).map(({ user }) => ({ room: room.id, user: user.id }))))
+  await write(
+    'POST',
+    'members',
+    rooms.flatMap((room, at) =>
+      (at === 0 ? [ada, bob] : [at === 1 ? ada : bob]).map(({ user }) => ({ room: room.id, user: user.id })),
+    ),
+  )
 
   const followed: Followed[] = []
   const follow = async (name: string, session: any, make: (core: Core) => Live<any>, path: string) => {
@@ -84,8 +108,22 @@ test('in the end each list is what a read answers, and what it told is what happ
     const core = connect(wire.url, server.publishable)
     if (session) await core.session.set(session, 'signed_in')
     const list = make(core as Core)
-    const read = () => connect(server.url, server.publishable).json<unknown[]>({ path: `/rest/v1/${path}`, token: session?.access_token ?? null })
-    const one: Followed = { name, list, read, wire, replayed: new Map(), faults: [], changes: 0, inserted: new Map(), states: 0 }
+    const read = () =>
+      connect(server.url, server.publishable).json<unknown[]>({
+        path: `/rest/v1/${path}`,
+        token: session?.access_token ?? null,
+      })
+    const one: Followed = {
+      name,
+      list,
+      read,
+      wire,
+      replayed: new Map(),
+      faults: [],
+      changes: 0,
+      inserted: new Map(),
+      states: 0,
+    }
     const changes = list.changes()[Symbol.asyncIterator]()
     for (const record of await list.ready) one.replayed.set(record.id, record)
     void (async () => {
@@ -95,8 +133,10 @@ test('in the end each list is what a read answers, and what it told is what happ
         const { id } = value.record
         one.changes++
         if (value.type === 'insert') one.inserted.set(id, (one.inserted.get(id) ?? 0) + 1)
-        if (one.replayed.has(id) !== (value.type !== 'insert')) one.faults.push(`${value.type} of ${id} at ${value.cursor}`)
-        if (value.type === 'update' && JSON.stringify(value.old) !== JSON.stringify(one.replayed.get(id))) one.faults.push(`update of ${id} from something else`)
+        if (one.replayed.has(id) !== (value.type !== 'insert'))
+          one.faults.push(`${value.type} of ${id} at ${value.cursor}`)
+        if (value.type === 'update' && JSON.stringify(value.old) !== JSON.stringify(one.replayed.get(id)))
+          one.faults.push(`update of ${id} from something else`)
         if (value.type === 'delete') one.replayed.delete(id)
         else one.replayed.set(id, value.record)
       }
@@ -105,11 +145,41 @@ test('in the end each list is what a read answers, and what it told is what happ
     followed.push(one)
   }
   await follow('entries', null, (core) => live(core, 'entries'), 'entries?order=id')
-  await follow('notes in view', null, (core) => live(core, 'notes', { where: { word: { in: ['a', 'B', 'c'] } }, order: ['word', '-number'] }), 'notes?word=in.(a,B,c)&order=word,number.desc,id')
-  await follow('five of the notes', ada, (core) => live(core, 'notes', { order: { field: 'number', desc: true, nulls: 'last' }, limit: 5, fields: ['number', 'word'] }), 'notes?select=number,word,id&order=number.desc.nullslast,id&limit=5')
-  await follow('messages with rooms', ada, (core) => live(core, 'messages', { with: { room: { fields: ['name'] } }, order: 'number' }), 'messages?select=*,room(name)&order=number,id')
-  await follow('newest of a room', bob, (core) => live(core, 'messages', { where: { room: rooms[0]!.id }, order: '-number', limit: 7 }), `messages?room=eq.${rooms[0]!.id}&order=number.desc,id&limit=7`)
-  await follow('own tasks', bob, (core) => live(core, 'tasks', { where: { done: null }, order: 'title' }), 'tasks?done=is.null&order=title,id')
+  await follow(
+    'notes in view',
+    null,
+    (core) => live(core, 'notes', { where: { word: { in: ['a', 'B', 'c'] } }, order: ['word', '-number'] }),
+    'notes?word=in.(a,B,c)&order=word,number.desc,id',
+  )
+  await follow(
+    'five of the notes',
+    ada,
+    (core) =>
+      live(core, 'notes', {
+        order: { field: 'number', desc: true, nulls: 'last' },
+        limit: 5,
+        fields: ['number', 'word'],
+      }),
+    'notes?select=number,word,id&order=number.desc.nullslast,id&limit=5',
+  )
+  await follow(
+    'messages with rooms',
+    ada,
+    (core) => live(core, 'messages', { with: { room: { fields: ['name'] } }, order: 'number' }),
+    'messages?select=*,room(name)&order=number,id',
+  )
+  await follow(
+    'newest of a room',
+    bob,
+    (core) => live(core, 'messages', { where: { room: rooms[0]!.id }, order: '-number', limit: 7 }),
+    `messages?room=eq.${rooms[0]!.id}&order=number.desc,id&limit=7`,
+  )
+  await follow(
+    'own tasks',
+    bob,
+    (core) => live(core, 'tasks', { where: { done: null }, order: 'title' }),
+    'tasks?done=is.null&order=title,id',
+  )
 
   const end = Date.now() + SECONDS * 1000
   const count = { writes: 0, lost: 0, cuts: 0, stalls: 0, refusals: 0, kills: 0, restarts: 0, moves: 0 }
@@ -120,17 +190,28 @@ test('in the end each list is what a read answers, and what it told is what happ
       const [room, owner] = [rooms[roll(3)]!.id, [ada, bob][roll(2)].user.id]
       const [number, word] = [roll(100), words[roll(5)]]
       try {
-        const [first] = roll(3) ? [] : await write('GET', `${['notes', 'messages', 'tasks'][roll(3)]}?select=id&${some}`)
+        const [first] = roll(3)
+          ? []
+          : await write('GET', `${['notes', 'messages', 'tasks'][roll(3)]}?select=id&${some}`)
         switch (roll(9)) {
           case 0:
           case 1:
-            await write('POST', 'entries', Array.from({ length: 1 + roll(4) }, (_, more) => ({ id: by * 1_000_000 + at * 10 + more, by })))
+            await write(
+              'POST',
+              'entries',
+              Array.from({ length: 1 + roll(4) }, (_, more) => ({ id: by * 1_000_000 + at * 10 + more, by })),
+            )
             break
           case 2:
             await write('POST', 'notes', { number: roll(10) ? number : null, word, hidden: roll(4) === 0 })
             break
           case 3:
-            await write('PATCH', `notes?number=eq.${number}`, { word, hidden: roll(3) === 0, number: roll(100), secret: String(at) })
+            await write('PATCH', `notes?number=eq.${number}`, {
+              word,
+              hidden: roll(3) === 0,
+              number: roll(100),
+              secret: String(at),
+            })
             break
           case 4:
             await write('POST', 'messages', { room, number, text: `${by} ${at}` })
@@ -142,7 +223,10 @@ test('in the end each list is what a read answers, and what it told is what happ
             await write('POST', 'tasks', { owner, title: `${word}${number}` })
             break
           case 7:
-            await write('PATCH', `tasks?owner=eq.${owner}&title=like.${word}*`, { owner: [ada, bob][roll(2)].user.id, done: [null, null, true][roll(3)] })
+            await write('PATCH', `tasks?owner=eq.${owner}&title=like.${word}*`, {
+              owner: [ada, bob][roll(2)].user.id,
+              done: [null, null, true][roll(3)],
+            })
             break
           default:
             if (first) for (const of of ['notes', 'messages', 'tasks']) await write('DELETE', `${of}?id=eq.${first.id}`)
@@ -221,7 +305,10 @@ test('in the end each list is what a read answers, and what it told is what happ
       assert.deepEqual([twice, inserted.size], [[], list.records.length], `BASEWRIGHT_SEED=${SEED}`)
     }
   }
-  const told = followed.map(({ name, list, changes, states }) => `${name}: ${list.records.length} records, ${changes} changes, ${states} states`)
+  const told = followed.map(
+    ({ name, list, changes, states }) =>
+      `${name}: ${list.records.length} records, ${changes} changes, ${states} states`,
+  )
   context.diagnostic(`${JSON.stringify(count)}; ${told.join('; ')}`)
   assert.ok(count.writes > 50 && count.cuts > 0, JSON.stringify(count))
   for (const { list, wire } of followed) {
@@ -232,4 +319,8 @@ test('in the end each list is what a read answers, and what it told is what happ
 
 /** The members of a record have no order of their own. */
 const sorted = (json: string): string =>
-  JSON.stringify(JSON.parse(json), (_, value) => (value && typeof value === 'object' && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value))
+  JSON.stringify(JSON.parse(json), (_, value) =>
+    value && typeof value === 'object' && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  )

@@ -29,11 +29,16 @@ async function somebody() {
   return core
 }
 
-const joined = (channel: Channel) => eventually(`${channel.topic} is joined`, () => channel.status === 'live' || undefined)
-const names = (channel: Channel) => [...channel.present].map(([key, states]) => [key, states.map(({ name }) => name)]).sort()
+const joined = (channel: Channel) =>
+  eventually(`${channel.topic} is joined`, () => channel.status === 'live' || undefined)
+const names = (channel: Channel) =>
+  [...channel.present].map(([key, states]) => [key, states.map(({ name }) => name)]).sort()
 
 test('what one says the others hear, and oneself if one wants to', async (context) => {
-  const [ada, bob] = [channel(connect(server.url, server.publishable), 'lobby'), channel(connect(server.url, server.publishable), 'lobby', { self: true, ack: true })]
+  const [ada, bob] = [
+    channel(connect(server.url, server.publishable), 'lobby'),
+    channel(connect(server.url, server.publishable), 'lobby', { self: true, ack: true }),
+  ]
   context.after(() => [ada, bob].map((one) => one.close()))
   const heard: string[] = []
   ada.on('say', ({ text }) => heard.push(`ada ${text}`))
@@ -51,7 +56,10 @@ test('what one says the others hear, and oneself if one wants to', async (contex
 })
 
 test('a loop hears all that is said until the channel is closed', async () => {
-  const [ada, bob] = [channel(connect(server.url, server.publishable), 'loop'), channel(connect(server.url, server.publishable), 'loop', { ack: true })]
+  const [ada, bob] = [
+    channel(connect(server.url, server.publishable), 'loop'),
+    channel(connect(server.url, server.publishable), 'loop', { ack: true }),
+  ]
   await joined(ada)
   const heard: unknown[] = []
   const loop = (async () => {
@@ -63,7 +71,12 @@ test('a loop hears all that is said until the channel is closed', async () => {
   await eventually('all is heard', () => heard.length === 4 || undefined)
   ada.close()
   await loop
-  assert.deepEqual(heard, [['say', { text: 'a' }], ['say', { text: 'b' }], ['say', { text: 'c' }], ['empty', {}]])
+  assert.deepEqual(heard, [
+    ['say', { text: 'a' }],
+    ['say', { text: 'b' }],
+    ['say', { text: 'c' }],
+    ['empty', {}],
+  ])
   bob.close()
   await assert.rejects(bob.send('late'), { name: 'BasewrightError', code: 'closed' })
 })
@@ -80,7 +93,15 @@ test('who is there is known to all, also after the server was restarted', async 
   await ada.track({ name: 'Ada' })
   const all = async (expected: string[][]) => {
     for (const one of [ada, bob]) {
-      await eventually(`all of ${expected} are there`, () => JSON.stringify(names(one).map(([, names]) => names).sort()) === JSON.stringify(expected) || undefined)
+      await eventually(
+        `all of ${expected} are there`,
+        () =>
+          JSON.stringify(
+            names(one)
+              .map(([, names]) => names)
+              .sort(),
+          ) === JSON.stringify(expected) || undefined,
+      )
     }
   }
   await all([['Ada'], ['Bob']])
@@ -110,9 +131,12 @@ test('a declared channel is for whom its rules let in', async (context) => {
   stranger.onStatus((status) => statuses.push(status))
   await assert.rejects(stranger.send('say', {}), { name: 'BasewrightError', code: 'Unauthorized' })
   assert.deepEqual([stranger.status, stranger.error?.code], ['closed', 'Unauthorized'])
-  await assert.rejects(async () => {
-    for await (const _ of stranger) assert.fail('nothing is heard')
-  }, { code: 'Unauthorized' })
+  await assert.rejects(
+    async () => {
+      for await (const _ of stranger) assert.fail('nothing is heard')
+    },
+    { code: 'Unauthorized' },
+  )
   // He signs in, and is let in; he signs out, and is out.
   const session = (await (await somebody()).session.get())!
   await core.session.set(session, 'signed_in')
@@ -129,7 +153,10 @@ test('a declared channel is for whom its rules let in', async (context) => {
 
 test('a connection that is cut comes back, and so do those who were there', async (context) => {
   const wire = await line(server.url)
-  const [ada, bob] = [channel(connect(wire.url, server.publishable), 'cut', { presence: { name: 'Ada' } }), channel(connect(server.url, server.publishable), 'cut', { ack: true })]
+  const [ada, bob] = [
+    channel(connect(wire.url, server.publishable), 'cut', { presence: { name: 'Ada' } }),
+    channel(connect(server.url, server.publishable), 'cut', { ack: true }),
+  ]
   context.after(() => {
     for (const one of [ada, bob]) one.close()
     wire.close()

@@ -294,6 +294,37 @@ test('a store may take its time', async () => {
   assert.equal(kept.kept.size, 0)
 })
 
+test('what was read before somebody signed in does not undo it', async () => {
+  const kept = shared()
+  let slow: Promise<unknown> | undefined
+  const store: Store = {
+    ...kept,
+    getItem: async (key) => {
+      const text = kept.getItem(key)
+      await slow
+      return text
+    },
+  }
+  const core = tab({ store })
+  const session = await auth(core).signInAnonymously()
+  await core.session.set(null)
+  let go = (): void => undefined
+  slow = new Promise<void>((done) => {
+    go = done
+  })
+  const asked = core.session.peek()
+  // It is under way by now.
+  await Promise.resolve()
+  const heard: string[] = []
+  const end = core.session.onChange((event) => heard.push(event))
+  await core.session.set(session)
+  go()
+  assert.equal((await asked)?.user.id, session.user.id)
+  assert.equal((await core.session.peek())?.user.id, session.user.id)
+  assert.deepEqual(heard, ['signed_in'])
+  end()
+})
+
 test('a store that is full or forbidden does not keep anybody out', async () => {
   const refuse = (): never => {
     throw new DOMException('The quota has been exceeded.', 'QuotaExceededError')

@@ -78,10 +78,54 @@ test('hostile messages change nothing and throw nothing', async () => {
   const [ref, , topic] = socket.join
   // Turned into text it throws.
   const odd = { toString: 1, valueOf: 1 }
-  const shapes: unknown[] = [null, 0, '', 'x', [], {}, [null], { __proto__: null }, JSON.parse('{"__proto__": {"polluted": 1}, "constructor": 1}'), [[]], { records: 1 }, { data: 1 }, { data: {} }, { metas: {} }, odd, { data: odd, records: [odd], key: [odd], cursor: odd, status: odd, extension: odd, reason: odd, response: odd, joins: odd }]
-  const events = ['phx_reply', 'phx_error?', 'snapshot', 'postgres_changes', 'system', 'presence_state', 'presence_diff', 'broadcast', '__proto__', 'constructor', 7, null]
+  const shapes: unknown[] = [
+    null,
+    0,
+    '',
+    'x',
+    [],
+    {},
+    [null],
+    { __proto__: null },
+    JSON.parse('{"__proto__": {"polluted": 1}, "constructor": 1}'),
+    [[]],
+    { records: 1 },
+    { data: 1 },
+    { data: {} },
+    { metas: {} },
+    odd,
+    {
+      data: odd,
+      records: [odd],
+      key: [odd],
+      cursor: odd,
+      status: odd,
+      extension: odd,
+      reason: odd,
+      response: odd,
+      joins: odd,
+    },
+  ]
+  const events = [
+    'phx_reply',
+    'phx_error?',
+    'snapshot',
+    'postgres_changes',
+    'system',
+    'presence_state',
+    'presence_diff',
+    'broadcast',
+    '__proto__',
+    'constructor',
+    7,
+    null,
+  ]
   for (const event of events) {
-    for (const payload of [...shapes, ...shapes.map((data) => ({ data })), ...shapes.map((records) => ({ records, key: ['id'], cursor: records }))]) {
+    for (const payload of [
+      ...shapes,
+      ...shapes.map((data) => ({ data })),
+      ...shapes.map((records) => ({ records, key: ['id'], cursor: records })),
+    ]) {
       for (const of of [topic, 'phoenix', '__proto__', null]) {
         if (event === 'snapshot' && of === topic) continue
         socket.hear(ref, '1', of, event, payload)
@@ -89,7 +133,20 @@ test('hostile messages change nothing and throw nothing', async () => {
       }
     }
   }
-  for (const data of ['', '{', 'null', '[]', '{}', '7', new ArrayBuffer(3), undefined, {}, '['.repeat(10_000), `["${ref}","1","${topic}","snapshot"]`]) socket.raw(data)
+  for (const data of [
+    '',
+    '{',
+    'null',
+    '[]',
+    '{}',
+    '7',
+    new ArrayBuffer(3),
+    undefined,
+    {},
+    '['.repeat(10_000),
+    `["${ref}","1","${topic}","snapshot"]`,
+  ])
+    socket.raw(data)
   assert.equal(({} as any).polluted, undefined)
   assert.equal(list.status, 'closed', 'a snapshot without a key is none')
   assert.equal(list.error?.code, 'bad_answer')
@@ -102,11 +159,18 @@ test('records and keys of any name are only data', async () => {
   const [, , topic] = socket.join
   const record = JSON.parse('{"id": "__proto__", "n": 1, "__proto__": {"polluted": 1}, "constructor": "c"}')
   socket.hear(null, null, topic, 'snapshot', { ids: [1], key: ['id'], records: [record, null, 7], cursor: 'C1' })
-  const change = (cursor: string, type: string, more: object) => socket.hear(null, null, topic, 'postgres_changes', { ids: [1], data: { type, cursor, columns: [null, 7, { name: 'n', type: { toString: 1 } }], ...more } })
+  const change = (cursor: string, type: string, more: object) =>
+    socket.hear(null, null, topic, 'postgres_changes', {
+      ids: [1],
+      data: { type, cursor, columns: [null, 7, { name: 'n', type: { toString: 1 } }], ...more },
+    })
   change('C2', 'INSERT', { record: { id: 'constructor', n: 2 } })
   change('C2', 'INSERT', { record: { id: 'twice', n: 2 } })
   change('C1', 'DELETE', { old_record: { id: '__proto__' } })
-  change('C3', 'UPDATE', { record: JSON.parse('{"id": "__proto__", "n": {"toString": 1}, "__proto__": 7}'), old_record: 7 })
+  change('C3', 'UPDATE', {
+    record: JSON.parse('{"id": "__proto__", "n": {"toString": 1}, "__proto__": 7}'),
+    old_record: 7,
+  })
   await new Promise((turn) => setTimeout(turn, 30))
   assert.deepEqual(list.records.map(({ id }) => id).sort(), ['__proto__', 'constructor'])
   assert.equal(({} as any).polluted, undefined)

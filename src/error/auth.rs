@@ -1,5 +1,7 @@
 //! [`AuthCode`]: what sign-in refuses, as the stable words that its clients read (`error_code`).
 
+use super::Code;
+
 /// One row a code: the word on the wire, the status, the sentence.
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $status:literal, $sentence:literal;)*) => {
@@ -98,6 +100,30 @@ codes! {
     RequestRateLimit = "over_request_rate_limit", 429, "Request rate limit reached";
     Conflict = "conflict", 409, "Too many requests for the same thing at once: try again";
     FeatureDisabled = "feature_disabled", 404, "This feature is not built";
+}
+
+impl Code {
+    /// What sign-in calls it: word and status. Its clients know words of their own for what befalls any request.
+    pub fn in_sign_in(&self) -> (&str, u16) {
+        match self {
+            Code::Token | Code::Claims => ("bad_jwt", 403),
+            Code::CredentialRequired => ("no_authorization", 401),
+            Code::UserGone => ("user_not_found", 403),
+            Code::UserBanned => ("user_banned", 403),
+            Code::SessionEnded => ("session_not_found", 403),
+            Code::Body => ("bad_json", 400),
+            Code::QueryString | Code::Validation | Code::ContentType => ("validation_failed", 400),
+            Code::PayloadTooLarge => ("request_entity_too_large", 413),
+            Code::RequestTimeout => ("request_timeout", 408),
+            Code::TooManyRequests => ("over_request_rate_limit", 429),
+            Code::Path => ("not_found", 404),
+            Code::Method => ("method_not_allowed", 405),
+            other => match (other.as_str(), other.status()) {
+                (_, status @ 500..) => ("unexpected_failure", status),
+                word => word,
+            },
+        }
+    }
 }
 
 #[cfg(test)]

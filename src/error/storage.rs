@@ -1,5 +1,7 @@
 //! [`StorageCode`]: what storing and reading objects refuses, as the stable words that its clients read (`code`).
 
+use super::Code;
+
 /// One row a code: the word on the wire, the status, the short name (`error`), the sentence.
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $status:literal, $short:literal, $sentence:literal;)*) => {
@@ -68,4 +70,29 @@ codes! {
     StorageFull = "StorageFull", 507, "StorageFull", "There is no room left to store this";
     /// Where content lies does not answer.
     StorageUnavailable = "StorageUnavailable", 503, "StorageUnavailable", "The store of objects does not answer";
+}
+
+impl Code {
+    /// What storage calls it: word, status, short name. Its clients know words of their own for what befalls any request.
+    pub fn in_storage(&self) -> (&str, u16, &str) {
+        match self {
+            Code::Storage(known) => (self.as_str(), self.status(), known.short()),
+            Code::Token | Code::Claims | Code::UserGone | Code::UserBanned | Code::SessionEnded => {
+                ("InvalidJWT", 403, "Unauthorized")
+            }
+            Code::CredentialRequired => ("AccessDenied", 401, "Unauthorized"),
+            Code::Denied | Code::DeniedAnonymous => ("AccessDenied", 403, "Unauthorized"),
+            Code::PayloadTooLarge => ("EntityTooLarge", 413, StorageCode::EntityTooLarge.short()),
+            Code::Body | Code::QueryString | Code::Validation | Code::ContentType => {
+                ("InvalidRequest", 400, "InvalidRequest")
+            }
+            Code::TooManyRequests => ("SlowDown", 429, "SlowDown"),
+            Code::PoolTimeout => ("DatabaseTimeout", 544, "DatabaseTimeout"),
+            Code::Path => ("NotFound", 404, "NotFound"),
+            other => match other.status() {
+                status @ 500.. => ("InternalError", status, "Internal"),
+                status => (other.as_str(), status, "InvalidRequest"),
+            },
+        }
+    }
 }

@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
 use super::request_id::RequestId;
-use crate::error::{AuthCode, Code, Error, FieldFault, StorageCode};
+use crate::error::{AuthCode, Code, Error, FieldFault};
 
 /// In whose words an error is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,30 +130,8 @@ enum AuthBody<'a> {
     },
 }
 
-/// What sign-in calls an error that is not its own: word and status.
-fn auth_word(code: &Code) -> (&str, u16) {
-    match code {
-        Code::Token | Code::Claims => ("bad_jwt", 403),
-        Code::CredentialRequired => ("no_authorization", 401),
-        Code::UserGone => ("user_not_found", 403),
-        Code::UserBanned => ("user_banned", 403),
-        Code::SessionEnded => ("session_not_found", 403),
-        Code::Body => ("bad_json", 400),
-        Code::QueryString | Code::Validation | Code::ContentType => ("validation_failed", 400),
-        Code::PayloadTooLarge => ("request_entity_too_large", 413),
-        Code::RequestTimeout => ("request_timeout", 408),
-        Code::TooManyRequests => ("over_request_rate_limit", 429),
-        Code::Path => ("not_found", 404),
-        Code::Method => ("method_not_allowed", 405),
-        other => match (other.as_str(), other.status()) {
-            (_, status @ 500..) => ("unexpected_failure", status),
-            word => word,
-        },
-    }
-}
-
 fn render_auth(error: &Error, id: Option<RequestId>, dated: bool) -> HttpResponse {
-    let (word, status) = auth_word(&error.code);
+    let (word, status) = error.code.in_sign_in();
     let weak = error.code == Code::Auth(AuthCode::WeakPassword);
     let weak_password = error.details.as_ref().filter(|_| weak);
     let error_id = id.map(|id| id.to_string());
@@ -188,31 +166,8 @@ struct StorageBody<'a> {
     request_id: Option<String>,
 }
 
-/// What storage calls an error: word, status, short name.
-fn storage_word(code: &Code) -> (&str, u16, &str) {
-    match code {
-        Code::Storage(known) => (code.as_str(), code.status(), known.short()),
-        Code::Token | Code::Claims | Code::UserGone | Code::UserBanned | Code::SessionEnded => {
-            ("InvalidJWT", 403, "Unauthorized")
-        }
-        Code::CredentialRequired => ("AccessDenied", 401, "Unauthorized"),
-        Code::Denied | Code::DeniedAnonymous => ("AccessDenied", 403, "Unauthorized"),
-        Code::PayloadTooLarge => ("EntityTooLarge", 413, StorageCode::EntityTooLarge.short()),
-        Code::Body | Code::QueryString | Code::Validation | Code::ContentType => {
-            ("InvalidRequest", 400, "InvalidRequest")
-        }
-        Code::TooManyRequests => ("SlowDown", 429, "SlowDown"),
-        Code::PoolTimeout => ("DatabaseTimeout", 544, "DatabaseTimeout"),
-        Code::Path => ("NotFound", 404, "NotFound"),
-        other => match other.status() {
-            status @ 500.. => ("InternalError", status, "Internal"),
-            status => (other.as_str(), status, "InvalidRequest"),
-        },
-    }
-}
-
 fn render_storage(error: &Error, id: Option<RequestId>, genuine: bool) -> HttpResponse {
-    let (word, meant, short) = storage_word(&error.code);
+    let (word, meant, short) = error.code.in_storage();
     // Players of media look for 416, clients and proxies for what may be tried again.
     let status = if genuine || meant >= 500 || matches!(meant, 416 | 429) { meant } else { 400 };
     let body = StorageBody {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use basewright::error::{AuthCode, Code, SQLSTATES, StorageCode};
+use basewright::error::{AuthCode, CHANNEL_CODES, Code, SQLSTATES, StorageCode};
 use basewright::query::typescript::CLIENT_CODES;
 
 use crate::support::generated;
@@ -18,13 +18,14 @@ else, and programs look at it and at nothing else. The sentence is for people an
 | where | code | sentence | besides |
 |---|---|---|---|
 | `/rest/v1` | `code` | `message` | `details`, `hint`, `fields`, `request_id` |
-| `/auth/v1` | `error_code` (`code` is the status) | `msg` | `fields` |
-| `/storage/v1` | `code` | `message` | `error`, `statusCode` |
+| `/auth/v1` | `error_code` (`code` is the status) | `msg` | `weak_password`, `error_id` |
+| `/storage/v1` | `code` | `message` | `error`, `statusCode`, `hint`, `request_id` |
 
 `fields` lists every fault of what was sent, each with a `pointer` into it (`/title`, `/0/tags/2`), a `code` of its own (`required`, `kind`,
 `min`, `max`, `match`, `values`, `unique`, `reference`, `schema`) and a `message`. No answer repeats a value. Under the `request_id`,
 which every answer has as `X-Request-Id` too, the server's log says more. Where trying again makes sense, `Retry-After` says after
-how many seconds.
+how many seconds. Some errors of `/storage/v1` are answered with the status 400, as its clients expect; `statusCode` is the one that is
+meant and that stands here.
 
 The client (`@basewright/client`) makes a `BasewrightError` of all of them, with the same code; `basewright types` prints them as the type
 `ErrorCode`.
@@ -44,11 +45,41 @@ to expect; any other passes as Postgres says it, and a trigger of yours can rais
 with the status 402. `42501` stands above.
 ";
 
+const WORDS: &str = "\
+What befalls any request is called by words that clients of this dialect know:
+";
+
+const CHANNELS: &str = "\
+## Channels
+
+The answer to a join has a `reason`: one of these or a code of records, a colon, and a sentence.
+";
+
 const CLIENT: &str = "\
 ## What the client says by itself
 
 Where there was no answer, or none that could be used. Their status is 0 or that of the answer.
 ";
+
+/// What befalls any request, where a dialect has a word of its own for it.
+fn words(of: fn(&Code) -> (&str, u16)) -> String {
+    let rows: BTreeMap<(String, u16), Vec<&str>> = Code::PLAIN
+        .iter()
+        .map(|code| (of(code), code))
+        .filter(|((word, _), code)| *word != code.as_str())
+        .fold(BTreeMap::new(), |mut rows, ((word, status), code)| {
+            let codes: &mut Vec<&str> = rows.entry((word.to_owned(), status)).or_default();
+            if !codes.contains(&code.as_str()) {
+                codes.push(code.as_str());
+            }
+            rows
+        });
+    let rows = rows.into_iter().map(|((word, status), codes)| {
+        let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
+        format!("| `{word}` | {status} | {} |\n", codes.join(", "))
+    });
+    format!("{WORDS}\n| code | status | elsewhere |\n|---|---|---|\n{}", rows.collect::<String>())
+}
 
 /// One row a code: several statuses and sentences are between commas.
 fn table(codes: impl Iterator<Item = Code>) -> String {
@@ -75,14 +106,23 @@ fn the_generated_page_of_errors_has_every_code() {
         let status = Code::Sqlstate((*state).to_owned()).status();
         format!("| `{state}` | {status} | {means} |\n")
     });
-    let client = CLIENT_CODES.iter().map(|(code, means)| format!("| `{code}` | {means} |\n"));
+    let meanings = |codes: &[(&str, &str)]| {
+        let rows = codes.iter().map(|(code, means)| format!("| `{code}` | {means} |\n"));
+        format!("| code | means |\n|---|---|\n{}", rows.collect::<String>())
+    };
     let parts = [
         HEAD.to_owned(),
         format!("{GENERAL}\n{}", table(Code::PLAIN.iter().cloned())),
         format!("{STATES}\n| code | status | means |\n|---|---|---|\n{}", states.collect::<String>()),
         format!("## Sign-in\n\n{}", table(AuthCode::ALL.iter().map(|code| Code::Auth(*code)))),
+        words(Code::in_sign_in),
         format!("## Files\n\n{}", table(StorageCode::ALL.iter().map(|code| Code::Storage(*code)))),
-        format!("{CLIENT}\n| code | means |\n|---|---|\n{}", client.collect::<String>()),
+        words(|code| {
+            let (word, status, _) = code.in_storage();
+            (word, status)
+        }),
+        format!("{CHANNELS}\n{}", meanings(CHANNEL_CODES)),
+        format!("{CLIENT}\n{}", meanings(CLIENT_CODES)),
     ];
     generated("docs/errors.md", &parts.join("\n"));
 }

@@ -2,3 +2,4 @@
 
 mod errors;
 mod project;
+mod sections;

@@ -44,11 +44,20 @@ fn the_project_of_the_clients_tests_has_a_field_of_every_kind_alone_and_in_lists
     }
 }
 
+/// The files of the client by their names.
+fn client() -> Vec<(String, String)> {
+    let files = fs::read_dir(repository().join("sdk-ts/src")).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .map(|path| {
+            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap())
+        })
+        .collect()
+}
+
 /// Codes that the client's own files give to errors.
 fn given_by_the_client() -> Vec<String> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(repository().join("sdk-ts/src")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    for (_, text) in client() {
         for rest in text.split("new BasewrightError(").skip(1) {
             let code = rest.trim_start().strip_prefix('\'').and_then(|rest| rest.split_once('\''));
             found.extend(code.map(|(code, _)| code.to_owned()));
@@ -62,9 +71,47 @@ fn every_code_that_the_client_gives_is_one_of_its_type() {
     let codes = typescript::codes();
     let given = given_by_the_client();
     assert!(given.len() >= 4, "{given:?}");
+    // And none is there that it never gives: each stands in a file of its own.
+    for (code, _) in typescript::CLIENT_CODES {
+        let stands =
+            client().iter().any(|(name, text)| name != "codes.ts" && text.contains(&format!("'{code}'")));
+        assert!(stands, "{code} is given by no file of the client");
+    }
     for code in given {
         let known = codes.contains(&format!("  | '{code}'\n"));
         assert!(known, "`{code}` is none of CLIENT_CODES in src/query/typescript/codes.rs");
+    }
+}
+
+/// The texts that stand between quotes in a folder of the source.
+fn quoted_in(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(repository().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let text = fs::read_to_string(path).unwrap();
+            let product = text.split("#[cfg(test)]").next().unwrap().to_owned();
+            let code = product.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let quoted = code
+                .flat_map(|line| line.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
+            found.extend(quoted);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_word_by_which_a_channel_refuses_is_a_code_of_the_client() {
+    let texts = [quoted_in("src/http/realtime"), quoted_in("src/realtime")].concat();
+    let is_word =
+        |text: &str| text.starts_with(char::is_uppercase) && text.bytes().all(|b| b.is_ascii_alphabetic());
+    let before_a_colon = texts.iter().filter_map(|text| text.split_once(": ")).map(|(word, _)| word);
+    let of_tokens = texts.iter().map(String::as_str).filter(|text| text.to_lowercase().contains("jwt"));
+    let words: Vec<&str> = before_a_colon.chain(of_tokens).filter(|word| is_word(word)).collect();
+    assert!(words.len() >= 12, "{words:?}");
+    let codes = typescript::codes();
+    for word in words {
+        assert!(codes.contains(&format!("  | '{word}'\n")), "{word}");
     }
 }
 

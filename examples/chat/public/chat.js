@@ -288,6 +288,8 @@ function fillMessage(element, message, before) {
   element.querySelector('.edit').onclick = () => edit(message)
   element.querySelector('.delete').hidden = !own && open.owner !== me.id
   element.querySelector('.delete').onclick = () => remove(message)
+  // Who goes through the page by keyboard stops where there is something to do.
+  element.querySelector('article').tabIndex = own || open.owner === me.id ? 0 : -1
 }
 
 async function remove(message) {
@@ -430,6 +432,8 @@ onSubmit($('write'), async () => {
 
 $('body').addEventListener('keydown', (event) => {
   if (event.key === 'Escape' && editing) stopEditing()
+  const last = open.messages?.records.find(({ author }) => author?.id === me.id)
+  if (event.key === 'ArrowUp' && event.target.value === '' && last) edit(last)
   if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
   event.preventDefault()
   $('write').requestSubmit()

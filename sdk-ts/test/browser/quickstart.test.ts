@@ -1,4 +1,4 @@
-// The page about the first five minutes, followed to the letter.
+// The first five minutes of the README, followed to the letter.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,11 +7,11 @@ import { REPOSITORY, type Server, serve } from '../server.js'
 import { launch } from './browser.js'
 import { visit, type Visitor } from './visitor.js'
 
-const page = readFileSync(join(REPOSITORY, 'docs/quickstart.md'), 'utf8')
+const page = readFileSync(join(REPOSITORY, 'README.md'), 'utf8')
 
 /** The files of the page's project: a name in backticks, a colon, the content. */
 const files = Object.fromEntries(
-  [...page.matchAll(/^`list\/(\S+)`:\n\n```\w+\n(.*?)^```$/gms)].map(([, name = '', content = '']) => [name, content]),
+  [...page.matchAll(/`list\/(\S+)`:\n\n```\w+\n(.*?)^```$/gms)].map(([, name = '', content = '']) => [name, content]),
 )
 
 let server: Server
@@ -25,7 +25,7 @@ before(async () => {
 })
 after(() => server?.stop())
 
-test('what the page about the first five minutes shows is live and guarded', async () => {
+test('what the first five minutes of the README show is live and guarded', async () => {
   assert.deepEqual(Object.keys(files), ['basewright.yaml', 'public/index.html'])
   assert.match(server.command('policy', 'test', server.project), /^4 cases passed/m)
   await one.page.fill('[name=what]', 'Bread')

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::{AuthCode, Code, SQLSTATES, StorageCode};
+use crate::error::{AuthCode, CHANNEL_CODES, Code, SQLSTATES, StorageCode};
 
 /// What a client says where the server said nothing that could be used, and what it means.
 pub const CLIENT_CODES: &[(&str, &str)] = &[
@@ -14,19 +14,19 @@ pub const CLIENT_CODES: &[(&str, &str)] = &[
     ("network", "The server cannot be reached"),
     ("no_websocket", "There is no WebSocket here, and none was given"),
     ("offline", "There is no connection, and the request does not wait for one"),
+    ("refused", "A channel was refused without a word"),
     ("timeout", "No answer came in time"),
     ("unasked_session", "An address brings a session that was not asked for here"),
-    ("unreadable", "What was to be uploaded cannot be read"),
 ];
 
-/// Every code, each once.
+/// Every code, each once: whatever befalls a request has a word in each dialect.
 fn all() -> BTreeSet<String> {
-    let ours = Code::PLAIN.iter().cloned();
     let sign_in = AuthCode::ALL.iter().map(|code| Code::Auth(*code));
     let storage = StorageCode::ALL.iter().map(|code| Code::Storage(*code));
-    let server = ours.chain(sign_in).chain(storage).map(|code| code.as_str().to_owned());
-    let others = SQLSTATES.iter().chain(CLIENT_CODES).map(|(code, _)| (*code).to_owned());
-    server.chain(others).collect()
+    let own = sign_in.chain(storage).map(|code| code.as_str().to_owned());
+    let any = Code::PLAIN.iter().flat_map(|code| [code.as_str(), code.in_sign_in().0, code.in_storage().0]);
+    let others = SQLSTATES.iter().chain(CHANNEL_CODES).chain(CLIENT_CODES).map(|(code, _)| *code);
+    own.chain(any.chain(others).map(str::to_owned)).collect()
 }
 
 /// `ErrorCode` as TypeScript.
