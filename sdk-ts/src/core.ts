@@ -1,5 +1,6 @@
 import { asError } from './call.js'
 import { BasewrightError, bad, errorOf } from './error.js'
+import { heed } from './listen.js'
 import type { AnySchema, Schema } from './schema.js'
 import { type Sessions, type Store, sessions } from './session.js'
 
@@ -177,13 +178,6 @@ export const unreachable = (cause: unknown, signal?: AbortSignal): BasewrightErr
     : cause instanceof BasewrightError
       ? cause
       : new BasewrightError('network', 'The server cannot be reached', { cause })
-
-/** Calls back once a signal says so, or now if it has; gives back what ends that. */
-export function heed(signal: AbortSignal | undefined, act: () => void): () => void {
-  if (signal?.aborted) act()
-  signal?.addEventListener('abort', act)
-  return () => signal?.removeEventListener('abort', act)
-}
 
 /**
  * Milliseconds to wait before something is tried again: half of the time and up to all of it, so that those who were cut
