@@ -101,7 +101,7 @@ export function connect<S extends Schema = AnySchema>(
       const json = JSON.stringify(ask.json)
       const headers = new Headers({ ...options.headers, ...ask.headers })
       headers.set('apikey', key)
-      if (json) headers.set('content-type', 'application/json')
+      if (json && !headers.has('content-type')) headers.set('content-type', 'application/json')
       if (token !== null) headers.set('authorization', `Bearer ${token}`)
       const request = {
         method: ask.method ?? 'GET',

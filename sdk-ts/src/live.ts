@@ -135,9 +135,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   let version = 0
   /** The next join asks for a snapshot. */
   let fresh = true
-  /** It was asked for; and again meanwhile. */
+  /** It was asked for. */
   let awaited = false
-  let outdated = false
   /** It goes on from a cursor, and has not come to the end yet. */
   let resumed = false
   /** The last cursor that was seen. */
@@ -318,26 +317,25 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     }
     for (const [id, row] of before) if (!rows.has(id)) note('delete', row)
     edge = limit && rows.size >= limit ? [...rows.values()][limit - 1] : undefined
-    fresh = awaited = false
+    awaited = false
+    // It may be wanted again meanwhile.
+    fresh = rejoining !== undefined
     flush()
     turn('live')
-    if (outdated) again()
-    outdated = false
   }
 
   /** Takes a new snapshot. */
   function again(): void {
     fresh = true
-    if (awaited) outdated = true
-    else
-      rejoining ??= setTimeout(() => {
-        rejoining = undefined
-        place?.rejoin()
-      }, TOGETHER)
+    rejoining ??= setTimeout(() => {
+      rejoining = undefined
+      if (awaited) again()
+      else place?.rejoin()
+    }, TOGETHER)
   }
 
   function lost(why: Status): void {
-    awaited = outdated = false
+    awaited = false
     turn(why === 'connecting' && version > 0 ? 'catching_up' : why)
   }
 

@@ -297,7 +297,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   }
 
   return (party) => {
-    const member: Member = Object.assign(party, { since: 0, tries: 0 })
+    const member: Member = Object.assign(party, { since: 0, tries: 0, off: false })
     members.add(member)
     unhear ??= listen()
     // What it begins with is asked when whoever makes it has it.

@@ -36,7 +36,7 @@ policies:
   entries: { read: [{ role: anon }] }
 `,
 }
-const SECONDS = process.env['BASEWRIGHT_LONG'] === '1' ? 600 : 20
+const SECONDS = process.env['BASEWRIGHT_LONG'] === '1' ? 600 : 15
 /** Milliseconds between two ends of the server. */
 const EVERY = 6000
 const SEED = Number(process.env['BASEWRIGHT_SEED'] ?? Date.now() % 1_000_000)
@@ -310,7 +310,7 @@ test('in the end each list is what a read answers, and what it told is what happ
       `${name}: ${list.records.length} records, ${changes} changes, ${states} states`,
   )
   context.diagnostic(`${JSON.stringify(count)}; ${told.join('; ')}`)
-  assert.ok(count.writes > 50 && count.cuts > 0, JSON.stringify(count))
+  assert.ok(count.writes > 20 && count.cuts > 0, JSON.stringify(count))
   for (const { list, wire } of followed) {
     list.close()
     wire.close()

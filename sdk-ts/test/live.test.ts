@@ -377,6 +377,11 @@ test('what cannot be followed says why, and a loop throws it', async () => {
   const unknown = live(core, 'nothing')
   await assert.rejects(unknown.ready, { name: 'BasewrightError', code: 'PGRST205' })
   assert.deepEqual([unknown.status, unknown.error?.code], ['closed', 'PGRST205'])
+  // Who asks again is told again.
+  const statuses: Status[] = []
+  const stop = unknown.subscribe((_, status) => statuses.push(status))
+  await eventually('it is tried again', () => statuses.includes('closed') || undefined)
+  stop()
   const wrong = live(core, 'notes', { where: { nothing: 1 } })
   await assert.rejects(
     async () => {

@@ -234,7 +234,7 @@ fn kinds() -> String {
 fn places(schema: &Value, path: &str, found: &mut Vec<String>) {
     match schema {
         Value::Object(members) => {
-            if members.contains_key("properties") && members.get("additionalProperties") != None {
+            if members.contains_key("properties") && members.contains_key("additionalProperties") {
                 found.push(path.to_owned());
             }
             for (key, member) in members {
