@@ -1,9 +1,10 @@
 import { type Call, call } from './call.js'
 import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
+import { tell, watch } from './listen.js'
 import type { Schema } from './schema.js'
 import { type Members, isObject, text } from './shape.js'
-import { join, refusal, type Status, source, tell, watch } from './socket.js'
+import { join, refusal, type Status, source } from './socket.js'
 
 /** How a channel is joined. */
 export interface ChannelOptions {
@@ -63,7 +64,7 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
   const listeners = new Set<(payload: unknown, event: string) => void>()
   const watchers = new Set<(present: Present) => void>()
   let state: object | null = isObject(presence) ? presence : null
-  const { self: base, turn, loop, wake } = source(() => place.leave(), options.signal)
+  const { self: base, turn, loop, wake, change } = source(() => place.leave(), options.signal)
   const self = Object.assign(base, { topic, present: new Map() as Present })
 
   function see(present: Present): void {
@@ -92,7 +93,7 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
     config: () => ({
       private: options.private,
       broadcast: { ack, self: echo },
-      presence: { enabled: presence !== false, key: isObject(presence) || presence === false ? undefined : presence },
+      presence: { enabled: presence !== false, key: text(presence) || undefined },
     }),
     joined: () => {
       turn('live')
@@ -114,11 +115,7 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
   /** Says something as soon as it can be said; `waits` for the server's word. */
   function say(event: string, payload: unknown, waits: boolean): Call<void> {
     const sent = async (): Promise<void> => {
-      while (self.status === 'connecting') {
-        await new Promise<void>((resolve) => {
-          const end = self.onStatus(() => resolve(end()))
-        })
-      }
+      while (self.status === 'connecting') await change()
       const reply = await new Promise<Members | null>((resolve, reject) => {
         if (!place.say(event, payload, waits ? resolve : undefined)) {
           reject(
@@ -127,7 +124,7 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
           )
         } else if (!waits) resolve({ status: 'ok' })
       })
-      if (reply === null) throw new BasewrightError('timeout', 'The server did not say that it has it')
+      if (reply === null) throw new BasewrightError('timeout', 'No answer within 10000 ms')
       if (reply['status'] !== 'ok') throw refusal(reply['response'])
     }
     return call(sent())

@@ -1,5 +1,6 @@
 import { asError } from './call.js'
 import { BasewrightError, bad, errorOf } from './error.js'
+import { heed } from './listen.js'
 import type { AnySchema, Schema } from './schema.js'
 import { type Sessions, type Store, sessions } from './session.js'
 
@@ -90,7 +91,7 @@ export function connect<S extends Schema = AnySchema>(
   async function once<T>(ask: Ask, token: string | null, read: (response: Response) => T | Promise<T>): Promise<T> {
     const ending = new AbortController()
     const { signal, timeout: limit = options.timeout ?? 30_000 } = ask
-    const unheed = heed(signal, () => ending.abort(broken(signal)))
+    const unheed = heed(signal, () => ending.abort(aborted()))
     const late = (): void => ending.abort(new BasewrightError('timeout', `No answer within ${limit} ms`))
     const timer = limit > 0 ? setTimeout(late, limit) : undefined
     let asked = false
@@ -119,7 +120,7 @@ export function connect<S extends Schema = AnySchema>(
       return await read(response)
     } catch (cause) {
       if (ending.signal.aborted) throw ending.signal.reason
-      throw asked ? broken(signal, cause) : asError(cause)
+      throw asked ? unreachable(cause) : asError(cause)
     } finally {
       clearTimeout(timer)
       // Who reads the answer himself may still give it up.
@@ -139,7 +140,7 @@ export function connect<S extends Schema = AnySchema>(
         // Refused before anything was done, in any of the server's dialects: the token ran out on its way, or its key was
         // rotated.
         const refused = status === 401 || (status === 403 && /jwt|^(session|user)_/i.test(code))
-        if (refused && !renewed && ask.token === undefined && token !== null && !isStream(ask.body)) {
+        if (refused && !renewed && ask.token === undefined && token !== null && !(ask.body as ReadableStream | undefined)?.getReader) {
           renewed = true
           if ((await session.renew(token)) !== null) continue
         }
@@ -168,22 +169,15 @@ export function connect<S extends Schema = AnySchema>(
 
 const whole = (response: Response): Response => response
 
-const isStream = (body: unknown): boolean => typeof (body as ReadableStream | null)?.getReader === 'function'
+const aborted = (): BasewrightError => new BasewrightError('aborted', 'The request was given up')
 
-/** Why nothing came: it was given up, or whatever it was. */
-export const broken = (signal: AbortSignal | undefined, cause?: unknown): BasewrightError =>
+/** What was thrown where nothing came. */
+export const unreachable = (cause: unknown, signal?: AbortSignal): BasewrightError =>
   signal?.aborted
-    ? new BasewrightError('aborted', 'The request was given up', { cause })
+    ? aborted()
     : cause instanceof BasewrightError
       ? cause
       : new BasewrightError('network', 'The server cannot be reached', { cause })
-
-/** Calls back once a signal says so, or now if it has; gives back what ends that. */
-export function heed(signal: AbortSignal | undefined, act: () => void): () => void {
-  if (signal?.aborted) act()
-  signal?.addEventListener('abort', act)
-  return () => signal?.removeEventListener('abort', act)
-}
 
 /**
  * Milliseconds to wait before something is tried again: half of the time and up to all of it, so that those who were cut
@@ -201,6 +195,6 @@ export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
     }, ms)
     const unheed = heed(signal, () => {
       clearTimeout(timer)
-      reject(broken(signal))
+      reject(aborted())
     })
   })

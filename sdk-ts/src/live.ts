@@ -10,9 +10,10 @@ import {
   filterOf,
   parameters,
 } from './query.js'
+import { tell, watch } from './listen.js'
 import type { Name, Schema } from './schema.js'
 import { type Members, isObject, text } from './shape.js'
-import { join, type Place, type Status, source, tell, watch } from './socket.js'
+import { join, type Place, type Status, source } from './socket.js'
 
 /** What is followed: a condition that a change can be judged by, and how its records are shown. */
 export interface LiveQuery<S extends Schema, N extends Name<S>> {

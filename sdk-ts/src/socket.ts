@@ -1,7 +1,8 @@
-import type { Core } from './core.js'
+import { type Core, backoff } from './core.js'
 import { BasewrightError } from './error.js'
 import type { Session } from './session.js'
-import { type Members, isObject, text } from './shape.js'
+import { attend, tell, watch } from './listen.js'
+import { type Members, attempt, isObject, text } from './shape.js'
 
 /**
  * How fresh something is. `live`: as the server has it. `catching_up`: the connection is there again, and what was
@@ -65,15 +66,10 @@ const LASTING = 5000
 
 /** A reason of the wire, `Code: text`, as an error. */
 export function refusal(response: unknown): BasewrightError {
-  const [, code = 'refused', said = ''] =
-    /^(?:(\w+): )?(.*)/s.exec(text(isObject(response) && response['reason'])) ?? []
+  const { reason } = Object(response) as Members
+  const [, code = 'refused', said = ''] = /^(?:(\w+): )?(.*)/s.exec(text(reason)) as string[]
   return new BasewrightError(code, said, { status: 403 })
 }
-
-/** Half of the time and up to all of it: those who were cut off together do not come back together. */
-const delay = (tries: number): number => Math.min(2 ** tries * 250, 8000) * (0.5 + Math.random() / 2)
-
-const quiet = (): undefined => undefined
 
 const lines = /* @__PURE__ */ new WeakMap<object, (party: Party) => Place>()
 
@@ -98,7 +94,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
 
   const isOpen = (): boolean => ws?.readyState === 1
   const isUsed = (): boolean => [...members].some(({ off }) => !off)
-  const renew = ({ token }: Member): unknown => token && session.renew(token).catch(quiet)
+  const renew = ({ token }: Member): unknown => token && attempt(() => session.renew(token))
 
   function say(
     { topic, ref: join }: { topic: string; ref?: string | undefined },
@@ -145,7 +141,8 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
       }
       made.onmessage = ({ data }) => {
         heard()
-        hear(data)
+        // Whatever else comes, it is not for us.
+        void attempt(() => hear(JSON.parse(data as string)))
       }
       made.onclose = ({ code }) => drop(made, code)
       made.onerror = () => drop(made)
@@ -155,7 +152,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   }
 
   function retry(): void {
-    again ??= setTimeout(settle, delay(tries++))
+    again ??= setTimeout(settle, backoff(tries++))
   }
 
   /** Leaves a socket from which nothing comes. */
@@ -175,7 +172,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     expect()
     say({ topic: 'phoenix' }, 'heartbeat', {})
     // A token that is about to run out is renewed, and then told by `onChange`.
-    session.get().catch(quiet)
+    void attempt(session.get)
   }
 
   function drop(made: WebSocket, code?: number): void {
@@ -183,7 +180,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     ws = undefined
     heard()
     clearInterval(beats)
-    made.onopen = made.onmessage = made.onclose = made.onerror = null
+    made.onmessage = null
     made.close()
     for (const member of members) fall(member, 'offline')
     for (const given of [...waiting.values()]) given(null)
@@ -195,7 +192,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     if (isUsed()) retry()
   }
 
-  /** The page is looked at again, or the network is there. */
+  /** The page is looked at again, or the network is there, or gone. */
   function wake(): void {
     if (isOpen()) beat()
     else if (again) {
@@ -234,7 +231,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   function later(member: Member): void {
     if (Date.now() - member.since > LASTING) member.tries = 0
     clearTimeout(member.timer)
-    member.timer = setTimeout(() => enter(member), delay(member.tries++))
+    member.timer = setTimeout(() => enter(member), backoff(member.tries++))
   }
 
   async function enter(member: Member): Promise<void> {
@@ -242,7 +239,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     if (!isOpen() || member.off) return
     // Whatever was asked before, its answer is for nobody.
     const ref = (member.ref = `${++refs}`)
-    const known = await session.get().catch(quiet)
+    const known = await attempt(session.get)
     if (member.ref !== ref || !isOpen()) return
     if (known === undefined) return later(member)
     user = known?.user?.id
@@ -263,15 +260,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     say(member, 'phx_join', { config: member.config(), access_token: member.token }, answer, ref)
   }
 
-  function hear(data: unknown): void {
-    let message: unknown
-    try {
-      message = JSON.parse(data as string)
-    } catch {
-      return
-    }
-    if (!Array.isArray(message)) return
-    const [join, ref, topic, event, given] = message as unknown[]
+  function hear([join, ref, topic, event, given]: unknown[]): void {
     const payload = isObject(given) ? given : {}
     if (event === 'phx_reply') return waiting.get(ref)?.(payload)
     for (const member of members) {
@@ -301,16 +290,9 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   }
 
   function listen(): () => void {
-    const end = session.onChange(changed)
-    const heard = [
-      [globalThis, 'online', wake],
-      [globalThis, 'offline', beat],
-      [globalThis.document, 'visibilitychange', wake],
-    ] as const
-    for (const [world, event, act] of heard) world?.addEventListener?.(event, act)
+    const ends = [session.onChange(changed), attend('online offline visibilitychange', wake)]
     return () => {
-      end()
-      for (const [world, event, act] of heard) world?.removeEventListener?.(event, act)
+      for (const end of ends) end()
     }
   }
 
@@ -339,25 +321,6 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   }
 }
 
-/** Adds a listener of its own, and gives back what takes it out. */
-// biome-ignore lint: whatever it is called with
-export function watch<F extends (...args: any[]) => void>(all: Set<F>, listener: F): () => void {
-  const own = ((...args) => listener(...args)) as F
-  all.add(own)
-  return () => void all.delete(own)
-}
-
-/** Calls all of them, whatever one does: what it throws is seen as any rejection is that nobody handles. */
-export function tell<A extends unknown[]>(listeners: Iterable<(...args: A) => void>, ...args: A): void {
-  for (const listener of [...listeners]) {
-    try {
-      listener(...args)
-    } catch (error) {
-      void Promise.reject(error)
-    }
-  }
-}
-
 type Observer = (status: Status, error: BasewrightError | null) => void
 
 /** What lists and channels both are: something with a status, an end, and loops that wait for what comes. */
@@ -368,6 +331,8 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
     for (const waiter of waiters) waiter()
     waiters.clear()
   }
+  /** The next time that there is something to take, or another status. */
+  const change = (): Promise<void> => new Promise((resolve) => waiters.add(resolve))
   const self = {
     status: 'connecting' as Status,
     error: null as BasewrightError | null,
@@ -403,7 +368,7 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
           if (self.status === 'closed') {
             await finish()
             if (self.error) throw self.error
-          } else await new Promise<void>((resolve) => waiters.add(resolve))
+          } else await change()
         }
       },
       return: finish,
@@ -411,5 +376,5 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
   }
   if (signal?.aborted) self.status = 'closed'
   else signal?.addEventListener('abort', self.close)
-  return { self, turn, wake, loop }
+  return { self, turn, wake, loop, change }
 }

@@ -1,5 +1,5 @@
 import { type Call, type Flows, call, calls } from './call.js'
-import { type Core, broken } from './core.js'
+import { type Core, unreachable } from './core.js'
 import type { AnySchema, Json, Schema } from './schema.js'
 import { base64, given, resumable } from './tus.js'
 
@@ -273,7 +273,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     async download(...given) {
       const response = await stream(...given)
       return response.blob().catch((cause) => {
-        throw broken(given[1]?.signal, cause)
+        throw unreachable(cause, given[1]?.signal)
       })
     },
     stream,

@@ -58,6 +58,8 @@ const ODD = [
   '{"fields":[null,1,{"pointer":3},{"pointer":"/a"},{"pointer":"/__proto__","code":{},"message":[]}]}',
   '{"code":"PGRST103","statusCode":"__proto__","error_code":"","msg":1}',
   '{"error":{"toString":1},"retry_after":"x"}',
+  '{"statusCode":{"toString":1,"valueOf":1}}',
+  '{"statusCode":["404"],"code":{"toString":null},"fields":{"length":1e9}}',
   '['.repeat(200_000),
   `"${'x'.repeat(5_000_000)}"`,
 ]
@@ -185,6 +187,18 @@ test('the time limit covers the body, and so does giving up', async () => {
   const text = response.text()
   reading.abort()
   await assert.rejects(text, { code: 'aborted' })
+})
+
+test('an answer that leads elsewhere is an error, and nothing is sent there', async () => {
+  const seen: (string | undefined)[] = []
+  for (const status of [301, 302, 303, 307, 308]) {
+    answer = (request, response) => {
+      seen.push(request.url)
+      says(status, '', { location: `${url}/elsewhere` })(request, response)
+    }
+    await assert.rejects(posts().create({ secret: 1 }), { code: 'network' })
+  }
+  assert.deepEqual(seen, Array(5).fill('/rest/v1/posts'))
 })
 
 test('what cannot be sent is told as such, and nothing is sent', async () => {
