@@ -6,6 +6,9 @@ import type { Schema } from './schema.js'
 import { type Members, isObject, text } from './shape.js'
 import { join, refusal, type Status, source } from './socket.js'
 
+/** Messages that wait for a loop at most. */
+const WAITING = 1000
+
 /** How a channel is joined. */
 export interface ChannelOptions {
   /** Of topics that the project does not declare, one for the secret key alone. Declared ones are private anyway. */
@@ -34,7 +37,7 @@ export interface Message {
 // biome-ignore lint: whatever was said
 export type Present = ReadonlyMap<string, readonly any[]>
 
-/** A topic on which others are told things, and who is there. */
+/** A topic on which others are told things, and who is there. A loop over it gets every message; a slow one the newest thousand. */
 export interface Channel extends AsyncIterable<Message> {
   readonly topic: string
   readonly status: Status
@@ -154,7 +157,8 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
     [Symbol.asyncIterator]: () => {
       const queue: Message[] = []
       const end = watch(listeners, (payload: unknown, event: string) => {
-        queue.push({ event, payload })
+        // A loop that is slow misses the oldest: what is said here is for now.
+        if (queue.push({ event, payload }) > WAITING) queue.shift()
         wake()
       })
       return loop(() => queue.shift(), end)

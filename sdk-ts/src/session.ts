@@ -1,4 +1,5 @@
 import { BasewrightError, bad } from './error.js'
+import { attend, tell, watch } from './listen.js'
 import { type Members, attempt, isObject } from './shape.js'
 
 /** Somebody who has an account. Times are in ISO 8601. */
@@ -193,21 +194,13 @@ export function sessions(
   let writes = 0
   let renewing: Promise<Session | null> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
+  let unattend: (() => void) | undefined
 
   const read = (): Promise<string | null | undefined> => attempt(async () => (await store.getItem(key)) ?? null)
 
-  function tell(event: SessionEvent, now: Session | null): void {
+  function report(event: SessionEvent, now: Session | null): void {
     plan()
-    for (const listener of [...listeners]) {
-      try {
-        listener(event, now)
-      } catch (fault) {
-        // The listener's own, and not of whoever signs in.
-        setTimeout(() => {
-          throw fault
-        })
-      }
-    }
+    tell(listeners, event, now)
   }
 
   /** Reads what other tabs may have written. */
@@ -220,7 +213,7 @@ export function sessions(
       const event = text === undefined ? null : difference(session, now)
       text = found
       session = now
-      if (event) tell(event, now)
+      if (event) report(event, now)
     }
     return session
   }
@@ -241,7 +234,7 @@ export function sessions(
         const found = await read()
         if (found !== undefined && text === written) text = found
       }
-      if (event) tell(event, next)
+      if (event) report(event, next)
     }))
   }
 
@@ -310,18 +303,16 @@ export function sessions(
 
   const hear = (): void => void peek().then(() => plan())
 
-  /** Hears what other tabs write; a page that was put aside has heard nothing until it is shown again. */
-  const attend = (how: 'addEventListener' | 'removeEventListener'): void => {
-    for (const name of ['storage', 'focus', 'pageshow']) globalThis[how]?.(name, hear)
-  }
-
   function onChange(listener: SessionListener): () => void {
-    const own: SessionListener = (event, now) => listener(event, now)
-    if (listeners.add(own).size === 1) attend('addEventListener')
+    // What other tabs write; a page that was put aside has heard nothing until it is shown again.
+    unattend ??= attend('storage focus pageshow', hear)
+    const end = watch(listeners, listener)
     hear()
     return () => {
-      if (!listeners.delete(own) || listeners.size > 0) return
-      attend('removeEventListener')
+      end()
+      if (listeners.size > 0) return
+      unattend?.()
+      unattend = undefined
       plan()
     }
   }

@@ -272,3 +272,23 @@ test('what an application throws in a listener is its own, and the others hear',
   assert.deepEqual([heard, thrown.map(String)], [[1], ['Error: mine']])
   said.close()
 })
+
+test('a loop that is slow has the newest thousand messages and not all that were ever said', async () => {
+  Fake.all = []
+  const said = channel(connect('http://example.test', 'pk', { WebSocket: Fake as never }), 'busy')
+  const loop = said[Symbol.asyncIterator]()
+  await turn()
+  const socket = Fake.all[0]!
+  socket.open()
+  await turn()
+  socket.accept()
+  const [join, , topic] = socket.join
+  for (let at = 0; at < 3000; at++)
+    socket.hear(join, null, topic, 'broadcast', { type: 'broadcast', event: 'say', payload: { at } })
+  await turn()
+  const heard: number[] = []
+  while (heard.length < 1000) heard.push((await loop.next()).value.payload.at)
+  assert.deepEqual([heard[0], heard.at(-1)], [2000, 2999])
+  said.close()
+  assert.equal((await loop.next()).done, true)
+})
