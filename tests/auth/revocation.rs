@@ -65,16 +65,24 @@ impl Two {
 
     /// From now on nobody accepts the token, and the sockets are closed.
     async fn refuses(self) {
+        for _ in 0..50 {
+            let here = read(&self.site, &self.site.server, &self.token).await;
+            assert_eq!(here, 401, "on the node that answered");
+        }
+        self.soon_refuses().await;
+    }
+
+    /// As [`Two::refuses`], where neither node is the one that answered.
+    async fn soon_refuses(self) {
         let Two { site, other, token, ears, .. } = self;
         let answered = Instant::now();
-        for _ in 0..50 {
-            assert_eq!(read(&site, &site.server, &token).await, 401, "on the node that answered");
-        }
-        while read(&site, &other, &token).await != 401 {
-            assert!(answered.elapsed() < ELSEWHERE, "on the other node");
-        }
-        for _ in 0..50 {
-            assert_eq!(read(&site, &other, &token).await, 401, "on the other node, later");
+        for node in [&site.server, &other] {
+            while read(&site, node, &token).await != 401 {
+                assert!(answered.elapsed() < ELSEWHERE, "on another node");
+            }
+            for _ in 0..50 {
+                assert_eq!(read(&site, node, &token).await, 401, "on another node, later");
+            }
         }
         for mut socket in ears {
             match socket.ended(Duration::from_secs(20)).await {
@@ -108,6 +116,14 @@ async fn whoever_is_banned_deleted_or_gets_another_password_is_out_on_both_nodes
         assert!((200..300).contains(&answer.status), "{path}: {}", answer.body);
         two.refuses().await;
     }
+}
+
+/// The stream tells of no single session then: that it is over is found where its caller is judged anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_loses_his_session_with_everybody_elses_is_out_on_both_nodes() {
+    let two = Two::new().await;
+    two.site.sql().await.batch_execute("truncate auth.sessions cascade").await.unwrap();
+    two.soon_refuses().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use super::socket::{Rate, Socket};
 use super::sockets::Sockets;
 use super::wish::Wish;
 use crate::auth::resolve;
-use crate::auth::token::{TokenFault, Verified};
+use crate::auth::token::{Holder, TokenFault, Verified};
 use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::http::principal::verify;
@@ -64,6 +64,8 @@ struct Reading {
 
 /// Why it is not known what somebody may do on a topic.
 enum Unjudged {
+    /// Nothing: his session is over, or he is gone or banned.
+    Over(String),
     /// Nothing, for this reason.
     Refused(String),
     /// The database did not say.
@@ -166,7 +168,7 @@ impl Sockets {
                         let queries = wish.snapshot.then_some(wish.queries);
                         sockets.judged(&channel, caller, rights, wish.bindings, queries)
                     }
-                    Err(Unjudged::Refused(reason) | Unjudged::Failed(reason)) => {
+                    Err(Unjudged::Over(reason) | Unjudged::Refused(reason) | Unjudged::Failed(reason)) => {
                         sockets.refuse_join(&channel, &reason);
                     }
                 }
@@ -206,8 +208,11 @@ impl Sockets {
                     .await
                     .map_err(|error| {
                         let reason = reason_of_error(&error);
-                        let refused = error.code.status() < 500;
-                        if refused { Unjudged::Refused(reason) } else { Unjudged::Failed(reason) }
+                        match error.code.status() {
+                            401 => Unjudged::Over(reason),
+                            ..500 => Unjudged::Refused(reason),
+                            _ => Unjudged::Failed(reason),
+                        }
                     })?
             }
         };
@@ -427,9 +432,9 @@ impl Sockets {
                 if channel.is_joined() {
                     match judged {
                         Ok(verified) => sockets.renewed(&channel, verified),
-                        Err(Unjudged::Refused(reason) | Unjudged::Failed(reason)) => {
-                            sockets.expel(&channel, &reason)
-                        }
+                        Err(
+                            Unjudged::Over(reason) | Unjudged::Refused(reason) | Unjudged::Failed(reason),
+                        ) => sockets.expel(&channel, &reason),
                     }
                 }
             });
@@ -474,6 +479,11 @@ impl Sockets {
                 return;
             }
             match judged {
+                // The stream tells of it too, and either may be first: both end it alike.
+                Err(Unjudged::Over(reason)) => match own.as_deref().map(|own| &own.holder) {
+                    Some(Holder::Session { session, .. }) => sockets.end_session(*session),
+                    _ => sockets.expel(&channel, &reason),
+                },
                 Err(Unjudged::Refused(reason)) => sockets.expel(&channel, &reason),
                 // Nobody knows what he may do: he is out, and comes back by himself.
                 Err(Unjudged::Failed(reason)) => {
