@@ -41,8 +41,8 @@ impl Caches {
         match &change {
             SystemChange::RoleChanged { user, xid } => self.standings.changed(*user, *xid),
             SystemChange::SessionEnded { session, xid, .. } => self.standings.ended(*session, *xid),
-            SystemChange::KeyRevoked { jti } => self.revocations.insert(jti),
-            // What is revoked is read again every second, and would be wrong to forget meanwhile.
+            SystemChange::KeyRevoked { jti } => self.revocations.extend([jti.as_str()]),
+            // What is revoked stays so, and is read again every second.
             SystemChange::Lost => self.standings.forget(),
         }
         // Nobody may be listening.

@@ -1,7 +1,6 @@
 //! What a running server keeps an eye on: whether Postgres answers, which tokens were revoked, whether the
 //! file of keys changed. It has a connection of its own, so that a busy pool is not taken for a dead database.
 
-use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{App, Readiness, now};
 use crate::auth::keyfile;
+use crate::auth::keys::Keyring;
 use crate::db::{DbError, Pool};
 use crate::error::Error;
 use crate::sql::Sql;
@@ -49,8 +49,8 @@ impl Watch {
         let mut sql = Sql::new();
         sql.raw("select jti from auth.revoked_keys");
         let rows = self.own.read(&sql).await.map_err(DbError::into_error)?;
-        let ids: HashSet<String> = rows.iter().filter_map(|row| row.text(0)).map(str::to_owned).collect();
-        self.app.revocations().replace(ids);
+        let ids = rows.iter().filter_map(|row| row.text(0));
+        self.app.revocations().extend(ids);
         Ok(())
     }
 
@@ -90,11 +90,10 @@ impl Watch {
             return;
         }
         *stamp = seen;
-        match keyfile::read(path, now()) {
-            Ok(ring) => {
+        let put = |ring: Keyring| self.app.replace_keys(ring.issuing_as(self.app.keys().issuer()));
+        match keyfile::take_over(path, now(), put) {
+            Ok(()) => {
                 tracing::info!(path = %path.display(), "the keys changed");
-                let issuer = self.app.keys().issuer().to_owned();
-                self.app.replace_keys(ring.issuing_as(&issuer));
                 self.noted = false;
             }
             Err(fault) => {

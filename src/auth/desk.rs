@@ -105,9 +105,9 @@ impl Desk {
         self.key_file.as_deref()
     }
 
-    /// Puts another keyring in force at once; what the old one vouched for is verified anew.
-    pub(super) fn replace_keys(&self, ring: Keyring) {
-        self.keys.store(Arc::new(ring));
+    /// Where the keys in force are.
+    pub(super) fn keys(&self) -> Arc<ArcSwap<Keyring>> {
+        Arc::clone(&self.keys)
     }
 
     /// By what others are asked over the network.

@@ -7,6 +7,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
+
 use super::keys::{Algorithm, KeyFault, Keyring};
 
 /// The file's name in the data folder.
@@ -131,25 +133,40 @@ pub fn read(path: &Path, now: i64) -> Result<Keyring, KeyFileFault> {
         .map_err(|fault| KeyFileFault::Keys { from: path.display().to_string(), fault })
 }
 
-/// Changes the keys in a file: reads, lets `change` work, writes the whole anew. One process at a time;
-/// a reader sees the old or the new file, never a part.
+/// Changes the keys in a file: reads, lets `change` work, writes the whole anew and has it put in force. One at a time,
+/// so that the last to be written is the last to be in force; a reader sees the old or the new file, never a part.
 pub fn change<T>(
     path: &Path,
     now: i64,
     change: impl FnOnce(&mut Keyring) -> Result<T, KeyFault>,
+    put: impl FnOnce(&Keyring),
 ) -> Result<(Keyring, T), KeyFileFault> {
     let at = |source| KeyFileFault::Io { path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("."));
-    let lock = File::open(folder).map_err(at)?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
-        .map_err(|errno| at(io::Error::from(errno)))?;
+    let _lock = lock(folder, FlockOperation::LockExclusive)?;
     let mut ring = read(path, now)?;
     let outcome =
         change(&mut ring).map_err(|fault| KeyFileFault::Keys { from: path.display().to_string(), fault })?;
     let draft = write_draft(path, &ring)?;
     fs::rename(&draft, path).map_err(at)?;
     sync_folder(folder)?;
+    put(&ring);
     Ok((ring, outcome))
+}
+
+/// Has the keys in a file put in force, as they are until that is done.
+pub fn take_over(path: &Path, now: i64, put: impl FnOnce(Keyring)) -> Result<(), KeyFileFault> {
+    let _lock = lock(path.parent().unwrap_or(Path::new(".")), FlockOperation::LockShared)?;
+    put(read(path, now)?);
+    Ok(())
+}
+
+/// Keeps others from changing the keys in a folder, until it is dropped.
+fn lock(folder: &Path, operation: FlockOperation) -> Result<File, KeyFileFault> {
+    let at = |source| KeyFileFault::Io { path: folder.to_owned(), source };
+    let file = File::open(folder).map_err(at)?;
+    rustix::fs::flock(&file, operation).map_err(|errno| at(io::Error::from(errno)))?;
+    Ok(file)
 }
 
 /// Writes the keys beside their place, on disk before it returns.
@@ -261,17 +278,22 @@ mod tests {
     }
 
     #[test]
-    fn changes_by_many_processes_do_not_lose_one_another() {
+    fn changes_by_many_lose_none_and_the_last_is_in_force() {
         let folder = Folder::new();
         obtain(&folder.0, none, NOW).unwrap();
         let path = folder.0.join(FILE);
+        let in_force = std::sync::Mutex::new(None);
         std::thread::scope(|scope| {
             for n in 0..8 {
-                let path = &path;
-                scope.spawn(move || change(path, NOW, |ring| Ok(ring.revoke(&format!("jti-{n}")))).unwrap());
+                let (path, in_force) = (&path, &in_force);
+                let put = move |ring: Keyring| *in_force.lock().unwrap() = Some(ring);
+                let revoke = move |ring: &mut Keyring| Ok(ring.revoke(&format!("jti-{n}")));
+                scope.spawn(move || change(path, NOW, revoke, |ring| put(ring.clone())).unwrap());
+                scope.spawn(move || take_over(path, NOW, put).unwrap());
             }
         });
         assert_eq!(read(&path, NOW).unwrap().revoked().len(), 8);
+        assert_eq!(in_force.into_inner().unwrap().unwrap().revoked().len(), 8);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
     }
 }

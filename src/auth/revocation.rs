@@ -1,10 +1,9 @@
 //! [`Revocations`]: ids of API keys and tokens that are refused before their time.
 //!
-//! The database holds them; every node keeps a copy that a background task renews each second, and the
-//! node that revokes adds to its own copy at once.
+//! The database holds them; every node keeps a copy that a background task adds to each second, and the node that
+//! revokes adds to its own copy at once. Nothing is taken from a copy: what was read may be older than what was added.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
@@ -19,18 +18,16 @@ impl Revocations {
         self.ids.load().contains(jti)
     }
 
-    /// Takes over what the database says now.
-    pub fn replace(&self, ids: HashSet<String>) {
-        if **self.ids.load() != ids {
-            self.ids.store(Arc::new(ids));
+    /// Refuses these ids too from this moment on.
+    pub fn extend<'id>(&self, ids: impl IntoIterator<Item = &'id str>) {
+        let known = self.ids.load();
+        let new: Vec<&str> = ids.into_iter().filter(|id| !known.contains(*id)).collect();
+        if new.is_empty() {
+            return;
         }
-    }
-
-    /// Refuses one more id from this moment on.
-    pub fn insert(&self, jti: &str) {
         self.ids.rcu(|ids| {
             let mut more = HashSet::clone(ids);
-            more.insert(jti.to_owned());
+            more.extend(new.iter().map(|id| (*id).to_owned()));
             more
         });
     }
@@ -41,12 +38,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_refused_from_the_moment_it_is_named() {
+    fn an_id_is_refused_from_the_moment_it_is_named_whatever_was_read_before() {
         let revocations = Revocations::default();
         assert!(!revocations.contains("a"));
-        revocations.insert("a");
+        revocations.extend(["a"]);
         assert!(revocations.contains("a"));
-        revocations.replace(HashSet::from(["b".to_owned()]));
-        assert!(revocations.contains("b") && !revocations.contains("a"));
+        revocations.extend(["b"]);
+        revocations.extend([]);
+        assert!(revocations.contains("a") && revocations.contains("b"));
     }
 }

@@ -1,5 +1,7 @@
 //! Changing the signing keys of a running server: after the answer, this server accepts nothing that they do not vouch for.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::audit::Event;
@@ -37,7 +39,7 @@ impl Visit<'_> {
         self.change_keys(json!({ "dropped": kid }), move |ring| ring.drop_key(&kid)).await
     }
 
-    /// Refuses an API key or an operator's token from now on, on every node.
+    /// Refuses an API key or an operator's token, on every node. This one is to be told.
     pub async fn revoke_key(&self, jti: &str) -> Result<(), Error> {
         if jti.is_empty() || jti.chars().count() > 255 {
             return Err(Error::with(AuthCode::ValidationFailed, "`jti` has 1 to 255 characters"));
@@ -49,7 +51,7 @@ impl Visit<'_> {
             .raw(") on conflict do nothing");
         tx.query(&sql).await.map_err(DbError::into_error)?;
         self.note(&tx, self.entry(Event::KeyRevoked, None, json!({ "jti": jti }))).await?;
-        self.commit_known(tx).await
+        tx.commit().await.map_err(DbError::into_error)
     }
 
     /// The keys in force.
@@ -66,8 +68,10 @@ impl Visit<'_> {
             let sentence = "The keys come from the environment: change them there and start the server again";
             return Err(Error::with(AuthCode::Conflict, sentence));
         };
-        let now = self.now;
-        let changed = tokio::task::spawn_blocking(move || keyfile::change(&path, now, change)).await;
+        let (now, keys, issuer) = (self.now, self.desk.keys(), self.keys.issuer().to_owned());
+        // What the older keys vouched for is verified anew.
+        let put = move |ring: &Keyring| keys.store(Arc::new(ring.clone().issuing_as(&issuer)));
+        let changed = tokio::task::spawn_blocking(move || keyfile::change(&path, now, change, put)).await;
         let (ring, ()) = changed.map_err(Error::internal)?.map_err(|fault| match fault {
             keyfile::KeyFileFault::Keys {
                 fault: KeyFault::StillActive(_) | KeyFault::NoSuchKey(_), ..
@@ -75,7 +79,6 @@ impl Visit<'_> {
             fault => Error::internal(fault),
         })?;
         let ring = ring.issuing_as(self.keys.issuer());
-        self.desk.replace_keys(ring.clone());
         if let serde_json::Value::Object(members) = &mut what {
             // This server looks at the file too, and others do: none of them notes it again.
             members.insert("fingerprint".to_owned(), fingerprint::of_keys(&ring).into());

@@ -147,5 +147,5 @@ fn change<T>(
         .file()
         .ok_or_else(|| Failure::fault("the keys come from the environment: change them there"))?
         .to_owned();
-    keyfile::change(&path, now(), change).map_err(Failure::fault)
+    keyfile::change(&path, now(), change, |_| ()).map_err(Failure::fault)
 }

@@ -248,11 +248,16 @@ fn write_keys(folder: &Folder) -> Keyring {
     let none = |_: &str| None;
     keyfile::obtain(&data, none, now()).unwrap();
     let path = data.join(keyfile::FILE);
-    keyfile::change(&path, now(), |ring| {
-        ring.rotate(Algorithm::Hs256, now())?;
-        ring.rotate(Algorithm::EdDsa, now())?;
-        ring.rotate(Algorithm::Es256, now())
-    })
+    keyfile::change(
+        &path,
+        now(),
+        |ring| {
+            ring.rotate(Algorithm::Hs256, now())?;
+            ring.rotate(Algorithm::EdDsa, now())?;
+            ring.rotate(Algorithm::Es256, now())
+        },
+        |_| (),
+    )
     .unwrap()
     .0
 }
@@ -489,14 +494,20 @@ async fn a_revoked_key_and_a_dropped_key_are_refused_within_seconds_for_ever() {
     // Rotated: both work; dropped: the old one dies, though it was verified a moment ago.
     let path = data.join(keyfile::FILE);
     let publishable = server.keys.publishable().to_owned();
-    let (ring, ()) = keyfile::change(&path, now(), |ring| ring.rotate(Algorithm::EdDsa, now())).unwrap();
+    let (ring, ()) =
+        keyfile::change(&path, now(), |ring| ring.rotate(Algorithm::EdDsa, now()), |_| ()).unwrap();
     let new = ring.publishable().to_owned();
     eventually("the new key is known", within, || async { (status(&new).await == 200).then_some(()) }).await;
     assert_eq!(status(&publishable).await, 200);
-    keyfile::change(&path, now(), |ring| {
-        ring.drop_inactive();
-        Ok(())
-    })
+    keyfile::change(
+        &path,
+        now(),
+        |ring| {
+            ring.drop_inactive();
+            Ok(())
+        },
+        |_| (),
+    )
     .unwrap();
     eventually("the old key is dead", within, || async { (status(&publishable).await == 401).then_some(()) })
         .await;

@@ -89,6 +89,7 @@ async fn revoke(
     let visit = door::visit_as_admin(&request, &app).await?;
     let Revocation { jti } = door::json(&request, payload).await?;
     visit.revoke_key(&jti).await?;
+    app.revocations().extend([jti.as_str()]);
     Ok(HttpResponse::NoContent().finish())
 }
 
