@@ -54,7 +54,7 @@ impl FromRequest for Caller {
 /// not counted.
 pub(super) fn admit(request: &HttpRequest, caller: &Principal) -> Result<(), Error> {
     match request.app_data::<web::Data<App>>() {
-        Some(app) if caller.id.is_none() && !caller.is_service() => app.desk().admit(peer::address(request)),
+        Some(app) if caller.is_nobody() => app.desk().admit(peer::address(request)),
         Some(_) | None => Ok(()),
     }
 }

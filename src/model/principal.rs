@@ -77,6 +77,11 @@ impl Principal {
         self.role == ANON
     }
 
+    /// Neither a user nor the secret key: what he asks for is counted by where he comes from.
+    pub fn is_nobody(&self) -> bool {
+        self.id.is_none() && !self.is_service()
+    }
+
     pub fn is_service(&self) -> bool {
         self.role == SERVICE_ROLE
     }

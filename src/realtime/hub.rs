@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, watch};
 
 use super::limits;
 use super::line::ChannelKey;
@@ -102,6 +102,7 @@ struct Shared {
     room: Notify,
     presence: Mutex<Present>,
     sockets: Mutex<Sockets>,
+    snapshots: Semaphore,
     /// How many sockets there are; told so that the last can be waited for.
     count: watch::Sender<u64>,
     draining: watch::Sender<bool>,
@@ -124,6 +125,13 @@ struct Sockets {
 pub struct Seat {
     shared: Arc<Shared>,
     address: Option<IpAddr>,
+}
+
+impl Seat {
+    /// Where the socket comes from, if that is known.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
 }
 
 impl Drop for Seat {
@@ -156,6 +164,7 @@ impl Hub {
             room: Notify::new(),
             presence: Mutex::default(),
             sockets: Mutex::new(Sockets { most, of_address: HashMap::new() }),
+            snapshots: Semaphore::new(limits::SNAPSHOTS),
             count: watch::Sender::new(0),
             draining: watch::Sender::new(false),
         };
@@ -237,12 +246,12 @@ impl Hub {
     /// Takes a place for a socket. `None` if there is none, in all or for that address.
     pub fn admit(&self, address: Option<IpAddr>) -> Option<Seat> {
         // Whoever comes from this machine is many behind a proxy.
-        let address = address.filter(|address| !address.is_loopback());
+        let counted = address.filter(|address| !address.is_loopback());
         let mut sockets = self.shared.sockets.lock();
         if *self.shared.count.borrow() >= sockets.most {
             return None;
         }
-        if let Some(address) = address {
+        if let Some(address) = counted {
             let count = sockets.of_address.entry(address).or_default();
             if *count >= limits::SOCKETS_OF_ADDRESS {
                 return None;
@@ -251,6 +260,11 @@ impl Hub {
         }
         self.shared.count.send_modify(|count| *count += 1);
         Some(Seat { shared: Arc::clone(&self.shared), address })
+    }
+
+    /// Waits for its turn to read a snapshot, in the order in which they are asked for.
+    pub async fn snapshot(&self) -> Option<SemaphorePermit<'_>> {
+        self.shared.snapshots.acquire().await.ok()
     }
 
     /// Allows another number of sockets.

@@ -37,6 +37,11 @@ pub const LINGER: Duration = Duration::from_secs(5);
 pub const LINGER_SLOW: Duration = Duration::from_secs(30);
 /// How long the stream of changes may take to accept a subscription. Clients give up after as long.
 pub const JOIN: Duration = Duration::from_secs(10);
+/// Snapshots of this process that are read at once, each with a connection of those that requests share; of one socket,
+/// one at a time.
+pub const SNAPSHOTS: usize = 3;
+/// How long one may take, with all its bindings.
+pub const SNAPSHOT: Duration = Duration::from_secs(10);
 /// Messages that wait for the channel they are for to be joined.
 pub const BACKLOG: usize = 32;
 /// Longest presence payload: everybody on the topic keeps it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::channel::{Behind, Channel, Phase, Rows};
 use super::socket::{Rate, Socket};
@@ -14,7 +15,7 @@ use super::wish::Wish;
 use crate::auth::resolve;
 use crate::auth::token::{Holder, TokenFault, Verified};
 use crate::catalog::Catalog;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::principal::verify;
 use crate::model::Principal;
 use crate::query::plan::Context;
@@ -312,13 +313,12 @@ impl Sockets {
     ) {
         let served: Vec<usize> = (0..reading.wanted.len()).filter(|at| !refused.contains(at)).collect();
         let wanted: Vec<Beginning> = served.iter().map(|at| reading.wanted[*at].clone()).collect();
-        let taken = match self.app.catalog() {
-            Ok(catalog) => {
-                let context = Context { catalog: &catalog, principal: &reading.principal };
-                snapshot::take(self.app.pool(), context, &wanted).await
-            }
-            Err(error) => Err(error),
-        };
+        // Until all of it was taken: this socket waits for itself, not others for it.
+        let _own = channel.socket.snapshots.acquire().await;
+        if !channel.is_joined() {
+            return;
+        }
+        let taken = self.take_snapshot(channel, &reading.principal, &wanted).await;
         let (mut skip, mut until) = (None, None);
         match taken {
             Ok(Snapshot { visibility, lsn, parts }) => {
@@ -350,6 +350,28 @@ impl Sockets {
         if channel.is_joined() {
             self.fall_behind(channel, Behind { from: joined, asked: false, slow: false, skip, until });
         }
+    }
+
+    /// Reads what there is, when it is its turn. Each binding counts as a request for records does.
+    async fn take_snapshot(
+        &self,
+        channel: &Channel,
+        principal: &Principal,
+        wanted: &[Beginning],
+    ) -> Result<Snapshot, Error> {
+        if let Some(address) = channel.socket.seat.address()
+            && principal.is_nobody()
+        {
+            wanted.iter().try_for_each(|_| self.app.desk().admit(address))?;
+        }
+        let _turn = self.hub.snapshot().await;
+        let catalog = self.app.catalog()?;
+        let context = Context { catalog: &catalog, principal };
+        let taking = snapshot::take(self.app.pool(), context, wanted);
+        timeout(limits::SNAPSHOT, taking).await.unwrap_or_else(|_| {
+            let message = "the snapshot asked for too much work and was cancelled";
+            Err(Error::with(Code::Sqlstate("57014".to_owned()), message))
+        })
     }
 
     /// Everything that was asked for stands.

@@ -13,6 +13,7 @@ use std::task::Waker;
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
 use rustix::net::Shutdown;
+use tokio::sync::Semaphore;
 
 use super::channel::Channel;
 use crate::auth::token::Verified;
@@ -112,7 +113,9 @@ pub(super) struct Socket {
     out: RefCell<Out>,
     /// The last row change that it has taken whole.
     written: Cell<Option<Cursor>>,
-    _seat: Seat,
+    pub(super) seat: Seat,
+    /// For one snapshot at a time.
+    pub(super) snapshots: Semaphore,
 }
 
 impl Socket {
@@ -140,7 +143,8 @@ impl Socket {
             state: Cell::new(State::Open),
             out: RefCell::default(),
             written: Cell::new(None),
-            _seat: seat,
+            seat,
+            snapshots: Semaphore::new(1),
         }
     }
 

@@ -41,11 +41,18 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) async fn new(project: &[(&str, &str)]) -> Place {
+        Place::new_with(project, &[]).await
+    }
+
+    pub(super) async fn new_with(
+        project: &[(&str, &str)],
+        env: &'static [(&'static str, &'static str)],
+    ) -> Place {
         let database = database().await;
         let urls = database.urls.clone();
         let mut place =
             Place { server: None, home: Home::Shared(database), folder: Folder::with(project), urls };
-        place.start().await;
+        place.start_with(env).await;
         place
     }
 
@@ -96,9 +103,16 @@ impl Place {
     }
 
     pub(super) async fn start(&mut self) {
+        self.start_with(&[]).await;
+    }
+
+    async fn start_with(&mut self, env: &'static [(&'static str, &'static str)]) {
         let (project, urls) = (self.folder.0.clone(), self.urls.clone());
         let data = self.folder.join("data");
-        let run = move || Server::dev(&project, &data, &urls);
+        let run = move || {
+            let (project, data, database) = (&project, &data, Some(&urls));
+            Start { command: "dev", project, data, database, args: &[], env }.run()
+        };
         self.server = Some(tokio::task::spawn_blocking(run).await.unwrap());
     }
 

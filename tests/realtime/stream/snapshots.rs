@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{PLAIN, Place, all};
 use crate::campaign::{Dice, long, seed};
 use crate::support::caller::Caller;
+use crate::support::server::eventually;
 use crate::support::socket::{ANSWERED_WITHIN, Message, Socket};
 
 /// What a listener holds of the rows.
@@ -98,6 +99,8 @@ async fn a_snapshot_and_what_follows_are_every_row_once_while_others_write() {
         // Whoever takes nothing for long is closed.
         for (socket, copy) in &mut copies {
             let (socket, copy): (&mut Socket, &mut Copy) = (socket, copy);
+            // As is who says nothing.
+            socket.push(None, "phoenix", "heartbeat", json!({})).await;
             while let Ok(message) = socket.next(Duration::from_millis(1)).await {
                 copy.take(&message);
                 events += 1;
@@ -210,6 +213,71 @@ async fn a_snapshot_may_be_a_query_of_its_own_and_its_faults_are_told() {
     assert_eq!((&told.payload["code"], &told.payload["statusCode"]), (&json!("42703"), &json!(400)));
     admin.batch_execute("insert into posts values (6, 1, 6)").await.unwrap();
     other.wait(ANSWERED_WITHIN, |message| message.row().is_some()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_that_take_long_leave_connections_to_requests() {
+    let place = Place::new(PLAIN).await;
+    let locked = place.admin().await;
+    locked.batch_execute("begin; lock table notes in access exclusive mode").await.unwrap();
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        let mut socket = place.socket().await;
+        for number in 0..10 {
+            let config = json!({ "postgres_changes": [all("notes")], "snapshot": true, "presence": { "enabled": false } });
+            socket.join(&format!("realtime:{number}"), config, None).await;
+        }
+        sockets.push(socket);
+    }
+    let admin = place.admin().await;
+    let waiting = async || {
+        let waits = "select count(*) from pg_stat_activity \
+             where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0";
+        admin.query_one(waits, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    eventually("a snapshot waits for each socket", ANSWERED_WITHIN, || async {
+        (waiting().await == 3).then_some(())
+    })
+    .await;
+    let operator = Caller::secret(place.server());
+    for id in 0..20 {
+        operator.post("others", "", json!({ "id": id, "n": 1 })).await.is(201);
+        operator.get("others?n=eq.1").await.is(200);
+        assert_eq!(waiting().await, 3);
+    }
+    locked.batch_execute("commit").await.unwrap();
+    for socket in &mut sockets {
+        for _ in 0..10 {
+            socket.wait(ANSWERED_WITHIN, |message| message.event == "snapshot").await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_nobody_in_particular_counts_as_his_requests_do() {
+    let limits = ("limits.yaml", "auth: { rate_limits: { rest_anonymous: 5/10m } }\n");
+    let env = &[("BASEWRIGHT_ANONYMOUS_LIMIT", "project")];
+    let place = Place::new_with(&[PLAIN[0], limits], env).await;
+    let config = json!({
+        "postgres_changes": [all("notes"), all("others")], "snapshot": true, "presence": { "enabled": false }
+    });
+    let answers = async |token: Option<&str>| {
+        let mut socket = place.socket().await;
+        let mut answers = Vec::new();
+        for number in 0..4 {
+            let topic = format!("realtime:{number}");
+            socket.join(&topic, config.clone(), token).await;
+            let first = socket.wait(ANSWERED_WITHIN, |message| {
+                message.topic == topic && (message.event == "snapshot" || message.is_system("error"))
+            });
+            answers.push(first.await.unwrap().payload["code"].as_str().map(str::to_owned));
+        }
+        answers
+    };
+    let too_many = || Some("too_many_requests".to_owned());
+    assert_eq!(answers(None).await, [None, None, too_many(), too_many()]);
+    let user = Caller::user(place.server(), &[]);
+    assert_eq!(answers(user.token()).await, [None, None, None, None]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
