@@ -12,10 +12,11 @@ tag=basewright:check name=basewright-check-$$
 home=$(mktemp -d /var/tmp/basewright-check.XXXXXX)
 chmod 755 "$home"
 
-arguments=()
+arguments=() made=
 if [ -n "${BINARY:-}" ]; then
-  mkdir -p docker/binary
-  install -m 0755 "$BINARY" docker/binary/basewright
+  [ ! -e docker/binary ] || { echo "docker/binary is there already: it would be replaced" >&2; exit 1; }
+  made=docker/binary
+  install -D -m 0755 "$BINARY" "$made/basewright"
   arguments=(--target given)
 fi
 if [ -n "${CONTAINER_CHECK:-}" ]; then
@@ -34,7 +35,7 @@ end() {
   box rm -f "$name" >/dev/null 2>&1 || true
   box volume rm "$name" >/dev/null 2>&1 || true
   [ -z "$postgres" ] || { kill -INT "$postgres" && wait "$postgres"; } 2>/dev/null || true
-  rm -rf "$home" docker/binary
+  rm -rf "$home" ${made:+"$made"}
   exit "$code"
 }
 trap end EXIT
@@ -51,6 +52,14 @@ within() { # within TIMES COMMAND...: asks until it holds, at least a tenth of a
   done
 }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+cp docker/secrets.sh "$home"
+(umask 022 && sh "$home/secrets.sh")
+[ "$(stat -c %a "$home/.env")" = 600 ] || fail "others can read the secrets"
+[ "$(grep -cE '^[A-Z_]+=[0-9a-f]{64}$' "$home/.env")" = 5 ] || fail "the secrets are incomplete"
+kept=$(cat "$home/.env")
+! sh "$home/secrets.sh" 2>/dev/null || fail "the secrets were made twice"
+[ "$kept" = "$(cat "$home/.env")" ] || fail "the secrets that were there are gone"
 
 started=$(now)
 build

@@ -21,10 +21,17 @@ impl Settings {
             .unwrap_or_else(|| self.site_url.clone())
     }
 
-    /// An address as browsers read it, if the project allows it: it is on the app's own origin, or in the list.
+    /// An address as browsers read it, if the project allows it: it is on the app's own origin, or in the list. For whoever
+    /// develops on his machine, all names of it are one.
     fn allows(&self, text: &str) -> Option<String> {
         let url = sound(text)?;
-        let is_own = Url::parse(&self.site_url).is_ok_and(|site| is_same_place(&site, &url));
+        let is_own = Url::parse(&self.site_url).is_ok_and(|site| {
+            is_same_place(&site, &url)
+                || (self.is_dev
+                    && is_this_machine(&site)
+                    && is_same_door(&site, &url)
+                    && is_this_machine(&url))
+        });
         let is_listed = || {
             self.project.redirect_urls.iter().any(|pattern| {
                 Url::parse(pattern)
@@ -61,9 +68,17 @@ fn sound(text: &str) -> Option<Url> {
 
 /// Whether two addresses have the same scheme, host and port. No part of these is ever a pattern.
 fn is_same_place(one: &Url, other: &Url) -> bool {
-    one.scheme() == other.scheme()
-        && one.host_str() == other.host_str()
-        && one.port_or_known_default() == other.port_or_known_default()
+    one.host_str() == other.host_str() && is_same_door(one, other)
+}
+
+/// Whether two addresses have the same scheme and port.
+fn is_same_door(one: &Url, other: &Url) -> bool {
+    one.scheme() == other.scheme() && one.port_or_known_default() == other.port_or_known_default()
+}
+
+/// Whether an address is of the machine itself, by one of the names that servers here print and people type.
+fn is_this_machine(url: &Url) -> bool {
+    matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
 /// Whether a pattern's path covers an address's: `*` is one segment, `**` one or more, and nothing but these may follow
@@ -176,6 +191,34 @@ mod tests {
         ] {
             assert_eq!(settings.redirect(Some(wished), None), expected, "{wished}");
         }
+    }
+
+    #[test]
+    fn for_whoever_develops_all_names_of_the_machine_are_one() {
+        const HERE: &str = "http://127.0.0.1:8000";
+        let mut settings = Settings { site_url: HERE.to_owned(), is_dev: true, ..settings() };
+        let names = ["http://localhost:8000/a?b=c", "http://127.0.0.1:8000/a", "http://[::1]:8000/a"];
+        for name in names {
+            assert_eq!(settings.redirect(Some(name), None), name);
+            assert_eq!(settings.redirect(None, Some(name)), name);
+        }
+        for wished in [
+            "http://localhost:8001/",
+            "http://localhost/",
+            "https://localhost:8000/",
+            "http://localhost.evil.test:8000/",
+            "http://evil.test:8000/",
+            "http://localhost:8000@evil.test/",
+            "http://127.0.0.2:8000/",
+            "http://0.0.0.0:8000/",
+        ] {
+            assert_eq!(settings.redirect(Some(wished), None), HERE, "{wished}");
+        }
+        // In production a name is a name, and what is not on this machine has no other.
+        settings.is_dev = false;
+        assert_eq!(settings.redirect(Some(names[0]), None), HERE);
+        settings = Settings { is_dev: true, ..self::settings() };
+        assert_eq!(settings.redirect(Some("https://localhost/"), None), SITE);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::sql::Sql;
 #[derive(Args)]
 #[command(after_help = "Examples:
   basewright policy explain examples/blog --as anon read posts/00000000-0000-4000-8000-000000000001
-  basewright policy explain examples/blog --as user:ada@example.com+editor update posts/ID status=published
+  basewright policy explain examples/blog --as user:ada@example.test+editor update posts/ID status=published
   basewright policy explain examples/blog --as user:UUID create posts title=Hi slug=hi
 
   basewright policy explain my-app --as user:UUID read storage.objects/avatars/ada/me.png
@@ -34,9 +34,9 @@ use crate::sql::Sql;
 
   basewright policy explain my-app --as user:UUID --claims '{\"org\": \"acme\"}' read invoices/ID
 
-The user is an id, the address of a user, or a name of the project's tests; what `auth.user_roles` grants is
-added to the roles written here. `auth.email` is the user's address, `auth.claims.NAME` and what else a token
-says are what --claims says. A key or a value of kind uuid may be a name of the tests too.")]
+WHO is a user's id or his address; what `auth.user_roles` grants is added to the roles written here. `auth.email`
+is the user's address, `auth.claims.NAME` and what else a token says are what --claims says. A key or a value of
+kind uuid may be a name of the project's tests.")]
 pub(super) struct Explain {
     /// The project's folder
     project: PathBuf,
@@ -299,7 +299,11 @@ pub(super) async fn caller(
         .raw(") group by u.id limit 2");
     let found: Vec<Row> = pool.read(&sql).await.map_err(Failure::fault)?;
     let id = match found.as_slice() {
-        [] => Uuid::try_parse(name).unwrap_or_else(|_| named_uuid(name)),
+        // Somebody who signs in elsewhere has an id that this database does not know.
+        [] => Uuid::try_parse(name).map_err(|_| {
+            let text = format!("`{name}` is neither an id (a uuid) nor the address of a user: `basewright user list` shows both");
+            Failure::fault(text)
+        })?,
         [row] => {
             let granted = row.text(1).unwrap_or_default().split(' ');
             for role in granted.filter_map(|role| project.roles.iter().find(|known| known.name == *role)) {

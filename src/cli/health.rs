@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use reqwest::StatusCode;
 use serde_json::Value;
+use url::Url;
 
 use super::Failure;
 use super::settings::public_url;
@@ -33,6 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(command: &Health) -> Result<(), Failure> {
     let url = public_url(command.url.as_deref(), SocketAddr::new(command.listen, command.port));
+    if !Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+        return Err(Failure::usage(format!(
+            "`{url}` is no URL of a server: it begins with http:// or https://"
+        )));
+    }
     let (status, said) = block_on(ask(&url))?;
     let word = |name: &str| said.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     if status == StatusCode::OK && word("status") == "ready" {

@@ -25,7 +25,7 @@ use crate::auth::token;
 pub(super) struct Keys {
     #[command(flatten)]
     place: Place,
-    /// Print {\"publishable\":…,\"secret\":…} and nothing else
+    /// Print {"publishable":…,"secret":…} and nothing else
     #[arg(long)]
     json: bool,
     #[command(subcommand)]

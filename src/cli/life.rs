@@ -467,7 +467,6 @@ fn announce(
     let keeps_mail = app.desk().settings().is_ok_and(|settings| settings.is_dev && settings.relay.is_none());
     let mut out = std::io::stdout().lock();
     if let Origin::Minted(path) = origin {
-        let (key, collection) = first_question(project, &ring);
         writeln!(out, "url          {url}")?;
         writeln!(out, "publishable  {}", ring.publishable())?;
         writeln!(out, "secret       {}", ring.secret())?;
@@ -482,7 +481,9 @@ fn announce(
         if keeps_mail {
             writeln!(out, "mail         {url}{}", mailbox::PATH)?;
         }
-        writeln!(out, "try          curl '{url}/rest/v1/{collection}?limit=3' -H 'apikey: {key}'")?;
+        // It is pasted into shells, which remember: no secret is in it.
+        let (question, key) = (first_question(project), ring.publishable());
+        writeln!(out, "try          curl '{url}/rest/v1/{question}' -H 'apikey: {key}'")?;
     } else if life.follow_changes {
         tracing::info!("the keys: basewright keys {}", life.place.project.display());
     }
@@ -490,18 +491,12 @@ fn announce(
     out.flush()
 }
 
-/// A collection that can be read at once, and the key for it.
-fn first_question<'a>(project: &'a Project, ring: &'a Keyring) -> (&'a str, &'a str) {
+/// What anybody may ask: for records where some are open to all, else what there is for him.
+fn first_question(project: &Project) -> String {
     let public = project
         .rules
         .iter()
         .find(|rule| rule.role == ANON && rule.action == Action::Read && rule.bucket.is_none());
-    match public {
-        Some(rule) => (ring.publishable(), project.collections.get(rule.collection).name.as_str()),
-        None => {
-            let first =
-                project.collections.iter().next().map_or("", |(_, collection)| collection.name.as_str());
-            (ring.secret(), first)
-        }
-    }
+    public
+        .map_or_else(String::new, |rule| format!("{}?limit=3", project.collections.get(rule.collection).name))
 }

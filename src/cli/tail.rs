@@ -31,7 +31,7 @@ use crate::records::trial::{self, Verdict, Witnessed};
 #[derive(Args)]
 #[command(after_help = "Examples:
   basewright tail examples/blog posts --as anon
-  basewright tail examples/blog posts --as user:ada@example.com+editor
+  basewright tail examples/blog posts --as user:ada@example.test+editor
   basewright tail my-app posts --as user:UUID --json | jq .sees")]
 pub(super) struct Tail {
     /// The project's folder

@@ -10,7 +10,7 @@ use basewright::auth::token::{self, Holder};
 use serde_json::Value;
 
 use crate::support::database;
-use crate::support::server::{Folder, NOTES, Start, basewright};
+use crate::support::server::{Folder, NOTES, Server, Start, basewright};
 
 fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
     basewright().args(args).envs(env.iter().copied()).output().unwrap()
@@ -46,6 +46,8 @@ fn a_wrong_command_line_is_2_and_a_wrong_project_is_1() {
         (&["token", project, "--sub", id, "--role", "service_role"], 2),
         (&["keys", project, "rotate", "--alg", "rs256"], 2),
         (&["types", project, "--role"], 2),
+        (&["health", "127.0.0.1:8000"], 2),
+        (&["health", "localhost:8000"], 2),
         (&["--help"], 0),
         (&["dev", "--help"], 0),
         (&["--version"], 0),
@@ -62,6 +64,8 @@ fn a_wrong_command_line_is_2_and_a_wrong_project_is_1() {
     }
     let output = run(&["check", project], &[]);
     assert!(err(&output).contains("basewright.yaml:4:14"), "{}", err(&output));
+    let output = run(&["health", "localhost:8000"], &[]);
+    assert!(err(&output).contains("it begins with http:// or https://"), "{}", err(&output));
     assert!(!std::path::Path::new(data).exists(), "a project with faults makes nothing");
 }
 
@@ -74,6 +78,8 @@ fn keys_and_tokens_are_printed_as_scripts_expect_them() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let keys: Value = serde_json::from_str(&out(&output)).unwrap();
     assert_eq!(keys.as_object().unwrap().len(), 2);
+    let help = out(&run(&["keys", "--help"], &[]));
+    assert!(help.contains(r#"Print {"publishable":…,"secret":…} and nothing else"#), "{help}");
     let again = run(&["keys", project, "--json"], &[("BASEWRIGHT_DATA", place)]);
     assert_eq!(out(&again), out(&output), "asking changes nothing");
     let path = data.join(keyfile::FILE);
@@ -140,6 +146,25 @@ fn rotating_revoking_and_dropping_keys_keeps_what_it_says() {
     keys(&["drop", &old_kid]);
     let ring = keyfile::read(&path, now()).unwrap();
     assert!(token::verify(first["secret"].as_str().unwrap(), &ring, now()).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_first_start_gives_to_try_works_and_holds_no_secret() {
+    const CLOSED: &str = "collections: { notes: { fields: { title: text } } }\n";
+    const OPEN: &str = "policies: { notes: { read: [{ role: anon }] } }\n";
+    for (text, path) in
+        [(CLOSED.to_owned(), "/rest/v1/"), (format!("{CLOSED}{OPEN}"), "/rest/v1/notes?limit=3")]
+    {
+        let database = database().await;
+        let folder = Folder::with(&[("basewright.yaml", &text)]);
+        let server =
+            tokio::task::block_in_place(|| Server::dev(&folder.0, &folder.join("data"), &database.urls));
+        let to_try = server.banner.iter().find(|line| line.starts_with("try ")).unwrap();
+        let (url, key) = (server.at(path), server.keys.publishable());
+        assert_eq!(*to_try, format!("try          curl '{url}' -H 'apikey: {key}'"));
+        let answer = reqwest::Client::new().get(url).header("apikey", key).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{to_try}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

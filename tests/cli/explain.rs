@@ -90,10 +90,19 @@ async fn it_names_the_rule_that_decided_and_the_term_that_failed_and_leaves_noth
         ("anon", &["read", "posts"], 2),
         ("anon", &["read", "nothing/x"], 1),
         ("user:x+nobody", &["read", &draft_at], 1),
+        ("user:ada", &["read", &draft_at], 1),
+        ("user:nobody@example.test", &["read", &draft_at], 1),
         ("anon", &["update", &draft_at, "surely=x"], 1),
     ] {
         assert_eq!(explain(caller, act).0, code, "{caller} {act:?}");
     }
+    // A name that is nobody's is told of, not taken for somebody without rights.
+    let (_, said, problem) = explain("user:ada", &["read", &draft_at]);
+    assert!(
+        said.is_empty() && problem.contains("`ada` is neither an id (a uuid) nor the address of a user"),
+        "{problem}"
+    );
+    assert!(explain("user:ada@example.test", &["read", &draft_at]).1.starts_with("ALLOWED"));
     // What the database grants counts too.
     assert!(explain(&bob, &["update", &draft_at, "notes=x"]).1.starts_with("ALLOWED"));
     // Nothing of all this happened.

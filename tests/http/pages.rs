@@ -102,6 +102,8 @@ async fn files_are_found_by_their_names_and_nothing_else_is() {
         (".env", "canary-hidden"),
         (".git/config", "canary-hidden"),
         ("docs/.secret.html", "canary-hidden"),
+        (".index/index.html", "canary-hidden"),
+        ("docs/.well-known/index.html", "canary-hidden"),
         (".well-known/security.txt", "Contact: x"),
         ("rest/index.html", "not the server's own"),
         ("back\\slash.html", "canary-hidden"),
@@ -115,6 +117,12 @@ async fn files_are_found_by_their_names_and_nothing_else_is() {
     symlink(folder.join("outside.html"), public.join("absolute.html")).unwrap();
     symlink("..", public.join("up")).unwrap();
     symlink("circle", public.join("circle")).unwrap();
+    symlink(".git/config", public.join("config")).unwrap();
+    symlink(".git", public.join("git")).unwrap();
+    symlink("../.env", public.join("docs/environment")).unwrap();
+    symlink(".index", public.join("start")).unwrap();
+    symlink("docs/.well-known", public.join("known")).unwrap();
+    symlink(".well-known/security.txt", public.join("security.txt")).unwrap();
     symlink("/dev/zero", public.join("device")).unwrap();
     fs::create_dir(public.join("pipes")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(public.join("pipes/pipe")).status().unwrap().success());
@@ -137,6 +145,7 @@ async fn files_are_found_by_their_names_and_nothing_else_is() {
         ("/100%25.txt", "text/plain; charset=utf-8", "percent"),
         ("/.well-known/security.txt", "text/plain; charset=utf-8", "Contact: x"),
         ("/inside", "text/html; charset=utf-8", "about"),
+        ("/security.txt", "text/plain; charset=utf-8", "Contact: x"),
         ("/rest/", "text/html; charset=utf-8", "not the server's own"),
     ] {
         let answer = get(&server, path).await;
@@ -198,6 +207,13 @@ async fn files_are_found_by_their_names_and_nothing_else_is() {
         b"/absolute.html",
         b"/up/outside.html",
         b"/up/collections/notes.yaml",
+        b"/config",
+        b"/git/config",
+        b"/docs/environment",
+        b"/start",
+        b"/start/",
+        b"/start/index.html",
+        b"/known/",
         b"/circle",
         b"/circle/a",
         b"/device",

@@ -227,7 +227,8 @@ fn kinds() -> String {
         let kind = Kind::one(scalar);
         out += &format!("| `{kind}` | `{}` | `{}` |\n", kind.sql(), kind.typescript());
     }
-    out
+    out + "\nJSON has no number for `NaN`, `Infinity` and `-Infinity`: of a `float` or a `decimal` that may hold them they come as text, and the types \
+           leave them out, for the sake of the many that never do.\n"
 }
 
 /// Every place of the schema that takes keys and refuses others.

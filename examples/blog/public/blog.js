@@ -58,8 +58,9 @@ let comments // of the post that is open
 
 async function show() {
   const id = location.hash.slice(1)
-  comments?.close()
   const post = id && (await posts.first({ where: { id }, with: { author } }).safe()).data
+  if (id !== location.hash.slice(1)) return // Somebody went on to another meanwhile.
+  comments?.close()
   $('#list').hidden = Boolean(post)
   $('#post').hidden = !post
   if (!post) return

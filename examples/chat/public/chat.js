@@ -93,6 +93,7 @@ onSubmit($('sign-in'), async ({ email, password }, button) => {
   address = email
   showDoor('code')
 })
+$('to-sign-in').addEventListener('click', () => showDoor('sign-in'))
 onSubmit($('code'), ({ code }) => app.auth.verify({ email: address, code, type: 'signup' }))
 onSubmit($('profile'), (values) => app.records('profiles').create(values))
 
@@ -451,7 +452,7 @@ $('body').addEventListener('input', () => {
 
 const nameOf = (id) => open.members.records.find(({ user }) => user?.id === id)?.user.name
 
-/** What is sent on a channel is whatever a member sends: it is looked up among the members before it is believed. */
+/** What is sent on a channel is a member's word, be it in another's name: only names of members come of it, and nothing else. */
 function showTyping(id) {
   clearTimeout(open.typing.get(id))
   if (id !== me.id && nameOf(id)) open.typing.set(id, setTimeout(() => { open.typing.delete(id); drawTyping() }, 4000))
@@ -464,6 +465,7 @@ function drawTyping() {
   $('typing').textContent = names.length > 0 ? `${names.join(', ')} ${verb} typing…` : ''
 }
 
+/** Who is here is their own word, too: nothing depends on it. */
 function drawMembers() {
   if (!open) return
   const members = open.members.records.filter(({ user }) => user)
@@ -525,8 +527,17 @@ function drawStatus() {
 
 // ---------------------------------------------------------------- all is in place: begin
 
-// Who followed the link of a letter comes back here with a code in the address.
-app.auth.completeRedirect().safe().then(({ error }) => error && showFault($('sign-in'), error))
+// Who followed the link of a letter comes back here with a code in the address. It is of use where he signed up; elsewhere
+// the link has proven his address all the same.
+const followed = new URLSearchParams(location.search).has('code')
+app.auth.completeRedirect().safe().then(({ data, error }) => {
+  showFault($('sign-in'), error)
+  if (!followed || data || (error && error.code !== 'bad_code_verifier')) return
+  $('sign-in').querySelector('.fault').textContent = 'The link signs in where you signed up. Here, your password does.'
+})
+
+// Who runs `basewright dev` on this machine has the people of seed.sql, and the letters that are not sent.
+fetch('/_/mail', { method: 'HEAD' }).then(({ ok }) => $('door').classList.toggle('dev', ok), () => {})
 
 app.auth.onChange((_, session) => {
   const id = session?.user.id ?? null

@@ -297,6 +297,58 @@ test('somebody new signs up, confirms the address, and is told what is wrong wit
   await guest.close()
 })
 
+/** Signs somebody new up, and gives back the link of the letter. */
+async function signUp(page: Page, email: string): Promise<string> {
+  await page.fill('#sign-in [name=email]', email)
+  await page.fill('#sign-in [name=password]', 'a comet in the north')
+  await page.getByRole('button', { name: 'Sign up' }).click()
+  const { text } = await server.letter(email)
+  return /http\S+\/verify\?\S+/.exec(text)?.[0] ?? ''
+}
+
+test('the link of a letter signs in where it was asked for, by whatever name of the machine', async () => {
+  const guest = await visit(browser, server.url.replace('127.0.0.1', 'localhost'))
+  await guest.page.goto(await signUp(guest.page, 'link@example.test'))
+  await guest.page.locator('#profile').waitFor()
+  assert.equal(new URL(guest.page.url()).hostname, 'localhost')
+  await guest.unharmed()
+  await guest.close()
+})
+
+test('whoever opens the link elsewhere is told of his password, which signs in both here and there', async () => {
+  const [here, there] = [await visit(browser, server.url), await visit(browser, server.url)]
+  await there.page.goto(await signUp(here.page, 'far@example.test'))
+  await there.page.getByText('Here, your password does.').waitFor()
+  await here.page.locator('#code').getByRole('button', { name: 'Sign in' }).click()
+  for (const { page } of [here, there]) {
+    await page.fill('#sign-in [name=email]', 'far@example.test')
+    await page.fill('#sign-in [name=password]', 'a comet in the north')
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.locator('#profile').waitFor()
+  }
+  for (const who of [here, there]) {
+    await who.unharmed()
+    await who.close()
+  }
+})
+
+test('who does not sit at the machine of `dev` is shown neither the people of the example nor the mailbox', async () => {
+  // As a proxy passes it on: to the outside there is no mailbox, as under `serve`.
+  const outside = await visit(browser, server.url, { extraHTTPHeaders: { 'x-forwarded-for': '203.0.113.7' } })
+  const { page } = outside
+  const asked = page.waitForResponse('**/_/mail')
+  await page.reload()
+  assert.equal((await asked).status(), 404)
+  await page.locator('#sign-in').waitFor()
+  assert.equal(await page.locator('#demo').isVisible(), false)
+  await signUp(page, 'outside@example.test')
+  const said = page.locator('#code > p').first()
+  await said.waitFor()
+  assert.match(await said.innerText(), /^A code went to your address\. /)
+  await outside.unharmed()
+  await outside.close()
+})
+
 test('who was offline for half a minute misses nothing and sees nothing twice', async () => {
   await eventually('half a minute is over', () => Date.now() - gone >= 30_000 || undefined)
   await bob.offline(false)

@@ -18,7 +18,6 @@ const NO_LINE = /^Failed to load resource: |WebSocket connection to/
 export async function visit(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Visitor> {
   const context = await browser.newContext(options)
   context.setDefaultTimeout(20_000)
-  if (process.env['TMPSDK']) await context.route('**/sdk/index.js', (r) => r.fulfill({ path: process.env['TMPSDK'] as string, contentType: 'text/javascript' })) // TEMP
   const page = await context.newPage()
   const faults: string[] = []
   page.on('console', (said) => {

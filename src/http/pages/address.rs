@@ -68,9 +68,13 @@ impl Address {
 
 fn named(encoded: &str, depth: usize) -> Option<String> {
     let name = percent_decode_str(encoded).decode_utf8().ok()?;
-    let is_shown = !name.starts_with('.') || (depth == 0 && name == WELL_KNOWN);
     let is_plain = !name.chars().any(|c| matches!(c, '/' | '\\') || c.is_control());
-    (is_shown && is_plain && !name.is_empty()).then(|| name.into_owned())
+    (is_shown(name.as_bytes(), depth) && is_plain && !name.is_empty()).then(|| name.into_owned())
+}
+
+/// Whether what has this name, so many folders below the pages' own, is not hidden.
+pub(super) fn is_shown(name: &[u8], depth: usize) -> bool {
+    !name.starts_with(b".") || (depth == 0 && name == WELL_KNOWN.as_bytes())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,8 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
+
+use super::address::is_shown;
 
 /// Files up to this size are read as a whole, and known by their content; larger ones are read in pieces of it, and known by
 /// their size and times.
@@ -68,10 +71,12 @@ pub(super) fn find(root: &Path, names: &[String], is_folder: bool) -> io::Result
     Ok(if resolved(&root, &path.join(INDEX))?.is_some() { Found::Folder } else { Found::Nothing })
 }
 
-/// The one file behind a path, links followed, if that is an ordinary one below the root.
+/// The one file behind a path, links followed, if that is an ordinary one below the root. What is hidden there stays so,
+/// whatever leads to it.
 fn resolved(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     let Some(real) = there(fs::canonicalize(path))? else { return Ok(None) };
-    if !real.starts_with(root) {
+    let Ok(below) = real.strip_prefix(root) else { return Ok(None) };
+    if !below.iter().enumerate().all(|(depth, name)| is_shown(name.as_bytes(), depth)) {
         return Ok(None);
     }
     // Not opened before it is known to be a file: a pipe or a device could do something about it.
