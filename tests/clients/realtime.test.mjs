@@ -437,7 +437,7 @@ test('the secret key listens where the publishable one stands in the address', a
   // No rule opens this to anybody: the join was sent with the secret key.
   const channel = desk.channel('unheard-of', { config: { private: true } }).on('postgres_changes', all, got.put)
   await joined(channel, { changes: true })
-  const made = await make(desk, {})
+  const made = await make(ada(), {})
   assert.equal((await got.next(about(made.id))).new.id, made.id)
   await desk.removeAllChannels()
 })
