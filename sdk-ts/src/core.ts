@@ -5,7 +5,7 @@ import type { AnySchema, Schema } from './schema.js'
 import { type Sessions, type Store, sessions } from './session.js'
 
 /** The part of a `WebSocket` class that is used. */
-export type Socketing = new (url: string) => WebSocket
+export type Socketing = new (url: string, protocols: string[]) => WebSocket
 
 export interface Options {
   /** Instead of the platform's own. */

@@ -85,8 +85,8 @@ function wired() {
   const sockets: WebSocket[] = []
   const frames: string[] = []
   class Wired extends WebSocket {
-    constructor(url: string) {
-      super(url)
+    constructor(url: string, protocols: string[]) {
+      super(url, protocols)
       sockets.push(this)
     }
     override send(data: string): void {

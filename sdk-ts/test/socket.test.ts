@@ -15,8 +15,10 @@ class Fake {
   onerror: (() => void) | null = null
   onmessage: ((event: { data: unknown }) => void) | null = null
   url: string
-  constructor(url: string) {
+  protocols: string[]
+  constructor(url: string, protocols: string[]) {
     this.url = url
+    this.protocols = protocols
     Fake.all.push(this)
   }
   send(text: string): void {
@@ -66,9 +68,10 @@ async function opened() {
   return { core, list, socket }
 }
 
-test('an address is made of the server and its key', async () => {
+test('an address is made of the server, and the key stands beside it', async () => {
   const { socket, list } = await opened()
-  assert.equal(socket.url, 'ws://example.test/realtime/v1/websocket?vsn=2.0.0&apikey=pk%2Bkey')
+  assert.equal(socket.url, 'ws://example.test/realtime/v1/websocket?vsn=2.0.0')
+  assert.deepEqual(socket.protocols, ['phoenix', 'apikey.pk+key'])
   list.close()
 })
 

@@ -253,14 +253,14 @@ impl Visit<'_> {
         if tx.query(&sql).await.map_err(DbError::into_error)?.is_empty() {
             return Err(AuthCode::FlowStateNotFound.into());
         }
-        let user = match (linking, pending.link_session) {
+        let mut user = match (linking, pending.link_session) {
             (None, None) => user,
             (Some(Linking { provider, profile }), Some(session)) => {
                 self.link(&tx, Linker { user: user.id, session }, &provider, &profile).await?
             }
             _ => return Err(Error::internal("a linking cannot be read")),
         };
-        let opened = self.open(&tx, &user, pending.method).await?;
+        let opened = self.open(&tx, &mut user, pending.method).await?;
         self.commit_opened(tx).await?;
         let grant = self.grant(opened, user)?;
         Ok(Grant { provider_token: tokens.access, provider_refresh_token: tokens.refresh, ..grant })

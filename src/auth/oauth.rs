@@ -232,12 +232,12 @@ impl Visit<'_> {
         for _ in 0..TRIES {
             let tx = self.begin().await?;
             let found = self.recognise(&tx, at.name, &profile).await?;
-            let Some(Recognised { user, took_over }) = found else {
+            let Some(Recognised { mut user, took_over }) = found else {
                 tx.rollback().await.map_err(DbError::into_error)?;
                 continue;
             };
             let Some(challenge) = &under_way.challenge else {
-                let opened = self.open(&tx, &user, Method::Oauth).await?;
+                let opened = self.open(&tx, &mut user, Method::Oauth).await?;
                 self.finish(tx, took_over).await?;
                 let grant = self.grant(opened, user)?;
                 let grant =
@@ -313,11 +313,11 @@ impl Visit<'_> {
         for _ in 0..TRIES {
             let tx = self.begin().await?;
             let found = self.whose(&tx, at.name, &profile, link).await?;
-            let Some(Recognised { user, took_over }) = found else {
+            let Some(Recognised { mut user, took_over }) = found else {
                 tx.rollback().await.map_err(DbError::into_error)?;
                 continue;
             };
-            let opened = self.open(&tx, &user, Method::Oauth).await?;
+            let opened = self.open(&tx, &mut user, Method::Oauth).await?;
             self.finish(tx, took_over).await?;
             return self.grant(opened, user);
         }

@@ -121,12 +121,12 @@ struct Kept {
 }
 
 impl Visit<'_> {
-    /// Opens a session for a user, and notes that he signed in. The caller has made sure of him, holds his
+    /// Opens a session for a user, and notes that he signed in, in `user` too. The caller has made sure of him, holds his
     /// row's lock, and commits by `commit_opened` or `commit_known`.
     ///
     /// # Errors
     /// `user_banned`.
-    pub async fn open(&self, tx: &Tx, user: &User, method: Method) -> Result<Opened, Error> {
+    pub async fn open(&self, tx: &Tx, user: &mut User, method: Method) -> Result<Opened, Error> {
         if user.is_banned {
             return Err(AuthCode::UserBanned.into());
         }
@@ -139,7 +139,7 @@ impl Visit<'_> {
         let mut sql = Sql::new();
         sql.raw("with signed as (update auth.users set last_sign_in_at = now() where id = ")
             .bind(Kind::UUID, Some(user.id.to_string()))
-            .raw("), opened as (insert into auth.sessions (id, user_id, amr, ip, user_agent) values (")
+            .raw(" returning basewright.rfc3339(last_sign_in_at) as at), opened as (insert into auth.sessions (id, user_id, amr, ip, user_agent) values (")
             .bind(Kind::UUID, Some(id.to_string()))
             .raw(", ")
             .bind(Kind::UUID, Some(user.id.to_string()))
@@ -150,8 +150,9 @@ impl Visit<'_> {
             .raw(", left(")
             .bind(Kind::TEXT, self.visitor.user_agent.clone())
             .raw(", 300)) returning id) insert into auth.refresh_tokens (session_id, counter, tag_key, token_hash, chain) select id, ");
-        bind_stored(&mut sql, &stored).raw(" from opened");
-        tx.query(&sql).await.map_err(DbError::into_error)?;
+        bind_stored(&mut sql, &stored).raw(" from opened returning (select at from signed)");
+        let rows = tx.query(&sql).await.map_err(DbError::into_error)?;
+        user.last_sign_in_at = rows.first().and_then(|row| row.text(0)).map(str::to_owned);
         let mut entry = self.entry(Event::SignedIn, Some(user.id), json!({ "method": method.as_str() }));
         entry.session = Some(id);
         self.note(tx, entry).await?;

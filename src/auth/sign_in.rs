@@ -56,7 +56,7 @@ impl Visit<'_> {
         let anew = if compared.is_outdated { Some(self.hashing().hash(password).await?) } else { None };
         let tx = self.begin().await?;
         // As he is now: somebody may have changed the password meanwhile, which ended all sessions.
-        let Some(user) = user::lock(&tx, user.id).await? else {
+        let Some(mut user) = user::lock(&tx, user.id).await? else {
             return undone(tx, AuthCode::InvalidCredentials).await;
         };
         let mut sql = Sql::new();
@@ -72,7 +72,7 @@ impl Visit<'_> {
         if let Some(hash) = anew {
             set_password(&tx, &user, &hash).await?;
         }
-        let opened = self.open(&tx, &user, Method::Password).await?;
+        let opened = self.open(&tx, &mut user, Method::Password).await?;
         self.commit_opened(tx).await?;
         self.grant(opened, user)
     }

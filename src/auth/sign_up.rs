@@ -153,8 +153,8 @@ impl Visit<'_> {
     /// Opens a session of a user who was made in this transaction, and ends it.
     async fn enter(&self, tx: Tx, id: Uuid, method: Method) -> Result<Box<Grant>, Error> {
         let rows = tx.query(&user::select_by_id(id)).await.map_err(DbError::into_error)?;
-        let user = user::first(&rows)?.ok_or(AuthCode::UserNotFound)?;
-        let opened = self.open(&tx, &user, method).await?;
+        let mut user = user::first(&rows)?.ok_or(AuthCode::UserNotFound)?;
+        let opened = self.open(&tx, &mut user, method).await?;
         tx.commit().await.map_err(DbError::into_error)?;
         self.grant(opened, user).map(Box::new)
     }

@@ -123,7 +123,7 @@ impl Visit<'_> {
             (Shown::Link(_), purpose) => purpose.method(),
         };
         let rows = tx.query(&user::select_by_id(user.id)).await.map_err(DbError::into_error)?;
-        let user = user::first(&rows)?.ok_or_else(|| refused(shown))?;
+        let mut user = user::first(&rows)?.ok_or_else(|| refused(shown))?;
         let verified = match (redirect_to, &redeemed.challenge) {
             (Some(redirect_to), Some(challenge)) => {
                 let code = self.auth_code(&tx, user.id, method, challenge, redirect_to).await?;
@@ -131,7 +131,7 @@ impl Visit<'_> {
                 Verified::Code(code)
             }
             _ => {
-                let opened = self.open(&tx, &user, method).await?;
+                let opened = self.open(&tx, &mut user, method).await?;
                 self.end(tx, ended).await?;
                 Verified::In(Box::new(self.grant(opened, user)?))
             }

@@ -215,6 +215,10 @@ impl Dress {
         let headers = response.headers_mut();
         headers.insert(request_id::HEADER, self.id.header());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // Another caller gets another answer, or none. What may be kept says so itself.
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         if self.dialect == Dialect::Resumable {
             headers.insert(resumable::VERSION_HEADER, HeaderValue::from_static(resumable::VERSION));
         }

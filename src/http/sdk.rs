@@ -127,8 +127,5 @@ async fn here(
         "export const url = new URL('..', import.meta.url).href.replace(/\\/$/, '')\nexport const key = {key}\n"
     );
     let mut response = HttpResponse::Ok();
-    Ok(open_to_all(&mut response)
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::CONTENT_TYPE, SCRIPT))
-        .body(text))
+    Ok(open_to_all(&mut response).insert_header((header::CONTENT_TYPE, SCRIPT)).body(text))
 }

@@ -154,16 +154,29 @@ impl Objects<'_> {
             Err(error) if error.code == StorageCode::NoSuchUpload.into() => {}
             outcome => return outcome.map(|found| Standing::UnderWay(Box::new(found))),
         }
-        // Whoever lost the last answer asks for it. Nobody's objects are told of to nobody.
-        let Some(owner) = self.context.principal.id else { return Err(StorageCode::NoSuchUpload.into()) };
-        let mut sql = Sql::new();
-        sql.raw("select size from storage.objects where version = ").bind(Kind::UUID, Some(id.to_string()));
+        // Whoever lost the last answer asks for it. Nobody's objects are told of to nobody, and to whoever has the token of
+        // one signed upload not what its granter stores otherwise.
+        let owner = self.context.principal.id.filter(|_| right.granted_by.is_none());
+        let Some(owner) = owner else { return Err(StorageCode::NoSuchUpload.into()) };
+        let mut sql = became(id);
         sql.raw(" and owner = ").bind(Kind::UUID, Some(owner.to_string()));
-        let size = self.read_by_key(&sql).await?.first().and_then(|row| row.integer(0));
-        match size.and_then(|size| u64::try_from(size).ok()) {
-            Some(size) => Ok(Standing::Done(size)),
-            None => Err(StorageCode::NoSuchUpload.into()),
-        }
+        self.size(&sql).await.map(Standing::Done)
+    }
+
+    /// How many bytes the object has that an upload of this key became, for whoever has shown that it was his: by the token
+    /// of a signed upload, which that has used up, so that nobody can be judged by it any more.
+    ///
+    /// # Errors
+    /// As [`Objects::under_way`].
+    pub async fn stored(&self, id: Uuid, bucket: &str, key: &Key) -> Result<u64, Error> {
+        let mut sql = became(id);
+        sql.raw(" and bucket = ").bind_text(bucket).raw(" and name = ").bind_text(key.as_str());
+        self.size(&sql).await
+    }
+
+    async fn size(&self, sql: &Sql) -> Result<u64, Error> {
+        let size = self.read_by_key(sql).await?.first().and_then(|row| row.integer(0));
+        size.and_then(|size| u64::try_from(size).ok()).ok_or(StorageCode::NoSuchUpload.into())
     }
 
     /// Notes how long an upload is that was begun without saying so.
@@ -335,6 +348,13 @@ impl Objects<'_> {
     fn opener(&self) -> Value {
         json!({ "id": self.context.principal.id, "role": self.context.principal.role })
     }
+}
+
+/// Selects the size of the object that an upload became, up to a further condition that follows.
+fn became(id: Uuid) -> Sql {
+    let mut sql = Sql::new();
+    sql.raw("select size from storage.objects where version = ").bind(Kind::UUID, Some(id.to_string()));
+    sql
 }
 
 fn read(id: Uuid, right: Right, row: &Row) -> Option<Resumable> {

@@ -4,13 +4,16 @@
 //! writes the one until it is refused, and so learns what stands in the other. No rule of ours can tell such a check
 //! from one that is meant, so the project loads, and says so.
 //!
-//! So does one whose channels nobody can join.
+//! So does one whose channels nobody can join, and one that gives a name to related records which is no name for whoever
+//! embeds them.
 
 use super::fault::listed;
 use super::{Fault, Project};
 use crate::catalog::Catalog;
 use crate::condition::Condition;
-use crate::model::{ANON, AUTHENTICATED, Action, CollectionId, FieldId, Principal, SERVICE_ROLE};
+use crate::model::{
+    ANON, AUTHENTICATED, Action, CollectionId, FieldId, Principal, RelationTarget, SERVICE_ROLE,
+};
 use crate::policy::{Decision, Permit, TOPIC_PREFIX};
 
 impl Project {
@@ -43,7 +46,44 @@ impl Project {
                 });
             }
         }
+        advice.extend(self.inverse_advice());
         advice.extend(self.channel_advice());
+        advice
+    }
+
+    /// The relations whose target calls their records as their collection is called, although other relations lead from there
+    /// to the same target: an embed by that name could mean any of them, and is refused.
+    fn inverse_advice(&self) -> Vec<Fault> {
+        let mut advice = Vec::new();
+        for (id, collection) in self.collections.iter() {
+            let relations = || {
+                collection.field_ids().filter_map(|id| {
+                    let field = collection.field(id);
+                    let relation = field.relation.as_ref()?;
+                    let RelationTarget::Collection(target) = relation.target else { return None };
+                    Some((id, &field.name, target, &relation.inverse))
+                })
+            };
+            for (field, name, target, inverse) in relations() {
+                let others: Vec<&str> = relations()
+                    .filter(|(other, _, to, _)| *other != field && *to == target)
+                    .map(|(_, name, ..)| name.as_str())
+                    .collect();
+                let Some(place) = self.field_places.get(&(id, field)) else { continue };
+                if *inverse != collection.name || others.is_empty() {
+                    continue;
+                }
+                let to = &self.collections.get(target).name;
+                advice.push(Fault {
+                    message: format!(
+                        "warning: `{to}` cannot embed `{inverse}` without saying by which relation: {} leads there too",
+                        listed(&others)
+                    ),
+                    hint: Some(format!("say how `{to}` names these, as in `inverse: {name}_{inverse}`")),
+                    ..place.clone()
+                });
+            }
+        }
         advice
     }
 

@@ -434,6 +434,41 @@ fn a_check_over_fields_that_are_shown_wherever_they_are_updated_is_not() {
 }
 
 #[test]
+fn a_name_of_related_records_that_no_embed_can_use_is_said() {
+    let told = |fields: &str| -> Vec<String> {
+        let project =
+            one(&format!("collections:\n  users: {{ fields: {{}} }}\n  posts:\n    fields:\n{fields}"));
+        let advice = project.advice(&project.catalog(1).unwrap());
+        let line = |fault: &super::Fault| {
+            let hint = fault.hint.as_deref().unwrap_or_default();
+            format!("{}:{} {} [{hint}]", fault.line, fault.column, fault.message)
+        };
+        advice.iter().map(line).collect()
+    };
+    assert_eq!(
+        told(
+            "      author: { type: relation, to: users }\n      editor: { type: relation, to: users, inverse: edited }\n"
+        ),
+        [
+            "5:7 warning: `users` cannot embed `posts` without saying by which relation: `editor` leads there too \
+             [say how `users` names these, as in `inverse: author_posts`]"
+        ]
+    );
+    // Of its own collection, too; where each has a name of its own, that is what embeds use.
+    assert_eq!(
+        told("      up: { type: relation, to: posts }\n      top: { type: relation, to: posts, inverse: below }\n").len(),
+        1
+    );
+    for fields in [
+        "      author: { type: relation, to: users, inverse: written }\n      editor: { type: relation, to: users, inverse: edited }\n",
+        "      author: { type: relation, to: users }\n      up: { type: relation, to: posts }\n",
+        "      author: { type: relation, to: users }\n      owner: { type: uuid, references: auth.users }\n",
+    ] {
+        assert_eq!(told(fields), [""; 0], "{fields}");
+    }
+}
+
+#[test]
 fn a_channel_that_nobody_can_join_is_said() {
     let project = one("channels:
   'realtime:room:{room}':

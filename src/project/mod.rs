@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::catalog::{Catalog, CatalogFault, Limits};
 use crate::condition::{Condition, Syntax};
 use crate::model::sign_in::{MailSettings, SignIn};
-use crate::model::{Bucket, CollectionId, Collections, Name};
+use crate::model::{Bucket, CollectionId, Collections, FieldId, Name};
 use crate::policy::{Channels, Role, Rule};
 
 pub use fault::render;
@@ -57,6 +57,8 @@ pub struct Project {
     pub checks: HashMap<CollectionId, Vec<Condition>>,
     /// Where they stand, as faults that say nothing yet.
     check_places: HashMap<CollectionId, Vec<Fault>>,
+    /// Where each field of a collection stands, as faults that say nothing yet.
+    field_places: HashMap<(CollectionId, FieldId), Fault>,
     pub conditions: HashMap<Name, Syntax>,
     /// Declared roles and the three built-in ones.
     pub roles: Vec<Role>,
@@ -132,12 +134,18 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
     let typing = conditions::Typing { collections: &collections, named: &conditions, broken: &broken };
     let mut checks: HashMap<CollectionId, Vec<Condition>> = HashMap::new();
     let mut check_places: HashMap<CollectionId, Vec<Fault>> = HashMap::new();
+    let mut field_places: HashMap<(CollectionId, FieldId), Fault> = HashMap::new();
     for (draft, id) in drafts.iter().zip(collections.ids()) {
         let typed = draft.checks.iter().filter_map(|node| {
             typing.condition(node, id, conditions::Place::Collection, "a check", &mut faults)
         });
         checks.insert(id, typed.collect());
         check_places.insert(id, draft.checks.iter().map(|node| faults.at(node.at)).collect());
+        for field in &draft.fields {
+            if let Some(known) = collections.get(id).field_id(field.name.as_str()) {
+                field_places.insert((id, known), faults.at(field.at));
+            }
+        }
     }
     let mut rules = policies::rules(&gathered.policies, &roles, &typing, &mut faults);
     let declared = buckets::read(&gathered.buckets, &roles, &typing, &mut faults);
@@ -163,6 +171,7 @@ pub fn load(sources: &Sources) -> Result<Project, Vec<Fault>> {
         collections,
         checks,
         check_places,
+        field_places,
         conditions,
         roles,
         rules,

@@ -33,6 +33,8 @@ async fn whoever_signs_in_is_known_at_every_door_until_he_leaves() {
     assert_eq!(written.status, 201, "{}", written.body);
     let user = site.get("/auth/v1/user", Some(token)).await.is(200);
     assert_eq!(user["email"], ADA);
+    assert!(user["last_sign_in_at"].is_string(), "{user}");
+    assert_eq!(session["user"]["last_sign_in_at"], user["last_sign_in_at"]);
     assert_eq!(user["app_metadata"], json!({ "provider": "email", "providers": ["email"] }));
     site.post("/auth/v1/logout?scope=sideways", Some(token), Value::Null).await.is(400);
     site.post("/auth/v1/logout", Some(token), Value::Null).await.is(204);

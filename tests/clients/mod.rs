@@ -102,6 +102,7 @@ async fn the_published_clients_listen_and_are_back_after_a_restart() {
         .env("BW_ADDRESS", &address)
         .env("BW_RESTART", &restart)
         .env("BW_PUBLISHABLE", server.keys.publishable())
+        .env("BW_SECRET", server.keys.secret())
         .env("BW_TOKEN_ADA", token(ADA, &[]))
         .env("BW_TOKEN_BOB", token(BOB, &[]))
         .env("BW_TOKEN_EDITOR", token(BOB, &["editor"]))
@@ -131,7 +132,7 @@ async fn the_published_clients_listen_and_are_back_after_a_restart() {
     let (tests, passed, subscriptions) =
         (counted(&said, "tests"), counted(&said, "pass"), counted(&said, "subscriptions:"));
     assert_eq!(tests, passed, "{said}");
-    assert!(tests >= 27 && subscriptions >= 40 && restarts == 2, "some of the tests did not run:\n{said}");
+    assert!(tests >= 28 && subscriptions >= 41 && restarts == 2, "some of the tests did not run:\n{said}");
     println!("PASS listening {passed} of {tests} tests, {subscriptions} subscriptions, {restarts} restarts");
 }
 

@@ -428,3 +428,16 @@ test('bytes are broadcast as bytes', async () => {
   assert.deepEqual((await late.next()).payload, { a: 1 })
   await Promise.all([one, two, old].map((client) => client.removeAllChannels()))
 })
+
+test('the secret key listens where the publishable one stands in the address', async () => {
+  const realtime = { params: { apikey: need('BW_PUBLISHABLE') }, reconnectAfterMs: () => 100 }
+  const desk = createClient(url, need('BW_SECRET'), { realtime })
+  clients.push(desk)
+  const got = inbox()
+  // No rule opens this to anybody: the join was sent with the secret key.
+  const channel = desk.channel('unheard-of', { config: { private: true } }).on('postgres_changes', all, got.put)
+  await joined(channel, { changes: true })
+  const made = await make(ada(), {})
+  assert.equal((await got.next(about(made.id))).new.id, made.id)
+  await desk.removeAllChannels()
+})

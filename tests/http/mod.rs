@@ -1,5 +1,6 @@
 //! The server as the network sees it.
 
+mod caches;
 mod editor;
 mod health;
 mod log;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::site::{plain, site, token, topic};
 use crate::support::socket::{Connect, End, Refused, Socket, Version};
@@ -24,10 +24,15 @@ async fn a_key_in_the_query_or_in_a_header_opens_a_socket_and_nothing_else_does(
         Socket::connect(server, key, version).await.beat().await;
         Socket::connect(server, server.keys.secret(), version).await.beat().await;
     }
-    for header in ["apikey", "x-api-key"] {
+    for (header, value) in [
+        ("apikey", key.to_owned()),
+        ("x-api-key", key.to_owned()),
+        ("sec-websocket-protocol", format!("phoenix, apikey.{key}")),
+        ("sec-websocket-protocol", format!("apikey.{key},phoenix")),
+    ] {
         let mut connect = Connect::new(server, "", Version::V2);
         connect.target = "/realtime/v1/websocket?vsn=2.0.0".to_owned();
-        connect.headers = vec![(header, key.to_owned())];
+        connect.headers = vec![(header, value)];
         connect.open().await.unwrap().beat().await;
     }
     let user = token(server, 60);
@@ -39,12 +44,47 @@ async fn a_key_in_the_query_or_in_a_header_opens_a_socket_and_nothing_else_does(
         ("vsn=2.0.0", vec![("cookie", format!("apikey={key}"))], 401),
         ("vsn=2.0.0", vec![("authorization", format!("Bearer {key}"))], 401),
         ("vsn=2.0.0", vec![("apikey", key.to_owned()), ("apikey", key.to_owned())], 401),
+        ("vsn=2.0.0", vec![("sec-websocket-protocol", format!("phoenix, {key}"))], 401),
+        ("vsn=2.0.0", vec![("sec-websocket-protocol", format!("phoenix, apikey.{user}"))], 401),
+        ("vsn=2.0.0", vec![("sec-websocket-protocol", "phoenix, apikey.".to_owned())], 401),
         (&format!("apikey={key}&vsn=3.0.0"), vec![], 400),
     ] {
         let mut connect = Connect::new(server, "", Version::V2);
         connect.target = format!("/realtime/v1/websocket?{query}");
         connect.headers = headers;
         assert_eq!(refused(connect).await.0, status, "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_secret_key_opens_a_socket_from_everywhere_but_an_address() {
+    let site = site().await;
+    let server = &site.server;
+    let (key, secret) = (server.keys.publishable(), server.keys.secret());
+    let mut connect = Connect::new(server, "", Version::V2);
+    connect.target = format!("/realtime/v1/websocket?vsn=2.0.0&apikey={secret}");
+    let Refused { status, body, .. } = connect.open().await.expect_err("it was let in");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &body["code"]), (401, &json!("PGRST301")));
+    let said = body["error"].as_str().unwrap();
+    for word in ["address", "apikey header", "access_token"] {
+        assert!(said.contains(word), "{said}");
+    }
+    assert!(!said.contains(secret));
+    // What is said there is what helps: this topic is nobody's but the secret key's.
+    let place = || format!("realtime:unheard-of:{}", uuid::Uuid::new_v4());
+    let private = || json!({ "private": true });
+    let mut socket = Socket::connect(server, key, Version::V2).await;
+    let refused = socket.try_join(&place(), private(), None).await.expect_err("it was let in");
+    assert!(refused.starts_with("Unauthorized"), "{refused}");
+    socket.join(&place(), private(), Some(secret)).await;
+    for (header, value) in
+        [("apikey", secret.to_owned()), ("sec-websocket-protocol", format!("phoenix, apikey.{secret}"))]
+    {
+        let mut connect = Connect::new(server, "", Version::V2);
+        connect.target = "/realtime/v1/websocket?vsn=2.0.0".to_owned();
+        connect.headers = vec![(header, value)];
+        connect.open().await.unwrap().join(&place(), private(), None).await;
     }
 }
 

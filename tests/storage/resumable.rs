@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::hands::{Got, Hands, files, metadata, noise};
+use super::hands::{Got, Hands, files, metadata, noise, tampered};
 use crate::support::server::eventually;
 
 const TUS: (&str, &str) = ("tus-resumable", "1.0.0");
@@ -122,7 +122,15 @@ async fn an_upload_comes_in_pieces_and_is_an_object_when_all_of_it_is_there() {
     // Whoever lost the last answer is told that it is done; nobody else is.
     assert_eq!(hands.offset(&hands.ada, &path).await, Some(content.len()));
     assert_eq!(hands.offset(&hands.bob, &path).await, None);
-    assert_eq!(hands.patch(&hands.ada, &path, content.len(), "").await.refused(404, "404"), "NoSuchUpload");
+    let got = hands.patch(&hands.ada, &path, content.len(), "").await;
+    got.is(204);
+    assert_eq!(got.header("upload-offset"), length);
+    for (token, offset, more) in
+        [(&hands.ada, content.len(), "x"), (&hands.ada, 0, ""), (&hands.bob, content.len(), "")]
+    {
+        let got = hands.patch(token, &path, offset, more).await;
+        assert_eq!(got.refused(404, "404"), "NoSuchUpload", "{offset} {more}");
+    }
     assert!(files(&hands.blobs().join("u")).is_empty());
 }
 
@@ -574,4 +582,47 @@ async fn a_signed_upload_may_come_in_pieces_and_is_used_up_with_the_last() {
         hands.count(&format!("select count(*) from storage.objects where owner = '{}'", hands.ada_id)).await,
         1
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lost_the_last_answer_of_a_signed_upload_is_told_that_it_is_done() {
+    let hands = Hands::start().await;
+    let granted = async |key: &str| {
+        let path = format!("/object/upload/sign/files/{key}");
+        hands.post(&hands.ada, &path, json!({})).await.is(200)["token"].as_str().unwrap().to_owned()
+    };
+    let (token, other) = (granted("ada/a.txt").await, granted("ada/b.txt").await);
+    let told = metadata("files", "ada/a.txt");
+    let create = [TUS, ("x-signature", &token), ("upload-length", "4"), ("upload-metadata", &told)];
+    let made = hands.bare(Method::POST, "/upload/resumable/sign", &create, "").await;
+    let path = hands.path_of(&made.headers);
+    let ask = async |token: &str| hands.bare(Method::HEAD, &path, &[TUS, ("x-signature", token)], "").await;
+    let patch = async |token: &str, offset: &str, body: &'static str| {
+        let headers = [TUS, ("x-signature", token), PIECE, ("upload-offset", offset)];
+        hands.bare(Method::PATCH, &path, &headers, body).await
+    };
+    assert_eq!(ask(&other).await.status, 404);
+    patch(&token, "0", "abcd").await.is(204);
+    for _ in 0..2 {
+        let head = ask(&token).await;
+        assert_eq!(
+            (head.status, head.header("upload-offset"), head.header("upload-length")),
+            (200, "4", "4")
+        );
+        let last = patch(&token, "4", "").await;
+        assert_eq!((last.status, last.header("upload-offset")), (204, "4"));
+    }
+    // The token is used up all the same, and says nothing to whoever has another, or none.
+    for (offset, body) in [("0", "wxyz"), ("4", "z"), ("3", "")] {
+        assert_eq!(patch(&token, offset, body).await.refused(404, "404"), "NoSuchUpload", "{offset} {body}");
+    }
+    assert_eq!(hands.bare(Method::DELETE, &path, &[TUS, ("x-signature", &token)], "").await.status, 404);
+    assert_eq!(hands.bare(Method::POST, "/upload/resumable/sign", &create, "").await.status, 404);
+    assert_eq!((ask(&other).await.status, patch(&other, "4", "").await.status), (404, 404));
+    assert_eq!(ask(&tampered(&token)).await.status, 400);
+    assert_eq!(hands.offset(&hands.bob, &path.replace("/sign", "")).await, None);
+    assert_eq!(hands.content(&hands.ada, "files/ada/a.txt").await.unwrap(), "abcd");
+    // Nothing is told of an object that is not there any more.
+    hands.execute("delete from storage.objects").await;
+    assert_eq!(ask(&token).await.status, 404);
 }

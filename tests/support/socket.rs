@@ -166,18 +166,19 @@ pub struct Refused {
 }
 
 impl<'a> Connect<'a> {
+    /// With a key where clients of its kind put it: the secret one may not stand in an address.
     pub fn new(server: &'a Server, key: &str, version: Version) -> Connect<'a> {
         let vsn = match version {
             Version::V1 => "1.0.0",
             Version::V2 => "2.0.0",
         };
-        Connect {
-            address: server.address(),
-            target: format!("/realtime/v1/websocket?apikey={key}&vsn={vsn}"),
-            headers: Vec::new(),
-            receive_buffer: None,
-            version,
-        }
+        let target = format!("/realtime/v1/websocket?vsn={vsn}");
+        let (target, headers) = if key == server.keys.secret() {
+            (target, vec![("apikey", key.to_owned())])
+        } else {
+            (format!("{target}&apikey={key}"), Vec::new())
+        };
+        Connect { address: server.address(), target, headers, receive_buffer: None, version }
     }
 
     /// Opens it.

@@ -237,7 +237,7 @@ async fn make_link(
             redirect_to,
         })
         .await?;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shape::link(&link)))
+    Ok(HttpResponse::Ok().json(shape::link(&link)))
 }
 
 async fn end_sessions(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Failure> {

@@ -1,7 +1,6 @@
 //! `/admin/keys`: the signing keys and the API keys of the running server, for whoever holds the secret key. The keys
 //! themselves are told once, to whoever made them.
 
-use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -40,14 +39,9 @@ fn shape(ring: &Keyring) -> Value {
     json!({ "api_keys": api_keys, "signing": signing })
 }
 
-/// Nobody between here and whoever asks is to keep it.
-fn told(ring: &Value) -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(ring)
-}
-
 async fn list(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Failure> {
     let visit = door::visit_as_admin(&request, &app).await?;
-    Ok(told(&shape(visit.keyring())))
+    Ok(HttpResponse::Ok().json(shape(visit.keyring())))
 }
 
 #[derive(Deserialize)]
@@ -73,7 +67,7 @@ async fn rotate(
     let mut answer = shape(&ring);
     answer["publishable"] = ring.publishable().into();
     answer["secret"] = ring.secret().into();
-    Ok(told(&answer))
+    Ok(HttpResponse::Ok().json(answer))
 }
 
 #[derive(Deserialize)]
@@ -99,5 +93,5 @@ async fn drop_key(
     app: web::Data<App>,
 ) -> Result<HttpResponse, Failure> {
     let visit = door::visit_as_admin(&request, &app).await?;
-    Ok(told(&shape(&visit.drop_key(&kid).await?)))
+    Ok(HttpResponse::Ok().json(shape(&visit.drop_key(&kid).await?)))
 }

@@ -1,7 +1,6 @@
 //! Letters that are asked for (`/otp`, `/magiclink`, `/recover`, `/resend`, `/reauthenticate`), and showing what they bring
 //! (`/verify`).
 
-use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -168,7 +167,7 @@ async fn verify(
 
 /// What only looks whether the link is there uses nothing up.
 async fn look() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).finish()
+    HttpResponse::Ok().finish()
 }
 
 /// A browser follows a link.

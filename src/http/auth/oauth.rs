@@ -68,12 +68,10 @@ pub(super) async fn depart(
     };
     let address = visit.depart(wish, link).await?;
     if wished.skip_http_redirect.as_deref() == Some("true") {
-        let told = json!({ "url": address });
-        return Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(told));
+        return Ok(HttpResponse::Ok().json(json!({ "url": address })));
     }
     Ok(HttpResponse::Found()
         .insert_header((header::LOCATION, address))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .finish())
 }

@@ -11,25 +11,18 @@ use crate::error::Error;
 const USER: HeaderName = HeaderName::from_static("sb-auth-user-id");
 const SESSION: HeaderName = HeaderName::from_static("sb-auth-session-id");
 
-/// A session, for nobody else and for no cache.
+/// A session.
 pub(super) fn granted(grant: &Grant) -> HttpResponse {
     HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((USER, grant.user.id.to_string()))
         .insert_header((SESSION, grant.session.to_string()))
         .json(shape::grant(grant))
 }
 
-/// Something that is told this once, for nobody else and for no cache.
-pub(super) fn secret(shape: &serde_json::Value) -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shape)
-}
-
-/// Sends a browser on. What the address carries is for nobody else: not for caches, and not for the next page's `Referer`.
+/// Sends a browser on. What the address carries is for nobody else, nor for the next page's `Referer`.
 pub(super) fn sent_to(location: &str) -> HttpResponse {
     HttpResponse::SeeOther()
         .insert_header((header::LOCATION, location))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .finish()
 }

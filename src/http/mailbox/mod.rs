@@ -88,12 +88,11 @@ fn is_local(url: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// An answer that is kept nowhere and tells nobody where it came from: it holds what signs somebody in.
+/// An answer that tells nobody where it came from: it holds what signs somebody in.
 fn answer(policy: &'static str) -> HttpResponseBuilder {
     let mut answer = HttpResponse::Ok();
     answer
         .insert_header((header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"));
     answer
 }

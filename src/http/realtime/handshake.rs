@@ -10,15 +10,19 @@ use actix_web_actors::ws::{self, HandshakeError};
 use super::upgrade::TakeOver;
 use super::{Sockets, refusal, refused};
 use crate::auth::resolve::{self, Credentials};
-use crate::error::Error;
+use crate::auth::token::{Holder, KeyRole};
+use crate::error::{Code, Error};
 use crate::http::peer;
 use crate::http::principal::{one, verify};
 use crate::http::server::Options;
 use crate::realtime::protocol::Version;
 
-/// The headers in which a key may come; browsers can set none and send it in the query.
+/// The headers in which a key may come.
 const KEY_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("x-api-key"), HeaderName::from_static("apikey")];
+/// What is spoken here. Browsers can set no header but the one that offers this, and may offer the key beside it.
+const PROTOCOL: &str = "phoenix";
+const KEY_OFFERED: &str = "apikey.";
 
 /// `GET /realtime/v1/websocket?apikey=…&vsn=…`
 pub(super) async fn open(
@@ -29,7 +33,7 @@ pub(super) async fn open(
     let Some(sockets) = request.app_data::<Rc<Sockets>>().cloned() else {
         return refusal(StatusCode::INTERNAL_SERVER_ERROR, "the server was built without its sockets");
     };
-    let mut response = match ws::handshake(&request) {
+    let mut response = match ws::handshake_with_protocols(&request, &[PROTOCOL]) {
         Ok(response) => response,
         Err(error) => return no_handshake(error),
     };
@@ -50,6 +54,10 @@ pub(super) async fn open(
     let found =
         resolve::identify(credentials, options.keyless, |token| verify(&sockets.app, &sockets.worker, token));
     let key = match found {
+        // Addresses are kept in logs and histories.
+        Ok(Some(key)) if key_given.is_some() && key.holder == (Holder::Key { role: KeyRole::Service }) => {
+            return refused(&secret_in_address());
+        }
         Ok(key) => key,
         Err(error) => return refused(&error),
     };
@@ -65,7 +73,7 @@ pub(super) async fn open(
     response
 }
 
-/// The API key: in the query, or in a header.
+/// The API key: in the query, in a header, or offered beside the protocol.
 fn key<'a>(request: &'a HttpRequest, given: Option<&'a str>) -> Result<Option<&'a str>, Error> {
     if given.is_some() {
         return Ok(given);
@@ -75,7 +83,16 @@ fn key<'a>(request: &'a HttpRequest, given: Option<&'a str>) -> Result<Option<&'
             return Ok(Some(key));
         }
     }
-    Ok(None)
+    let offered = one(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL)?;
+    Ok(offered.and_then(|offered| offered.split(',').find_map(|one| one.trim().strip_prefix(KEY_OFFERED))))
+}
+
+fn secret_in_address() -> Error {
+    Error::with(
+        Code::Token,
+        "The secret key may not stand in an address: send it in the apikey header, or open the socket with the \
+         publishable key and send the secret key as the access_token of a join",
+    )
 }
 
 /// A parameter that may be given once: a proxy before us may have judged the other one.

@@ -59,5 +59,6 @@ fn refusal(status: StatusCode, sentence: &str) -> HttpResponse {
 /// An error in the words of this dialect.
 fn refused(error: &Error) -> HttpResponse {
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    refusal(status, &error.message)
+    let code = error.code.as_str();
+    HttpResponse::build(status).json(serde_json::json!({ "error": error.message, "code": code }))
 }

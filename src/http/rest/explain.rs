@@ -31,11 +31,7 @@ pub(super) fn answer(
     mut response: HttpResponseBuilder,
 ) -> Result<HttpResponse, Error> {
     let body = if wanted.json { json(explained)? } else { explained.lines().join("\n") + "\n" };
-    Ok(response
-        .insert_header((header::CONTENT_TYPE, content_type(wanted, media)))
-        // Made for whoever holds the secret key, and for nobody after him.
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(body))
+    Ok(response.insert_header((header::CONTENT_TYPE, content_type(wanted, media))).body(body))
 }
 
 /// The media type as the dialect echoes it.

@@ -3,6 +3,7 @@
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, json};
+use uuid::Uuid;
 
 use super::door::Door;
 use super::{path, shape, sign, upload};
@@ -99,16 +100,41 @@ pub(super) async fn by_token(
     asked: Option<(&str, &Key)>,
 ) -> Result<(Door, Grant), Error> {
     let to_all = Door::open_to_all(request)?;
-    let pass = Pass::verify(token, &to_all.app().keys(), Purpose::Upload, now())?;
-    let named = pass.url.split_once('/').and_then(|(bucket, key)| Some((bucket, Key::parse(key).ok()?)));
-    let (Some((bucket, key)), Some(id)) = (named, pass.upload) else {
-        return Err(Pass::refusal(Purpose::Upload));
-    };
-    if asked.is_some_and(|asked| asked != (bucket, &key)) {
+    let Named { id, bucket, key } = named(&to_all, token)?;
+    if asked.is_some_and(|asked| asked != (bucket.as_str(), &key)) {
         return Err(Pass::refusal(Purpose::Upload));
     }
-    let grant = to_all.objects().granted(id, bucket, &key).await?;
+    let grant = to_all.objects().granted(id, &bucket, &key).await?;
     Ok((granter(request, &grant).await?, grant))
+}
+
+/// How many bytes the object has that an upload became which used a token up.
+///
+/// # Errors
+/// `InvalidUploadSignature`, `ExpiredToken`, `NoSuchUpload`.
+pub(super) async fn stored(request: &HttpRequest, token: &str, upload: Uuid) -> Result<u64, Error> {
+    let to_all = Door::open_to_all(request)?;
+    let Named { bucket, key, .. } = named(&to_all, token)?;
+    to_all.objects().stored(upload, &bucket, &key).await
+}
+
+/// What a token says.
+struct Named {
+    /// Of what was granted.
+    id: Uuid,
+    bucket: String,
+    key: Key,
+}
+
+/// # Errors
+/// `InvalidUploadSignature`, `ExpiredToken`.
+fn named(door: &Door, token: &str) -> Result<Named, Error> {
+    let pass = Pass::verify(token, &door.app().keys(), Purpose::Upload, now())?;
+    let place = pass.url.split_once('/').and_then(|(bucket, key)| Some((bucket, Key::parse(key).ok()?)));
+    match (place, pass.upload) {
+        (Some((bucket, key)), Some(id)) => Ok(Named { id, bucket: bucket.to_owned(), key }),
+        _ => Err(Pass::refusal(Purpose::Upload)),
+    }
 }
 
 /// The door as it opens now to whoever granted an upload, if the grant is not over: content may have been long in coming.

@@ -2,6 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
+use uuid::Uuid;
 
 use super::told::Told;
 use crate::error::{Error, StorageCode};
@@ -16,6 +17,19 @@ use crate::objects::upload::Manner;
 /// Where the token of a signed upload stands.
 const SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
 
+/// The token of a signed upload, on the paths of those who come with one.
+///
+/// # Errors
+/// `MissingParameter`.
+fn token(request: &HttpRequest) -> Result<Option<&str>, Error> {
+    let is_granted = request.uri().path().strip_prefix("/storage/v1/upload/resumable/sign");
+    if !is_granted.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return Ok(None);
+    }
+    let token = said::text(request.headers(), &SIGNATURE);
+    token.map(Some).ok_or_else(|| Error::with(StorageCode::MissingParameter, "x-signature is missing"))
+}
+
 pub(super) struct Comer {
     door: Door,
     grant: Option<Grant>,
@@ -27,16 +41,22 @@ impl Comer {
     /// # Errors
     /// As [`Door::open`] and [`granted::by_token`].
     pub(super) async fn of(request: &HttpRequest) -> Result<Comer, Error> {
-        let path = request.uri().path();
-        let is_granted = path.strip_prefix("/storage/v1/upload/resumable/sign");
-        if !is_granted.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        let Some(token) = token(request)? else {
             return Ok(Comer { door: Door::open(request).await?, grant: None });
-        }
-        let token = said::text(request.headers(), &SIGNATURE);
-        let token =
-            token.ok_or_else(|| Error::with(StorageCode::MissingParameter, "x-signature is missing"))?;
+        };
         let (door, grant) = granted::by_token(request, token, None).await?;
         Ok(Comer { door, grant: Some(grant) })
+    }
+
+    /// How many bytes there are of the object that an upload became, where that used up the token with which somebody comes.
+    ///
+    /// # Errors
+    /// `NoSuchUpload`, of whoever comes without a token too; as [`granted::stored`].
+    pub(super) async fn came(request: &HttpRequest, id: Uuid) -> Result<u64, Error> {
+        match token(request)? {
+            Some(token) => granted::stored(request, token, id).await,
+            None => Err(StorageCode::NoSuchUpload.into()),
+        }
     }
 
     /// The same, as he is judged now.

@@ -125,17 +125,16 @@ async fn begin(
 /// `HEAD`
 async fn standing(request: HttpRequest) -> Result<HttpResponse, Failure> {
     of_this_version(&request)?;
-    let comer = Comer::of(&request).await?;
-    let (offset, found) = match comer.objects().standing(id(&request)?, comer.right()).await? {
-        Standing::Done(size) => (size, None),
+    let (offset, found) = match asked(&request).await? {
+        Asked::Done(size) => (size, None),
         // Its last piece came, and whoever took it came no further.
-        Standing::UnderWay(found) if found.is_whole() => {
+        Asked::UnderWay(comer, found) if found.is_whole() => {
             (found.offset(), Some(away(finish(comer, *found)).await?))
         }
-        Standing::UnderWay(found) => (found.offset(), Some(*found)),
+        Asked::UnderWay(_, found) => (found.offset(), Some(*found)),
     };
     let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((OFFSET, offset));
+    response.insert_header((OFFSET, offset));
     match &found {
         None => drop(response.insert_header((LENGTH, offset))),
         Some(found) => {
@@ -152,16 +151,46 @@ async fn standing(request: HttpRequest) -> Result<HttpResponse, Failure> {
     Ok(response.finish())
 }
 
+/// What there is of the upload that a request names.
+enum Asked {
+    UnderWay(Comer, Box<Resumable>),
+    /// It is an object of so many bytes.
+    Done(u64),
+}
+
+/// # Errors
+/// As [`Comer::of`] and [`Objects::standing`](crate::objects::Objects::standing).
+async fn asked(request: &HttpRequest) -> Result<Asked, Error> {
+    let known = async {
+        let comer = Comer::of(request).await?;
+        Ok::<_, Error>(match comer.objects().standing(id(request)?, comer.right()).await? {
+            Standing::Done(size) => Asked::Done(size),
+            Standing::UnderWay(found) => Asked::UnderWay(comer, found),
+        })
+    };
+    match known.await {
+        // The last piece used the token up: whoever lost the answer to that asks with it once more.
+        Err(error) if error.code == StorageCode::NoSuchUpload.into() => {
+            Comer::came(request, id(request)?).await.map(Asked::Done)
+        }
+        known => known,
+    }
+}
+
 async fn finish(comer: Comer, found: Resumable) -> Result<Resumable, Error> {
     let turn = comer.door().app().turns().take(found.id).await?;
     let outcome = async {
-        // Whoever had the turn before may have finished it.
-        match comer.objects().standing(found.id, comer.right()).await? {
-            Standing::Done(_) => Ok(()),
-            Standing::UnderWay(found) => {
+        match comer.objects().under_way(found.id, comer.right()).await {
+            Ok(found) => {
                 let terms = comer.objects().admit(&found.upload).await?;
-                comer.objects().complete(*found, &terms).await
+                comer.objects().complete(found, &terms).await
             }
+            // Whoever had the turn before may have finished it.
+            Err(error) if error.code == StorageCode::NoSuchUpload.into() => {
+                let Upload { bucket, key, .. } = &found.upload;
+                comer.objects().stored(found.id, bucket, key).await.map(drop)
+            }
+            Err(error) => Err(error),
         }
     };
     let outcome = outcome.await;
@@ -172,14 +201,22 @@ async fn finish(comer: Comer, found: Resumable) -> Result<Resumable, Error> {
 /// `PATCH`
 async fn append(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Failure> {
     of_this_version(&request)?;
-    let comer = Comer::of(&request).await?;
-    Ok(away(append_for(request, payload, comer)).await?)
+    // Somebody else's is not there, whether or not it has its turn.
+    match asked(&request).await? {
+        Asked::UnderWay(comer, _) => Ok(away(append_for(request, payload, comer)).await?),
+        // Nothing more comes of what is whole.
+        Asked::Done(size)
+            if told::number(&request, &OFFSET)? == Some(size)
+                && body::announced(&request).is_none_or(|length| length == 0) =>
+        {
+            Ok(HttpResponse::NoContent().insert_header((OFFSET, size)).finish())
+        }
+        Asked::Done(_) => Err(Failure(StorageCode::NoSuchUpload.into())),
+    }
 }
 
 async fn append_for(request: HttpRequest, payload: Payload, comer: Comer) -> Result<HttpResponse, Error> {
     let id = id(&request)?;
-    // Somebody else's is not there, whether or not it has its turn.
-    comer.objects().under_way(id, comer.right()).await?;
     if !is_piece(&request) {
         return Err(not_a_piece());
     }
