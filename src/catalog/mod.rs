@@ -18,6 +18,9 @@ pub use validator::{Validator, ValidatorFault};
 pub struct Catalog {
     /// Counts reloads; part of every statement's shape.
     pub version: u64,
+    /// Of the collections and of who may do what with them: versions of which those are the same have the same, on any
+    /// server and after any restart.
+    pub digest: [u8; 3],
     pub collections: Collections,
     /// The declared buckets.
     pub buckets: Buckets,
@@ -40,6 +43,7 @@ impl Catalog {
     /// Compiles validators, relationships and policies.
     pub fn compile(
         version: u64,
+        digest: [u8; 3],
         collections: Collections,
         buckets: Buckets,
         roles: &[Role],
@@ -53,7 +57,7 @@ impl Catalog {
             .collect::<Result<_, _>>()?;
         let relationships = relationship::of(&collections);
         let policies = Policies::compile(&collections, roles, rules, channels)?;
-        Ok(Catalog { version, collections, buckets, policies, limits, validators, relationships })
+        Ok(Catalog { version, digest, collections, buckets, policies, limits, validators, relationships })
     }
 
     pub fn collection(&self, id: CollectionId) -> &Collection {
