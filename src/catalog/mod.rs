@@ -7,6 +7,8 @@ mod limits;
 mod relationship;
 mod validator;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::model::{Buckets, Collection, CollectionId, Collections};
 use crate::policy::{Channels, Policies, PolicyFault, Role, Rule};
 
@@ -43,7 +45,6 @@ impl Catalog {
     /// Compiles validators, relationships and policies.
     pub fn compile(
         version: u64,
-        digest: [u8; 3],
         collections: Collections,
         buckets: Buckets,
         roles: &[Role],
@@ -56,6 +57,7 @@ impl Catalog {
             .map(|(_, collection)| Validator::compile(collection))
             .collect::<Result<_, _>>()?;
         let relationships = relationship::of(&collections);
+        let digest = digest_of(&collections, roles, &rules);
         let policies = Policies::compile(&collections, roles, rules, channels)?;
         Ok(Catalog { version, digest, collections, buckets, policies, limits, validators, relationships })
     }
@@ -72,5 +74,15 @@ impl Catalog {
     /// How a collection is related to others, its own relations first, in declared order.
     pub fn relationships(&self, id: CollectionId) -> &[Relationship] {
         &self.relationships[usize::from(id.0)]
+    }
+}
+
+fn digest_of(collections: &Collections, roles: &[Role], rules: &[Rule]) -> [u8; 3] {
+    let collections: Vec<&Collection> =
+        collections.with_objects().map(|(_, collection)| collection).collect();
+    let text = format!("{collections:?}{roles:?}{rules:?}");
+    match *digest(&SHA256, text.as_bytes()).as_ref() {
+        [a, b, c, ..] => [a, b, c],
+        _ => [0; 3],
     }
 }

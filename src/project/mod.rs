@@ -80,7 +80,6 @@ impl Project {
     pub fn catalog(&self, version: u64) -> Result<Catalog, CatalogFault> {
         Catalog::compile(
             version,
-            self.digest(),
             self.collections.clone(),
             self.buckets.iter().map(|bucket| (bucket.id.clone(), bucket.clone())).collect(),
             &self.roles,

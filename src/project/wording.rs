@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use super::Project;
 use crate::condition::Condition;
 use crate::model::{Collection, FieldId, FieldSet, Name};
@@ -47,15 +45,6 @@ impl Project {
         lines.sort();
         lines.join("\n")
     }
-
-    /// A digest of the collections and of the policies.
-    pub(super) fn digest(&self) -> [u8; 3] {
-        let collections: Vec<&Collection> =
-            self.collections.iter().map(|(_, collection)| collection).collect();
-        let text = format!("{collections:?}\n{}", self.policy_text());
-        let [a, b, c, ..] = *digest(&SHA256, text.as_bytes()).as_ref() else { return [0; 3] };
-        [a, b, c]
-    }
 }
 
 fn condition(line: &mut String, word: &str, condition: &Condition, named: &mut BTreeMap<Name, String>) {
@@ -85,18 +74,6 @@ mod tests {
 
     #[test]
     fn only_what_decides_changes_the_text() {
-        let digest = |parts: &[&str]| {
-            let sources = [("basewright.yaml".to_owned(), parts.concat())].into();
-            load(&Sources(sources)).unwrap().digest()
-        };
-        let before = digest(&[NOTES, RULES]);
-        assert_eq!(digest(&["# a comment\n", NOTES, RULES]), before);
-        assert_ne!(
-            digest(&[&NOTES.replace("title: text", "title: uuid"), RULES]),
-            before,
-            "another collection"
-        );
-        assert_ne!(digest(&[NOTES, &RULES.replace("authenticated", "anon")]), before, "another rule");
         let before = text(&[NOTES, RULES]);
         assert!(before.contains("rule notes.read[0] authenticated read when(owner == auth.id)"), "{before}");
         assert_eq!(text(&["# a comment\n", NOTES, RULES]), before);
