@@ -341,7 +341,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     // An empty part is in no topic that a project declares.
     topic: `realtime:live::${++topics}`,
     config: (renewed: boolean) => {
-      // What its token says of somebody is not among what the server tells of what was missed.
+      // Of what was missed the server tells much, but not what another token says of its holder.
       awaited = fresh ||= renewed
       return {
         presence: { enabled: false },
