@@ -137,8 +137,6 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   let fresh = true
   /** It was asked for. */
   let awaited = false
-  /** It goes on from a cursor, and has not come to the end yet. */
-  let resumed = false
   /** The last cursor that was seen. */
   let last = ''
   /** Behind this one there are records that are not known: the last of a list that is full. */
@@ -342,9 +340,9 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   const party = {
     // An empty part is in no topic that a project declares.
     topic: `realtime:live::${++topics}`,
-    config: () => {
-      awaited = fresh
-      resumed = !fresh
+    config: (renewed: boolean) => {
+      // Of what was missed the server tells much, but not what another token says of its holder.
+      awaited = fresh ||= renewed
       return {
         presence: { enabled: false },
         ...(fresh ? { snapshot: true } : { resume: last }),
@@ -359,9 +357,11 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       else if (event !== 'system' || extension !== 'postgres_changes') return
       else if (what === 'position' && !awaited) {
         if (text(cursor) > last) last = text(cursor)
-        // It has all changes. But of what was to be seen, something may have been taken away meanwhile.
-        if (resumed) again()
-        resumed = false
+        // It has all that it missed.
+        if (!fresh && self.status !== 'live') {
+          flush()
+          turn('live')
+        }
       } else if (what === 'access_changed' || what === 'resync_required') {
         again()
         turn('catching_up')

@@ -17,8 +17,8 @@ export type Answer = (reply: Members | null) => void
 export interface Party {
   /** As it stands on the wire. */
   readonly topic: string
-  /** What a join asks for. */
-  config(): Members
+  /** What a join asks for. `renewed`: the token is not the one that the server was last told. */
+  config(renewed: boolean): Members
   joined?(): void
   /** Something was said on the topic. */
   hear(event: unknown, payload: Members): void
@@ -245,6 +245,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     if (member.ref !== ref || !isOpen()) return
     if (known === undefined) return later(member)
     user = known?.user?.id
+    const renewed = member.token !== known?.access_token
     member.token = known?.access_token
     const answer: Answer = (reply) => {
       if (member.ref !== ref) return
@@ -259,7 +260,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
       if (/jwt/i.test(fault.code)) renew(member)
       later(member)
     }
-    say(member, 'phx_join', { config: member.config(), access_token: member.token }, answer, ref)
+    say(member, 'phx_join', { config: member.config(renewed), access_token: member.token }, answer, ref)
   }
 
   function hear([join, ref, topic, event, given]: unknown[]): void {

@@ -548,6 +548,47 @@ test('what was taken away while the wire was cut is not there afterwards', async
   assert.deepEqual(list.records, [])
 })
 
+test('a list that comes back is read again only where what its user may see has changed', async (context) => {
+  const wire = await line(server.url)
+  context.after(() => wire.close())
+  const own = await somebody()
+  const session = (await own.session.get())!
+  const { frames, options } = wired()
+  const core = connect(wire.url, server.publishable, options)
+  await core.session.set(session, 'signed_in')
+  const [room, other] = (await add('rooms', { name: 'r' }, { name: 's' })) as { id: string }[]
+  await add('members', { room: room!.id, user: session.user.id })
+  await add('messages', { room: other!.id, text: 'a' })
+  const list = follow(context, live(core, 'messages', { order: 'text' }))
+  const shows = (...texts: string[]) => becomes(list, texts, ({ text }) => text)
+  await list.ready
+  const joins = () => {
+    const joins = frames.filter((frame) => frame.includes('"phx_join"'))
+    return joins.map((frame) => (frame.includes('"snapshot":true') ? 'reads' : 'resumes'))
+  }
+  const away = async (deed: () => Promise<unknown>) => {
+    frames.length = 0
+    wire.down()
+    await turns(list, 'offline')
+    await deed()
+    wire.up()
+    await turns(list, 'live')
+  }
+  await away(() => add('messages', { room: room!.id, text: 'b' }))
+  await shows('b')
+  assert.deepEqual(joins(), ['resumes'])
+  await away(() => add('members', { room: other!.id, user: session.user.id }))
+  await shows('a', 'b')
+  assert.deepEqual(joins(), ['resumes', 'reads'])
+  // What another token says of him, nobody tells.
+  const renewed = (await own.session.renew(session.access_token))!
+  await away(() => core.session.set(renewed, 'refreshed'))
+  assert.deepEqual(joins(), ['reads'])
+  await away(() => add('messages', { room: room!.id, text: 'c' }))
+  await shows('a', 'b', 'c')
+  assert.deepEqual(joins(), ['resumes'])
+})
+
 /** Compiled, and never run. */
 export function typed(core: Core<Schema>): void {
   const posts = live(core, 'posts', { fields: ['title'], with: { author: { fields: ['handle'] } }, order: '-created_at' })

@@ -7,6 +7,8 @@ mod limits;
 mod relationship;
 mod validator;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::model::{Buckets, Collection, CollectionId, Collections};
 use crate::policy::{Channels, Policies, PolicyFault, Role, Rule};
 
@@ -18,6 +20,9 @@ pub use validator::{Validator, ValidatorFault};
 pub struct Catalog {
     /// Counts reloads; part of every statement's shape.
     pub version: u64,
+    /// Of the collections and of who may do what with them: versions of which those are the same have the same, on any
+    /// server and after any restart.
+    pub digest: [u8; 3],
     pub collections: Collections,
     /// The declared buckets.
     pub buckets: Buckets,
@@ -52,8 +57,9 @@ impl Catalog {
             .map(|(_, collection)| Validator::compile(collection))
             .collect::<Result<_, _>>()?;
         let relationships = relationship::of(&collections);
+        let digest = digest_of(&collections, roles, &rules);
         let policies = Policies::compile(&collections, roles, rules, channels)?;
-        Ok(Catalog { version, collections, buckets, policies, limits, validators, relationships })
+        Ok(Catalog { version, digest, collections, buckets, policies, limits, validators, relationships })
     }
 
     pub fn collection(&self, id: CollectionId) -> &Collection {
@@ -68,5 +74,15 @@ impl Catalog {
     /// How a collection is related to others, its own relations first, in declared order.
     pub fn relationships(&self, id: CollectionId) -> &[Relationship] {
         &self.relationships[usize::from(id.0)]
+    }
+}
+
+fn digest_of(collections: &Collections, roles: &[Role], rules: &[Rule]) -> [u8; 3] {
+    let collections: Vec<&Collection> =
+        collections.with_objects().map(|(_, collection)| collection).collect();
+    let text = format!("{collections:?}{roles:?}{rules:?}");
+    match *digest(&SHA256, text.as_bytes()).as_ref() {
+        [a, b, c, ..] => [a, b, c],
+        _ => [0; 3],
     }
 }

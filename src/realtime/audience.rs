@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::change::{Relation, Row};
+use super::change::{Change, Relation, Row};
 use super::feed::WorkerId;
 use super::filter::Filter;
 use super::line::{Binding, ChannelKey, Operation};
 use super::rows::{Known, Mapping, Mappings};
 use super::sets::{FamilyId, Member, Sets, Wanted};
 use super::slab::Slab;
+use super::stream::changed_fields;
 use crate::catalog::Catalog;
 use crate::condition::{Condition, Env, Key, Membership, Rows};
 use crate::error::{Code, Error};
@@ -59,6 +60,18 @@ impl View {
     pub(super) fn conditions(&self) -> impl Iterator<Item = &Condition> {
         let masks = self.masked.iter().filter_map(|field| self.permit.mask(*field));
         self.permit.when().into_iter().chain(masks)
+    }
+
+    /// Whether rows of another collection decide what its callers see: by these fields of them, or, where `changed` is
+    /// none, by there being one.
+    fn looks_at(&self, collection: CollectionId, changed: Option<&FieldSet>) -> bool {
+        self.conditions().any(|condition| match changed {
+            None => condition.quantified().contains(&collection),
+            Some(changed) => {
+                let mut looked_at = condition.related_fields().into_iter();
+                looked_at.any(|(known, field)| known == collection && changed.contains(field))
+            }
+        })
     }
 }
 
@@ -289,6 +302,47 @@ impl Audience {
 
     pub(super) fn is_suspended(&self, place: Place) -> bool {
         self.channels.get(&place).is_some_and(|channel| channel.suspended)
+    }
+
+    /// The channel's caller is this user; is anybody in particular, without one.
+    pub(super) fn is_of(&self, place: Place, user: Option<Uuid>) -> bool {
+        let id = self.channels.get(&place).and_then(|channel| channel.principal.id);
+        id.is_some() && (user.is_none() || user == id)
+    }
+
+    fn views_of(&self, place: Place) -> impl Iterator<Item = &View> {
+        let views = self.subs(place).iter().filter_map(|sub| Some(self.groups.get(sub.group)?.key.view));
+        views.filter_map(|view| self.views.get(view))
+    }
+
+    /// The collections through which a channel sees what it sees.
+    pub(super) fn through(&self, place: Place) -> HashSet<CollectionId> {
+        self.views_of(place).flat_map(|view| self.through_of(view)).collect()
+    }
+
+    fn through_of(&self, view: &View) -> Vec<CollectionId> {
+        match &view.way {
+            Way::Record => Vec::new(),
+            Way::Members(members) => {
+                let shapes = members.iter().filter_map(|member| self.sets.shape(member.family));
+                shapes.map(|shape| shape.collection).collect()
+            }
+            Way::Database => view.conditions().flat_map(|condition| condition.reads()).collect(),
+        }
+    }
+
+    /// Whether a change of a row through which a channel sees changes what it sees.
+    pub(super) fn turns(&self, place: Place, mapping: &Mapping, change: &Change) -> bool {
+        let (old, new) = change.rows();
+        let collection = self.catalog.collection(mapping.collection);
+        let changed = old.zip(new).map(|(old, new)| changed_fields(mapping, collection, old, new));
+        self.views_of(place).any(|view| match &view.way {
+            Way::Record => false,
+            Way::Members(members) => {
+                members.iter().any(|member| self.sets.touches(member, collection, mapping, old, new))
+            }
+            Way::Database => view.looks_at(mapping.collection, changed.as_ref()),
+        })
     }
 
     /// What decides what a channel is told.
@@ -837,16 +891,12 @@ impl Audience {
         if self.asking.is_empty() {
             return Vec::new();
         }
-        self.places_where(|view| {
-            matches!(view.way, Way::Database)
-                && view.conditions().any(|condition| match changed {
-                    None => condition.quantified().contains(&collection),
-                    Some(changed) => {
-                        let mut looked_at = condition.related_fields().into_iter();
-                        looked_at.any(|(known, field)| known == collection && changed.contains(field))
-                    }
-                })
-        })
+        self.places_where(|view| matches!(view.way, Way::Database) && view.looks_at(collection, changed))
+    }
+
+    /// The channels that see through rows of a collection.
+    pub(super) fn seeing_through(&self, collection: CollectionId) -> Vec<Place> {
+        self.places_where(|view| self.through_of(view).contains(&collection))
     }
 
     /// A collection decides for somebody through the database.

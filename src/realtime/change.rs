@@ -57,6 +57,16 @@ pub enum What {
 }
 
 impl Change {
+    /// The old row and the new one.
+    pub fn rows(&self) -> (Option<&Row>, Option<&Row>) {
+        match &self.what {
+            What::Insert { new } => (None, Some(new)),
+            What::Update { old, new } => (old.as_ref(), Some(new)),
+            What::Delete { old } => (old.as_ref(), None),
+            What::Truncate => (None, None),
+        }
+    }
+
     /// The records before and after it, if it is one of this collection's. A field that the table has not, as it was
     /// then, is null.
     pub fn records(&self, collection: &Collection) -> Option<(Option<Record>, Option<Record>)> {
@@ -65,12 +75,7 @@ impl Change {
         {
             return None;
         }
-        let (old, new) = match &self.what {
-            What::Insert { new } => (None, Some(new)),
-            What::Update { old, new } => (old.as_ref(), Some(new)),
-            What::Delete { old } => (old.as_ref(), None),
-            What::Truncate => (None, None),
-        };
+        let (old, new) = self.rows();
         let mapping = Mapping::of(CollectionId(0), collection, &self.relation);
         let record = |row: &Row| mapping.record(row, &collection.all_fields());
         Some((old.map(record), new.map(record)))

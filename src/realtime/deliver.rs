@@ -85,7 +85,7 @@ impl Stream {
         if !places.is_empty() {
             places.sort_unstable();
             places.dedup();
-            let cursor = Cursor::after(self.system, transaction.lsn);
+            let cursor = self.cursor().after(transaction.lsn);
             self.access_changed(places, cursor).await;
         }
     }
@@ -106,13 +106,17 @@ impl Stream {
 
     /// A transaction that cannot be told row by row.
     async fn lose(&mut self, transaction: &Transaction) {
-        let mut places = Vec::new();
+        let (mut places, mut sets) = (Vec::new(), false);
         for relation in transaction.changes.relations() {
             self.ring.lost(&relation.schema, &relation.table, transaction.lsn);
             if let Some(mapping) = self.audience.mapping(relation) {
                 places.extend(self.audience.listeners(mapping.collection));
-                places.extend(self.audience.looking_at(mapping.collection, None));
+                places.extend(self.audience.seeing_through(mapping.collection));
+                sets |= self.audience.sets.follow(mapping.collection);
             }
+        }
+        if sets {
+            self.forget_sets().await;
         }
         self.observe(SystemChange::Lost).await;
         self.resync(places, "transaction_too_large").await;
@@ -130,7 +134,7 @@ impl Stream {
             while let Some(chunk) = self.chunk(&mut changes)? {
                 let told = self.ask(&chunk, transaction.xid, true, false).await;
                 for numbered in &chunk {
-                    if let (Some(old), _) = sides(&numbered.change) {
+                    if let (Some(old), _) = numbered.change.rows() {
                         let seeing = self.audience.seeing(&side(numbered, old, true, transaction, &told));
                         if !seeing.is_empty() {
                             before.insert(numbered.at, seeing);
@@ -155,7 +159,7 @@ impl Stream {
                     self.resync(places, "old_row_missing").await;
                     continue;
                 }
-                let (old, new) = sides(&numbered.change);
+                let (old, new) = numbered.change.rows();
                 let olds = match (old, two_passes) {
                     (None, _) => Vec::new(),
                     (Some(_), true) => before.remove(&numbered.at).unwrap_or_default(),
@@ -198,7 +202,7 @@ impl Stream {
             if views.is_empty() {
                 continue;
             }
-            let (olds, news) = sides(&numbered.change);
+            let (olds, news) = numbered.change.rows();
             let rows = [(olds.filter(|_| old), true), (news.filter(|_| new), false)];
             for (row, old) in rows.into_iter().filter_map(|(row, old)| Some((row?, old))) {
                 asks.extend(views.iter().map(|view| Ask {
@@ -240,10 +244,10 @@ impl Stream {
                 continue;
             }
             if change.what == What::Truncate {
-                self.audience.sets.truncate(mapping.collection);
+                touched.extend(self.audience.sets.truncate(mapping.collection));
                 continue;
             }
-            let (old, new) = sides(&change);
+            let (old, new) = change.rows();
             // What was read with this transaction in it has it already.
             let loaded = std::mem::take(&mut self.loaded);
             let holds = |family: FamilyId, whose: &Known| {
@@ -277,7 +281,7 @@ impl Stream {
             if mapping.collection != collection {
                 continue;
             }
-            let (old, new) = sides(&change);
+            let (old, new) = change.rows();
             let others = |id: FamilyId, known: &Known| id != family || !whose.contains(known);
             self.audience.sets.follow_change(&catalog.collections, &mapping, old, new, others);
         }
@@ -301,7 +305,7 @@ impl Stream {
             if !looked_at.contains(&mapping.collection) {
                 continue;
             }
-            match sides(&change) {
+            match change.rows() {
                 (Some(old), Some(new)) => {
                     let collection = catalog.collection(mapping.collection);
                     let fields = changed_fields(&mapping, collection, old, new);
@@ -360,7 +364,7 @@ impl Stream {
     ) -> Option<(Bytes, Cursor)> {
         let key = self.audience.group_of(group)?.key();
         let view = self.audience.view_of(key.view)?;
-        let (old_row, new_row) = sides(&numbered.change);
+        let (old_row, new_row) = numbered.change.rows();
         let sees_old = old_row.is_some() && old_hidden.is_some();
         let sees_new = new_row.is_some() && new_hidden.is_some();
         let operation = match (sees_old, sees_new) {
@@ -379,7 +383,7 @@ impl Stream {
         if key.operation.is_some_and(|asked| asked != operation) {
             return None;
         }
-        let cursor = Cursor { system: self.system, lsn: transaction.lsn, index: numbered.at as u32 };
+        let cursor = self.cursor_at(transaction, numbered.at);
         let same = (operation, key.shown, old_hidden.copied(), new_hidden.copied());
         if let Some((_, data)) = written.0.iter().find(|(known, _)| *known == same) {
             return Some((data.clone(), cursor));
@@ -408,7 +412,9 @@ impl Stream {
 
     // --- again
 
-    /// Answers a catch-up with a page of what a channel sees of the changes behind `from`.
+    /// Answers a catch-up with a page of what a channel sees of the changes behind `from`. All is judged with the rights
+    /// of now; a channel that comes back is told once where those changed while it was away, behind the changes that
+    /// came before and in front of all that came after: whoever is cut off between them is told when he comes back.
     pub(super) async fn page(&mut self, place: Place, from: Cursor, skip: Option<&Visibility>) {
         let (worker, channel) = place;
         if self.audience.is_suspended(place) {
@@ -421,6 +427,15 @@ impl Stream {
             self.resync(vec![place], reason).await;
             return;
         }
+        let mut away = self.returning.get(&place).copied();
+        let rules = self.audience.catalog().digest;
+        if away.is_some() && from.rules != rules {
+            away = None;
+            self.access_changed(vec![place], Cursor { rules, ..from }).await;
+        }
+        let from = Cursor { rules, ..from };
+        let through = self.audience.through(place);
+        let mut turned = false;
         let subs = self.audience.subs(place).to_vec();
         let mut events = Vec::new();
         let (mut bytes, mut looked_at) = (0, 0);
@@ -445,12 +460,8 @@ impl Stream {
                     let chunk: Vec<Numbered> = chunk
                         .into_iter()
                         .filter(|numbered| {
-                            let at = Cursor {
-                                system: self.system,
-                                lsn: transaction.lsn,
-                                index: numbered.at as u32,
-                            };
-                            at > from && self.concerns(&subs, numbered.mapping.collection)
+                            self.cursor_at(transaction, numbered.at) > from
+                                && self.concerns(&subs, numbered.mapping.collection)
                         })
                         .collect();
                     let told = self.ask(&chunk, transaction.xid, true, true).await;
@@ -459,7 +470,7 @@ impl Stream {
                             self.resync(vec![place], "truncated").await;
                             return;
                         }
-                        let (old, new) = sides(&numbered.change);
+                        let (old, new) = numbered.change.rows();
                         let mut written = Written::default();
                         for sub in &subs {
                             let judge = |row: &Row, old: bool| {
@@ -481,8 +492,7 @@ impl Stream {
                             }
                         }
                         looked_at += 1;
-                        next =
-                            Cursor { system: self.system, lsn: transaction.lsn, index: numbered.at as u32 };
+                        next = self.cursor_at(transaction, numbered.at);
                         if events.len() >= PAGE_EVENTS || bytes >= PAGE_BYTES || looked_at >= PAGE_CHANGES {
                             full = true;
                             break 'transactions;
@@ -490,7 +500,12 @@ impl Stream {
                     }
                 }
             }
-            next = Cursor::after(self.system, transaction.lsn);
+            next = from.after(transaction.lsn);
+            if away.is_some_and(|until| transaction.lsn <= until) && self.turns(place, &through, transaction)
+            {
+                (turned, full) = (true, true);
+                break;
+            }
             // Transactions that say nothing to the channel are looked at, too.
             looked_at += 1;
             if looked_at >= PAGE_CHANGES {
@@ -501,9 +516,45 @@ impl Stream {
         if !full {
             next = self.cursor().max(from);
         }
+        if turned || away.is_none_or(|until| next.lsn >= until) {
+            self.returning.remove(&place);
+        }
         // Whoever is live from now on has passed over the last word on the position.
         self.told_position.0 = 0;
         self.tell(worker, Delivery::Page { channel, events, next, live: !full }).await;
+        if turned {
+            self.access_changed(vec![place], next).await;
+        }
+    }
+
+    /// Whether a transaction changed what a channel sees through, which is rows of these collections and what its caller
+    /// may be.
+    fn turns(&mut self, place: Place, through: &HashSet<CollectionId>, transaction: &Transaction) -> bool {
+        let touches = transaction.changes.relations().iter().any(|relation| {
+            relation.schema == "auth"
+                || self
+                    .audience
+                    .mapping(relation)
+                    .is_some_and(|mapping| through.contains(&mapping.collection))
+        });
+        touches
+            && transaction.changes.iter().any(|change| {
+                // What cannot be read back may have been anything.
+                let Ok(change) = change else { return true };
+                match SystemChange::of(&change, transaction.xid) {
+                    Some(SystemChange::RoleChanged { user, .. }) => self.audience.is_of(place, Some(user)),
+                    Some(SystemChange::Lost) => self.audience.is_of(place, None),
+                    Some(SystemChange::SessionEnded { .. } | SystemChange::KeyRevoked { .. }) | None => {
+                        let mapping = self.audience.mapping(&change.relation);
+                        // Of which rows it was may not be known either.
+                        let unknown = change.what == What::Truncate || change.is_torn();
+                        mapping.is_some_and(|mapping| {
+                            through.contains(&mapping.collection)
+                                && (unknown || self.audience.turns(place, &mapping, &change))
+                        })
+                    }
+                }
+            })
     }
 
     /// The first transaction of the window that has something after a place.
@@ -523,23 +574,13 @@ impl Stream {
             return Some("too_old");
         }
         let catalog = self.audience.catalog();
-        let gone = self.audience.subs(place).iter().any(|sub| {
-            self.audience.group_of(sub.group).is_some_and(|group| {
-                let collection = catalog.collection(group.collection);
-                lsn < self.ring.floor_of(collection.schema.as_str(), collection.name.as_str())
-            })
+        let subs = self.audience.subs(place).iter();
+        let own = subs.filter_map(|sub| Some(self.audience.group_of(sub.group)?.collection));
+        let gone = own.chain(self.audience.through(place)).any(|id| {
+            let collection = catalog.collection(id);
+            lsn < self.ring.floor_of(collection.schema.as_str(), collection.name.as_str())
         });
         gone.then_some("changes_lost")
-    }
-}
-
-/// The rows of a change: the old one and the new one.
-fn sides(change: &Change) -> (Option<&Row>, Option<&Row>) {
-    match &change.what {
-        What::Insert { new } => (None, Some(new)),
-        What::Update { old, new } => (old.as_ref(), Some(new)),
-        What::Delete { old } => (old.as_ref(), None),
-        What::Truncate => (None, None),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use super::cursor::{Cursor, System};
+use super::cursor::Cursor;
 use super::line::{Delivery, Order};
 use super::ring::Ring;
 use crate::catalog::Catalog;
@@ -141,11 +141,11 @@ impl Feed {
     /// The cursor of a position of this stream's system, for somebody who will wait for it: the stream makes sure
     /// that it gets there soon, also where nothing more is written.
     pub fn expect(&self, lsn: u64) -> Option<Cursor> {
-        let system: System = self.position()?.system;
+        let position = self.position()?;
         if self.shared.expected.fetch_max(lsn, Ordering::Relaxed) < lsn {
             self.shared.nudge.notify_one();
         }
-        Some(Cursor::after(system, lsn))
+        Some(position.after(lsn))
     }
 
     /// Waits until the stream has passed a position.

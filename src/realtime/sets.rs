@@ -197,18 +197,7 @@ impl Sets {
                 continue;
             }
             let id = FamilyId(at);
-            let side = |row: Option<&Row>| {
-                let row = row?;
-                let record = mapping.record(row, &family.shape.fields);
-                let whose = Known::of(record.get(family.shape.field))?;
-                Some((whose, row_key(mapping, collection, row), record))
-            };
-            let (old, new) = (side(old), side(new));
-            if let (Some(old), Some(new)) = (&old, &new)
-                && old == new
-            {
-                continue;
-            }
+            let (old, new) = family.sides(mapping, collection, old, new);
             if let Some((whose, key, record)) = old
                 && family.wanted.contains_key(&whose)
                 && !skip(id, &whose)
@@ -227,20 +216,63 @@ impl Sets {
         touched
     }
 
+    /// Whether a change of a row changes a membership.
+    pub(super) fn touches(
+        &self,
+        member: &Member,
+        collection: &Collection,
+        mapping: &Mapping,
+        old: Option<&Row>,
+        new: Option<&Row>,
+    ) -> bool {
+        let family = self.families.get(member.family.0);
+        let Some(family) = family.filter(|family| family.shape.collection == mapping.collection) else {
+            return false;
+        };
+        let (old, new) = family.sides(mapping, collection, old, new);
+        old.into_iter().chain(new).any(|(whose, ..)| whose == member.whose)
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.families.iter().all(|family| family.wanted.is_empty() && family.rows.is_empty())
     }
 
-    /// All rows of a collection went.
-    pub(super) fn truncate(&mut self, collection: CollectionId) {
-        for family in self.families.iter_mut().filter(|family| family.shape.collection == collection) {
-            family.rows.clear();
+    /// All rows of a collection went; returns whose memberships those may have been.
+    pub(super) fn truncate(&mut self, collection: CollectionId) -> Vec<(FamilyId, Known)> {
+        let mut touched = Vec::new();
+        for (at, family) in self.families.iter_mut().enumerate() {
+            if family.shape.collection == collection {
+                family.rows.clear();
+                touched.extend(family.wanted.keys().map(|whose| (FamilyId(at), whose.clone())));
+            }
         }
+        touched
     }
 }
 
+/// A row as a family keeps it: whose it is, its key, and what of it decides.
+type Kept = (Known, RowKey, Record);
+
 impl Family {
+    /// What a change is to it: nothing on either side where it keeps the same before and after.
+    fn sides(
+        &self,
+        mapping: &Mapping,
+        collection: &Collection,
+        old: Option<&Row>,
+        new: Option<&Row>,
+    ) -> (Option<Kept>, Option<Kept>) {
+        let side = |row: Option<&Row>| {
+            let row = row?;
+            let record = mapping.record(row, &self.shape.fields);
+            let whose = Known::of(record.get(self.shape.field))?;
+            Some((whose, row_key(mapping, collection, row), record))
+        };
+        let (old, new) = (side(old), side(new));
+        if old == new { (None, None) } else { (old, new) }
+    }
+
     fn link(&self, record: &Record) -> Option<Option<Known>> {
         match self.shape.link {
             None => Some(None),

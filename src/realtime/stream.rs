@@ -22,6 +22,7 @@ use super::ring::{Bounds, Ring};
 use super::rows::Known;
 use super::sets::{FamilyId, Wanted, key_of};
 use super::system::SystemChange;
+use super::transaction::Transaction;
 use super::visibility::Visibility;
 use super::wal::{self, Opened, Wal, WalFault};
 use super::watch::{Sighting, Watch};
@@ -87,6 +88,7 @@ impl Feed {
 struct Joining {
     place: Place,
     until: u64,
+    start: Start,
     refused: Vec<(usize, Error)>,
 }
 
@@ -124,6 +126,9 @@ pub(super) struct Stream {
     parked: Vec<(WorkerId, Order)>,
     joining: Vec<Joining>,
     waiting: Vec<Waiting>,
+    /// Channels that come back, and where they were let in: of what happened before to what they see through they were
+    /// not told.
+    pub(super) returning: HashMap<Place, u64>,
     pub(super) loaded: HashMap<(FamilyId, Known), Loaded>,
     /// Channels that are to be told that what they see through has changed.
     pub(super) access: Vec<Place>,
@@ -165,6 +170,7 @@ impl Stream {
             parked: Vec::new(),
             joining: Vec::new(),
             waiting: Vec::new(),
+            returning: HashMap::new(),
             loaded: HashMap::new(),
             access: Vec::new(),
             workers: Vec::new(),
@@ -382,7 +388,13 @@ impl Stream {
     }
 
     pub(super) fn cursor(&self) -> Cursor {
-        Cursor::after(self.system, self.position)
+        let rules = self.audience.catalog().digest;
+        Cursor { system: self.system, lsn: self.position, index: u32::MAX, rules }
+    }
+
+    /// The place of a change of a transaction, counted from 1.
+    pub(super) fn cursor_at(&self, transaction: &Transaction, index: usize) -> Cursor {
+        Cursor { lsn: transaction.lsn, index: index as u32, ..self.cursor() }
     }
 
     /// The stream has passed a position.
@@ -425,14 +437,17 @@ impl Stream {
         let (now, later) = std::mem::take(&mut self.joining).into_iter().partition(|j| j.until <= position);
         self.joining = later;
         let now: Vec<Joining> = now;
-        for Joining { place, refused, .. } in now {
+        for Joining { place, start, refused, .. } in now {
             self.audience.activate(place);
+            if start == Start::Held {
+                self.returning.insert(place, self.position);
+            }
             let (worker, channel) = place;
             self.tell(worker, Delivery::Joined { channel, cursor: self.cursor(), refused }).await;
         }
     }
 
-    async fn transaction(&mut self, transaction: Arc<super::transaction::Transaction>) {
+    async fn transaction(&mut self, transaction: Arc<Transaction>) {
         if transaction.lsn <= self.position {
             return;
         }
@@ -481,6 +496,7 @@ impl Stream {
     fn leave(&mut self, place: Place) {
         self.joining.retain(|joining| joining.place != place);
         self.waiting.retain(|waiting| waiting.place != place);
+        self.returning.remove(&place);
         self.audience.unsubscribe(place);
     }
 
@@ -549,7 +565,7 @@ impl Stream {
             if until > self.position {
                 self.expect(until);
             }
-            self.joining.push(Joining { place, until, refused });
+            self.joining.push(Joining { place, until, start, refused });
         }
         self.join_up_to(self.position).await;
     }
@@ -693,6 +709,9 @@ impl Stream {
     async fn replace(&mut self, catalog: Arc<Catalog>) {
         let (wanted, told) = self.audience.replace(catalog);
         self.load(wanted).await;
+        self.announce();
+        // Who sees what he saw is to know a place of these rules, too.
+        self.told_position.0 = 0;
         let cursor = self.cursor();
         for ((worker, channel), refused) in told {
             self.tell(worker, Delivery::Rejudged { channel, cursor, refused, changed: true }).await;
@@ -700,7 +719,7 @@ impl Stream {
     }
 
     /// What is kept of memberships may be wrong: it is read again.
-    async fn forget_sets(&mut self) {
+    pub(super) async fn forget_sets(&mut self) {
         self.loaded.clear();
         let wanted = self.audience.sets.clear();
         self.load(wanted).await;
@@ -744,7 +763,7 @@ impl Stream {
             if altered.touches(schema, name) {
                 self.ring.lost(schema, name, lsn);
                 places.extend(self.audience.listeners(id));
-                places.extend(self.audience.looking_at(id, None));
+                places.extend(self.audience.seeing_through(id));
             }
         }
         let sets = catalog.collections.iter().any(|(id, collection)| {
@@ -839,6 +858,7 @@ impl Stream {
 
     pub(super) async fn resync(&mut self, places: Vec<Place>, reason: &'static str) {
         let cursor = self.cursor();
+        self.returning.retain(|place, _| !places.contains(place));
         for (worker, to) in by_worker(places) {
             self.tell(worker, Delivery::Resync { to, reason, cursor }).await;
         }

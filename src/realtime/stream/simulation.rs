@@ -329,7 +329,7 @@ impl World {
             changes: Changes::in_memory(written.collect()),
         });
         for (at, (members, (old, new))) in changes.iter().enumerate() {
-            let cursor = Cursor { system: self.stream.system, lsn: self.lsn, index: at as u32 + 1 };
+            let cursor = Cursor { lsn: self.lsn, index: at as u32 + 1, ..self.stream.cursor() };
             for client in 0..self.clients.len() {
                 if let Some(event) = self.expect(client, *members, old.as_ref(), new.as_ref(), &before) {
                     self.clients[client].expected.push((cursor, event));

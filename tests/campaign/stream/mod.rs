@@ -2,16 +2,19 @@
 //!
 //! A ledger in the database keeps every committed version of every row. At the end each listener, who resumed from
 //! his last cursor whenever his socket ended and dropped what he had had, must have been told exactly what the ledger
-//! says that he could see, in the order of the commits.
+//! says that he could see, in the order of the commits. And the list of rows that he kept, doing what he was told and
+//! reading it again only where he was told that his access had changed, must be what a read answers.
 
 mod judge;
 mod world;
 mod writers;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -19,7 +22,7 @@ use tokio::sync::watch;
 use super::{Dice, long, seed};
 use crate::support::caller::Caller;
 use crate::support::server::{Server, Start, eventually};
-use crate::support::socket::{Connect, End, Seen, Socket, Version};
+use crate::support::socket::{Connect, End, RowEvent, Seen, Socket, Version};
 use judge::{Ledger, Told, judge};
 use world::{Listener, Who, World, connect, listeners};
 use writers::{Shared, rest, sql};
@@ -33,7 +36,7 @@ struct Incarnation {
     address: String,
     key: String,
     /// In the order of the listeners.
-    tokens: Arc<Vec<Option<String>>>,
+    callers: Arc<Vec<Caller>>,
 }
 
 /// What the listeners are told by the campaign.
@@ -50,6 +53,10 @@ struct Signals {
 #[derive(Default)]
 struct Heard {
     told: Vec<Told>,
+    /// His list, by id.
+    rows: BTreeMap<String, Value>,
+    /// How often he read it again.
+    reads: usize,
     again: usize,
     joins: usize,
     refused: usize,
@@ -59,6 +66,10 @@ struct Heard {
 struct Ear {
     number: usize,
     binding: Value,
+    /// What his list is a read of.
+    path: String,
+    /// His list is to be read again.
+    stale: bool,
     signals: Signals,
     dice: Dice,
     /// Where he is.
@@ -82,6 +93,7 @@ impl Ear {
                 }
                 self.attend(socket).await;
             }
+            self.read().await;
             if self.cursor != before || self.signals.end.borrow().is_none() {
                 since = Instant::now();
             } else if since.elapsed() > SILENCE {
@@ -90,6 +102,27 @@ impl Ear {
             }
         }
         self.heard
+    }
+
+    /// Reads the list again where it was told to be. Where nobody answers, later.
+    async fn read(&mut self) {
+        let at = self.signals.incarnation.borrow().clone();
+        if self.stale
+            && let Some(rows) = rows(&at.callers[self.number], &self.path).await
+        {
+            (self.stale, self.heard.rows) = (false, rows);
+            self.heard.reads += 1;
+        }
+    }
+
+    /// Does to the list what was told.
+    fn apply(&mut self, event: &RowEvent) {
+        if let Some(id) = event.old_record["id"].as_str() {
+            self.heard.rows.remove(id);
+        }
+        if let Some(id) = event.record["id"].as_str() {
+            self.heard.rows.insert(id.to_owned(), event.record.clone());
+        }
     }
 
     async fn join(&mut self) -> Option<Socket> {
@@ -108,7 +141,7 @@ impl Ear {
             },
             ..connect
         };
-        let token = at.tokens[self.number].as_deref();
+        let token = at.callers[self.number].token();
         let config = json!({ "postgres_changes": [self.binding], "resume": self.cursor });
         let joined = match connect.open().await {
             Ok(mut socket) => {
@@ -154,6 +187,7 @@ impl Ear {
             };
             if let Some(event) = message.row() {
                 if self.seen.first(&event) {
+                    self.apply(&event);
                     let present = |value: Value| (!value.is_null()).then_some(value);
                     self.cursor = self.cursor.clone().max(event.cursor.clone());
                     self.heard.told.push(Told {
@@ -171,6 +205,10 @@ impl Ear {
             } else if message.is_system("position") || message.is_system("access_changed") {
                 let cursor = message.payload["cursor"].as_str().unwrap();
                 self.cursor = self.cursor.clone().max(cursor.to_owned());
+                if message.is_system("access_changed") {
+                    self.stale = true;
+                    self.read().await;
+                }
             } else if message.event == "phx_close" || message.event == "phx_error" {
                 return;
             }
@@ -214,20 +252,24 @@ async fn start(world: &World) -> Server {
 }
 
 fn incarnation(server: &Server, all: &[Listener]) -> Incarnation {
-    let token = |listener: &Listener| match listener.who {
-        Who::Anonymous => None,
-        Who::User(user) => Some(Caller::user_with_id(server, &user.to_string(), &[])),
-        Who::Editor => Some(Caller::user(server, &["editor"])),
+    let caller = |listener: &Listener| match listener.who {
+        Who::Anonymous => Caller::anonymous(server),
+        Who::User(user) => Caller::user_with_id(server, &user.to_string(), &[]),
+        Who::Editor => Caller::user(server, &["editor"]),
     };
-    let tokens = all
-        .iter()
-        .map(|listener| token(listener).and_then(|caller| caller.token().map(str::to_owned)))
-        .collect();
     Incarnation {
         address: server.address().to_owned(),
         key: server.keys.publishable().to_owned(),
-        tokens: Arc::new(tokens),
+        callers: Arc::new(all.iter().map(caller).collect()),
     }
+}
+
+/// What somebody reads now, by id.
+async fn rows(caller: &Caller, path: &str) -> Option<BTreeMap<String, Value>> {
+    let answer =
+        caller.try_send(Method::GET, path, &[], None).await.ok().filter(|answer| answer.status == 200)?;
+    let rows = answer.body.as_array()?.iter();
+    rows.map(|row| Some((row["id"].as_str()?.to_owned(), row.clone()))).collect()
 }
 
 fn users(server: &Server, world: &World) -> Vec<Caller> {
@@ -280,6 +322,8 @@ async fn every_listener_is_told_what_he_may_see_once_and_in_order_whatever_is_ki
             let ear = Ear {
                 number,
                 binding: listener.binding(),
+                path: listener.path(),
+                stale: false,
                 signals: signals.clone(),
                 dice: Dice(dice.next()),
                 cursor: String::new(),
@@ -356,9 +400,11 @@ async fn every_listener_is_told_what_he_may_see_once_and_in_order_whatever_is_ki
     }
     let ledger = world.ledger().await;
     let mut faults_found = 0;
+    let mut reads = 0;
+    let at = incarnation(&server, &all);
     let (mut exact, mut either, mut again, mut joins, mut refused) = (0, 0, 0, 0, 0);
     let mut sums = [0; 4];
-    for (listener, heard) in all.iter().zip(&heard) {
+    for ((listener, heard), caller) in all.iter().zip(&heard).zip(at.callers.iter()) {
         let user = match listener.who {
             Who::User(user) => user.to_string(),
             Who::Anonymous | Who::Editor => String::new(),
@@ -370,6 +416,22 @@ async fn every_listener_is_told_what_he_may_see_once_and_in_order_whatever_is_ki
         joins += heard.joins;
         refused += heard.refused;
         faults_found += verdict.faults() + heard.faults.len();
+        reads += heard.reads;
+        if listener.operation.is_none() {
+            let there = rows(caller, &listener.path()).await.unwrap();
+            let wrong: Vec<_> = there
+                .keys()
+                .chain(heard.rows.keys())
+                .filter(|id| there.get(*id) != heard.rows.get(*id))
+                .collect();
+            if !wrong.is_empty() {
+                faults_found += 1;
+                println!("{}: {} of his list are not what a read answers", listener.name, wrong.len());
+                for id in wrong.iter().take(2) {
+                    println!("  {:?}\n  instead of {:?}", heard.rows.get(*id), there.get(*id));
+                }
+            }
+        }
         let counts = [verdict.missed, verdict.duplicated, verdict.disordered, verdict.wrong];
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         if verdict.faults() + heard.faults.len() > 0 {
@@ -388,7 +450,7 @@ async fn every_listener_is_told_what_he_may_see_once_and_in_order_whatever_is_ki
     let [missed, duplicated, disordered, unauthorised] = sums;
     println!(
         "{verdict} stream faults={} walsenders={walsenders} transactions={} changes={} listeners={count} exact={exact} \
-         either={either} again={again} joins={joins} refused={refused} missed={missed} duplicated={duplicated} \
+         either={either} again={again} joins={joins} refused={refused} reads={reads} missed={missed} duplicated={duplicated} \
          disordered={disordered} unauthorised={unauthorised}",
         faults.len(),
         ledger.transactions(),

@@ -11,6 +11,7 @@ use super::judge::{Entry, Ledger};
 use crate::support::server::Folder;
 
 pub const PROJECT: &[(&str, &str)] = &[
+    ("basewright.yaml", "limits: { rows: 50000 }\n"),
     (
         "collections/all.yaml",
         "collections:
@@ -218,6 +219,19 @@ impl Listener {
             binding["select"] = json!(select);
         }
         binding
+    }
+
+    /// The read whose answer his list is.
+    pub fn path(&self) -> String {
+        let mut path = "items?".to_owned();
+        if let Some((filter, _)) = &self.filter {
+            // The commas of a list of values stand between none of the conditions.
+            path += &if filter.contains('(') { filter.clone() } else { filter.replace(',', "&") };
+        }
+        if let Some(select) = self.select {
+            path += &format!("&select=id,{}", select.join(","));
+        }
+        path
     }
 
     /// The row as it is seen, if it is. `member`: of the row's room.

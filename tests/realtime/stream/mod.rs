@@ -3,6 +3,7 @@
 mod changes;
 mod nodes;
 mod resume;
+mod returning;
 mod snapshots;
 mod trouble;
 mod visibility;

@@ -12,7 +12,7 @@ use crate::campaign::long;
 use crate::support::caller::Caller;
 use crate::support::socket::{RowEvent, Socket};
 
-const PROJECT: &[(&str, &str)] = &[(
+pub(super) const PROJECT: &[(&str, &str)] = &[(
     "basewright.yaml",
     "roles:
   editor: { inherits: [authenticated] }
@@ -48,10 +48,10 @@ policies:
 )];
 
 /// A project, its database, and the marks that tell where one deed's events end.
-struct World {
-    place: Place,
+pub(super) struct World {
+    pub(super) place: Place,
     admin: Client,
-    marks: i64,
+    pub(super) marks: i64,
 }
 
 struct Ear {
@@ -59,13 +59,17 @@ struct Ear {
 }
 
 impl World {
-    async fn new() -> World {
-        let place = Place::new(PROJECT).await;
+    pub(super) async fn new() -> World {
+        World::of(PROJECT).await
+    }
+
+    pub(super) async fn of(project: &[(&str, &str)]) -> World {
+        let place = Place::new(project).await;
         let admin = place.admin().await;
         World { place, admin, marks: 0 }
     }
 
-    fn user(&self) -> Caller {
+    pub(super) fn user(&self) -> Caller {
         Caller::user(self.place.server(), &[])
     }
 
@@ -76,11 +80,11 @@ impl World {
         Ear { socket }
     }
 
-    async fn sql(&self, text: &str) {
+    pub(super) async fn sql(&self, text: &str) {
         self.admin.batch_execute(text).await.unwrap();
     }
 
-    async fn room(&self, users: &[&Caller]) -> Uuid {
+    pub(super) async fn room(&self, users: &[&Caller]) -> Uuid {
         let room = Uuid::new_v4();
         self.sql(&format!("insert into rooms (id, name) values ('{room}', 'r')")).await;
         for user in users {
@@ -89,7 +93,7 @@ impl World {
         room
     }
 
-    async fn enter(&self, room: Uuid, user: &Caller) {
+    pub(super) async fn enter(&self, room: Uuid, user: &Caller) {
         self.sql(&enters(room, user)).await;
     }
 
@@ -112,12 +116,26 @@ impl World {
     }
 }
 
-fn enters(room: Uuid, user: &Caller) -> String {
+pub(super) fn enters(room: Uuid, user: &Caller) -> String {
     format!("insert into members (room, \"user\") values ('{room}', '{}')", user.id)
 }
 
-fn leaves(room: Uuid, user: &Caller) -> String {
+pub(super) fn leaves(room: Uuid, user: &Caller) -> String {
     format!("delete from members where room = '{room}' and \"user\" = '{}'", user.id)
+}
+
+/// A user with a session: his roles are those that the database grants.
+pub(super) async fn session(world: &World) -> (Uuid, Caller) {
+    let (id, session) = (Uuid::new_v4(), Uuid::new_v4());
+    world.sql(&format!("insert into auth.users (id) values ('{id}')")).await;
+    world.sql(&format!("insert into auth.sessions (id, user_id) values ('{session}', '{id}')")).await;
+    let issued = now();
+    let claims = json!({
+        "iss": "basewright", "aud": "authenticated", "sub": id.to_string(), "role": "authenticated",
+        "session_id": session.to_string(), "iat": issued, "exp": issued + 3_600,
+    });
+    let token = mint(world.place.server().keys.active(), claims.as_object().unwrap()).unwrap();
+    (id, Caller::anonymous(world.place.server()).with_token(&token))
 }
 
 fn kinds(told: &[RowEvent]) -> Vec<&str> {
@@ -287,17 +305,7 @@ async fn who_entered_a_room_sees_all_that_was_written_there_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_counts_from_its_grant_to_its_loss_between_two_commits() {
     let mut world = World::new().await;
-    let (id, session) = (Uuid::new_v4(), Uuid::new_v4());
-    world.sql(&format!("insert into auth.users (id) values ('{id}')")).await;
-    world.sql(&format!("insert into auth.sessions (id, user_id) values ('{session}', '{id}')")).await;
-    // A session's roles are those that the database grants.
-    let issued = now();
-    let claims = json!({
-        "iss": "basewright", "aud": "authenticated", "sub": id.to_string(), "role": "authenticated",
-        "session_id": session.to_string(), "iat": issued, "exp": issued + 3_600,
-    });
-    let token = mint(world.place.server().keys.active(), claims.as_object().unwrap()).unwrap();
-    let user = Caller::anonymous(world.place.server()).with_token(&token);
+    let (id, user) = session(&world).await;
     let mut ear = world.ear(&user).await;
     let (mut leaks, mut misses) = (0, 0);
     for n in 0..rounds() / 2 {
