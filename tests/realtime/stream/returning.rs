@@ -32,6 +32,8 @@ impl World {
 
     async fn told_by(&mut self, server: &Server, caller: &Caller, cursor: &str) -> Vec<String> {
         let mut socket = Socket::connect(server, server.keys.publishable(), Version::V2).await;
+        // Who joins now joins after all that was acknowledged: then it has happened while the other was away.
+        socket.join("realtime:now", aware(&[all("marks")], ""), None).await;
         let config = aware(&[all("messages"), all("marks")], cursor);
         socket.join("realtime:doors", config, caller.token()).await;
         self.told_on(&mut socket).await
@@ -49,7 +51,7 @@ impl World {
                 assert!(message.payload["cursor"].is_string());
                 told.push(ACCESS.to_owned());
             }
-            let Some(event) = message.row() else { continue };
+            let Some(event) = message.row().filter(|event| event.topic == "realtime:doors") else { continue };
             if event.table != "marks" {
                 let record = if event.record.is_null() { &event.old_record } else { &event.record };
                 told.push(format!("{} {}", event.kind, record["id"]));
