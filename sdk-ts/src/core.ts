@@ -25,7 +25,7 @@ export interface Ask {
   method?: string
   /** From the server's root: `/rest/v1/posts`. */
   path: string
-  query?: URLSearchParams
+  query?: URLSearchParams | undefined
   headers?: Record<string, string>
   /** Sent as JSON. */
   json?: unknown

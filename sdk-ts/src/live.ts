@@ -62,6 +62,7 @@ export interface Live<T> extends AsyncIterable<readonly T[]> {
   /**
    * What happens to the list, one by one, after its first state. What happened while there was no connection, or while
    * the list was read again, comes as what is other than before: a record that changed twice may be told of once.
+   * None is left out: a loop that is behind by more than 10,000 ends with the error `closed`.
    */
   changes(): AsyncIterable<Change<T>>
   /** Ends it. It also ends by itself with the last of its loops and subscriptions, and begins again with the next. */
@@ -77,6 +78,8 @@ const TOGETHER = 20
 /** Records that are read again by one request, and how often that is tried before it is left at what came. */
 const BATCH = 50
 const TRIES = 6
+/** Changes that wait for a loop at most. */
+const WAITING = 10_000
 
 /** Numbers the topics. */
 let topics = 0
@@ -115,7 +118,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   const beginning = `${parameters({ ...shape, order, ...(limit && { limit }) })}`
 
   const listeners = new Set<(records: readonly T[], status: Status) => void>()
-  const queues = new Set<Change<T>[]>()
+  const queues = new Set<(Change<T> | BasewrightError)[]>()
   const base = source(() => {
     over = true
     stop()
@@ -170,7 +173,11 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
 
   function note(type: Change<T>['type'], record: Members, old?: Members): void {
     const change = { type, record: record as T, old: (old ?? null) as T | null, cursor: last }
-    for (const queue of queues) queue.push(change)
+    for (const queue of queues)
+      if (queue.push(change) > WAITING) {
+        queues.delete(queue)
+        queue.splice(0, WAITING + 1, new BasewrightError('closed', `More than ${WAITING} changes wait to be taken`))
+      }
   }
 
   /** Shows what has happened, soon. */
@@ -435,7 +442,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       },
       changes: () => ({
         [Symbol.asyncIterator]: () => {
-          const queue: Change<T>[] = []
+          const queue: (Change<T> | BasewrightError)[] = []
           const release = hold()
           queues.add(queue)
           return loop(

@@ -350,8 +350,8 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
     if (next !== was) tell(observers, next, error)
     wake()
   }
-  /** A loop over what is there to take. It ends with the source, by throwing why. */
-  function loop<V>(take: () => V | undefined, end: () => void): AsyncIterator<V> {
+  /** A loop over what is there to take. It ends with the source, by throwing why, or by an error that it takes. */
+  function loop<V extends object>(take: () => V | BasewrightError | undefined, end: () => void): AsyncIterator<V> {
     let done = false
     const finish = async (): Promise<IteratorResult<V>> => {
       done = true
@@ -361,15 +361,18 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
     }
     return {
       next: async () => {
-        for (;;) {
-          const value = done ? undefined : take()
-          if (value !== undefined) return { done: false, value }
-          if (done) return finish()
-          if (self.status === 'closed') {
-            await finish()
-            if (self.error) throw self.error
-          } else await change()
+        while (!done) {
+          const isOver = self.status === 'closed'
+          const value = take() ?? (isOver && self.error)
+          if (value instanceof BasewrightError) {
+            void finish()
+            throw value
+          }
+          if (value) return { done: false, value }
+          if (isOver) break
+          await change()
         }
+        return finish()
       },
       return: finish,
     }

@@ -1,7 +1,7 @@
 import { type Answer, type Core, backoff, pause } from './core.js'
 import { type BasewrightError, bad } from './error.js'
 import type { Schema } from './schema.js'
-import { attempt } from './shape.js'
+import { attempt, base64, given, utf8 } from './shape.js'
 import type { UploadOptions } from './storage.js'
 
 /** Times that an upload is tried again without coming any further: about a minute. */
@@ -17,18 +17,6 @@ export interface Parcel {
   mark: unknown
   /** That of a signed upload, instead of the session. */
   signature: string | undefined
-}
-
-/** What is there of an object: no header and no option is sent that was not given. */
-export function given(members: object): Record<string, string> {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
-}
-
-/** Text as base64, by way of UTF-8. */
-export function base64(text: string): string {
-  let bytes = ''
-  for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte)
-  return btoa(bytes)
 }
 
 // An upload's own name. Whatever else a server or a store says of its place, it is looked for where we sent it.
@@ -93,7 +81,7 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
       answer = await ask('POST', {
         'upload-length': total,
         'upload-metadata': Object.entries(said)
-          .map(([name, value]) => `${name} ${base64(`${value}`)}`)
+          .map(([name, value]) => `${name} ${base64(utf8(`${value}`))}`)
           .join(),
         'x-upsert': !!upsert,
       })

@@ -414,6 +414,29 @@ test('a signal ends it, and so does the last who looked', async () => {
   assert.equal(other.status, 'closed')
 })
 
+test('who takes no changes does not have them kept for ever, and is told so', async (context) => {
+  await write('DELETE', 'notes?id=gt.0')
+  await add('notes', ...Array.from({ length: 1000 }, (_, id) => ({ id: id + 1, n: 0 })))
+  const list = follow(context, live(anyone(), 'notes', { order: 'id' }))
+  await list.ready
+  const behind = list.changes()[Symbol.asyncIterator]()
+  const first = behind.next()
+  const change = (n: number) => write('PATCH', 'notes?id=gt.0', { n })
+  const shows = (n: number) =>
+    eventually(`all show ${n}`, () => list.records.every((record) => record['n'] === n) || undefined)
+  await change(1)
+  assert.equal((await first).value.type, 'update')
+  for (let n = 2; n <= 11; n++) await change(n)
+  await shows(11)
+  await assert.rejects(behind.next(), { name: 'BasewrightError', code: 'closed' })
+  assert.deepEqual(await behind.next(), { done: true, value: undefined })
+  // The others go on, and whoever begins anew.
+  assert.equal(list.status, 'live')
+  const again = list.changes()[Symbol.asyncIterator]().next()
+  await change(12)
+  assert.equal((await again).value.record['n'], 12)
+})
+
 test('nothing is missed and nothing told twice, whatever befalls the connection and the server', async (context) => {
   await write('DELETE', 'notes?id=gt.0')
   const wire = await line(server.url)
