@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { type Core, connect } from '../src/core.js'
 import { type Live, live } from '../src/live.js'
+import { records } from '../src/records.js'
 import type { Status } from '../src/socket.js'
 import { line } from './proxy.js'
 import type { Schema } from './schema.js'
@@ -412,6 +413,18 @@ test('a signal ends it, and so does the last who looked', async () => {
   assert.equal(other.status, 'live')
   stops[1]!()
   assert.equal(other.status, 'closed')
+})
+
+test('numbers beyond what JavaScript has are whole as text, and rounded as numbers', async () => {
+  const [id, amount] = ['9007199254740993', '12345678901234567890.123456789']
+  await write('DELETE', 'notes?id=gt.0')
+  await records(admin(), 'notes').create({ id, amount })
+  const path = '/rest/v1/notes'
+  const query = new URLSearchParams({ select: 'id::text,amount::text', id: `eq.${id}` })
+  assert.deepEqual(await anyone().json({ path, query }), [{ id, amount }])
+  const [rounded] = await records(anyone(), 'notes').list({ where: { id }, fields: ['id', 'amount'] })
+  assert.deepEqual(rounded, { id: 9007199254740992, amount: 12345678901234567000 })
+  await records(admin(), 'notes').remove(id)
 })
 
 test('who takes no changes does not have them kept for ever, and is told so', async (context) => {
