@@ -94,7 +94,7 @@ export function connect<S extends Schema = AnySchema>(
     const unheed = heed(signal, () => ending.abort(aborted()))
     const late = (): void => ending.abort(new BasewrightError('timeout', `No answer within ${limit} ms`))
     const timer = limit > 0 ? setTimeout(late, limit) : undefined
-    let asked = false
+    let told: (cause: unknown) => BasewrightError = asError
     let unread = false
     try {
       const search = `${ask.query ?? ''}`
@@ -102,7 +102,7 @@ export function connect<S extends Schema = AnySchema>(
       const headers = new Headers({ ...options.headers, ...ask.headers })
       headers.set('apikey', key)
       if (json && !headers.has('content-type')) headers.set('content-type', 'application/json')
-      if (token !== null) headers.set('authorization', `Bearer ${token}`)
+      if (token) headers.set('authorization', `Bearer ${token}`)
       const request = {
         method: ask.method ?? 'GET',
         headers,
@@ -113,14 +113,14 @@ export function connect<S extends Schema = AnySchema>(
         // Another place would be given the key and what is sent.
         redirect: 'error',
       }
-      asked = true
+      told = unreachable
       const response = await (options.fetch ?? fetch)(root + ask.path + (search && `?${search}`), request as RequestInit)
       if (!response.ok) throw await errorOf(response)
       unread = read === whole
       return await read(response)
     } catch (cause) {
       if (ending.signal.aborted) throw ending.signal.reason
-      throw asked ? unreachable(cause) : asError(cause)
+      throw told(cause)
     } finally {
       clearTimeout(timer)
       // Who reads the answer himself may still give it up.

@@ -1,5 +1,5 @@
 import type { Core } from './core.js'
-import { BasewrightError } from './error.js'
+import { BasewrightError, bad } from './error.js'
 import {
   type Field,
   type LiveWhere,
@@ -117,14 +117,52 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   const shape = { with: related, ...(select && { fields: select }) }
   const beginning = `${parameters({ ...shape, order, ...(limit && { limit }) })}`
 
-  const listeners = new Set<(records: readonly T[], status: Status) => void>()
+  type Listener = (records: readonly T[], status: Status) => void
+  const listeners = new Set<Listener>()
   const queues = new Set<(Change<T> | BasewrightError)[]>()
-  const base = source(() => {
-    over = true
-    stop()
-  }, options.signal)
-  const { turn, wake, loop } = base
-  const self = Object.assign(base.self, { records: [] as readonly T[] })
+  let first: Promise<readonly T[]> | undefined
+  const { self, turn, wake, loop } = source(
+    {
+      records: [] as readonly T[],
+      get ready() {
+        return (first ??= states()
+          .next()
+          .then(({ value, done }) => {
+            if (done) throw new BasewrightError('closed', 'There was nothing before it was closed')
+            return value
+          }))
+      },
+      subscribe(listener: Listener) {
+        const release = hold()
+        const unhear = watch(listeners, listener)
+        if (version > 0) listener(self.records, self.status)
+        return () => {
+          unhear()
+          release()
+        }
+      },
+      changes: () => ({
+        [Symbol.asyncIterator]() {
+          const queue: (Change<T> | BasewrightError)[] = []
+          const release = hold()
+          queues.add(queue)
+          return loop(
+            () => queue.shift(),
+            () => {
+              queues.delete(queue)
+              release()
+            },
+          )
+        },
+      }),
+      [Symbol.asyncIterator]: states,
+    },
+    () => {
+      over = true
+      stop()
+    },
+    options.signal,
+  )
   let over = self.status === 'closed'
   let place: Place | undefined
   let users = 0
@@ -305,7 +343,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   /** The records as of now. */
   function begin({ records, key: names, cursor }: Members): void {
     if (!Array.isArray(records) || !Array.isArray(names) || names.length === 0) {
-      return place?.refuse(new BasewrightError('bad_answer', 'The server does not say what the key is'))
+      return place?.refuse(bad())
     }
     const before = rows
     key = names.map(text)
@@ -428,45 +466,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   }
 
   self.onStatus((status) => tell(listeners, self.records, status))
-  let first: Promise<readonly T[]> | undefined
-  return Object.defineProperty(
-    Object.assign(self, {
-      subscribe: (listener: (records: readonly T[], status: Status) => void) => {
-        const release = hold()
-        const unhear = watch(listeners, listener)
-        if (version > 0) listener(self.records, self.status)
-        return () => {
-          unhear()
-          release()
-        }
-      },
-      changes: () => ({
-        [Symbol.asyncIterator]: () => {
-          const queue: (Change<T> | BasewrightError)[] = []
-          const release = hold()
-          queues.add(queue)
-          return loop(
-            () => queue.shift(),
-            () => {
-              queues.delete(queue)
-              release()
-            },
-          )
-        },
-      }),
-      [Symbol.asyncIterator]: states,
-    }),
-    'ready',
-    {
-      get: () =>
-        (first ??= states()
-          .next()
-          .then(({ value, done }) => {
-            if (done) throw new BasewrightError('closed', 'There was nothing before it was closed')
-            return value
-          })),
-    },
-  ) as unknown as Live<T>
+  return self
 }
 
 const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b)

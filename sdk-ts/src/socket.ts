@@ -324,7 +324,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
 type Observer = (status: Status, error: BasewrightError | null) => void
 
 /** What lists and channels both are: something with a status, an end, and loops that wait for what comes. */
-export function source(close: () => void, signal: AbortSignal | undefined) {
+export function source<O extends object>(own: O, close: () => void, signal: AbortSignal | undefined) {
   const observers = new Set<Observer>()
   const waiters = new Set<() => void>()
   const wake = (): void => {
@@ -333,7 +333,7 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
   }
   /** The next time that there is something to take, or another status. */
   const change = (): Promise<void> => new Promise((resolve) => waiters.add(resolve))
-  const self = {
+  const self = Object.assign(own, {
     status: 'connecting' as Status,
     error: null as BasewrightError | null,
     onStatus: (listener: Observer): (() => void) => watch(observers, listener),
@@ -342,7 +342,7 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
       close()
       turn('closed')
     },
-  }
+  })
   function turn(next: Status, error = next === 'closed' ? self.error : null): void {
     const was = self.status
     self.status = next
