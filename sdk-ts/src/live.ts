@@ -13,7 +13,7 @@ import {
 import { tell, watch } from './listen.js'
 import type { Name, Schema } from './schema.js'
 import { type Members, isObject, text } from './shape.js'
-import { join, type Place, type Status, source } from './socket.js'
+import { join, type Party, type Place, type Status, source } from './socket.js'
 
 /** What is followed: a condition that a change can be judged by, and how its records are shown. */
 export interface LiveQuery<S extends Schema, N extends Name<S>> {
@@ -125,6 +125,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     {
       records: [] as readonly T[],
       get ready() {
+        forget()
         return (first ??= states()
           .next()
           .then(({ value, done }) => {
@@ -271,6 +272,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     for (const id of [...rows.keys()]) drop(id)
     pending.clear()
     if (version > 0) flush()
+    first = undefined
   }
 
   function change({ cursor, record, old_record: old, columns, errors }: Members): void {
@@ -384,7 +386,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     turn(why === 'connecting' && version > 0 ? 'catching_up' : why)
   }
 
-  const party = {
+  const party: Party = {
     // An empty part is in no topic that a project declares.
     topic: `realtime:live::${++topics}`,
     config: () => {
@@ -431,9 +433,17 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
 
   // ---- who wants it ----
 
+  /** What somebody was shown before it ended is not shown to whoever is signed in now. */
+  function forget(): void {
+    if (place || party.user === core.session.user) return
+    clear()
+    version = 0
+  }
+
   /** Keeps it going until what it gives back is called. */
   function hold(): () => void {
     let held = ++users
+    forget()
     if (!place && !over) {
       fresh = true
       turn('connecting')

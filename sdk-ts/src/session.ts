@@ -82,6 +82,8 @@ export interface Sessions {
   /** Under what name it is kept in the store. */
   readonly key: string
   readonly store: Store
+  /** The id of who is signed in, as far as it is known without a look into the store. */
+  readonly user: string | undefined
   /** The session as it is, even if it has run out. Never throws. */
   peek(): Promise<Session | null>
   /** The session, refreshed if it is about to run out; null if nobody is signed in. */
@@ -317,5 +319,17 @@ export function sessions(
     }
   }
 
-  return { key, store, peek, get, token: async () => (await get())?.access_token ?? null, renew, set, onChange }
+  return {
+    key,
+    store,
+    get user() {
+      return session?.user.id
+    },
+    peek,
+    get,
+    token: async () => (await get())?.access_token ?? null,
+    renew,
+    set,
+    onChange,
+  }
 }

@@ -17,6 +17,8 @@ export type Answer = (reply: Members | null) => void
 export interface Party {
   /** As it stands on the wire. */
   readonly topic: string
+  /** The id of whoever was signed in when it was last joined. */
+  user?: string | undefined
   /** What a join asks for. */
   config(): Members
   joined?(): void
@@ -242,7 +244,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     const known = await attempt(session.get)
     if (member.ref !== ref || !isOpen()) return
     if (known === undefined) return later(member)
-    user = known?.user?.id
+    user = member.user = known?.user?.id
     member.token = known?.access_token
     const answer: Answer = (reply) => {
       if (member.ref !== ref) return

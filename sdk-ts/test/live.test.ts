@@ -331,6 +331,43 @@ test('who signs out sees nothing of it any more, and who signs in again does', a
   assert.deepEqual([list.status, list.error], ['live', null])
 })
 
+test('what somebody was shown is not shown to whoever begins it again', async (context) => {
+  const [room] = (await add('rooms', { name: 'private' })) as { id: string }[]
+  await add('messages', { room: room!.id, text: 'secret' })
+  const core = await somebody()
+  const ada = (await core.session.get())!
+  await add('members', { room: room!.id, user: ada.user.id })
+  const mae = (await (await somebody()).session.get())!
+  const query = { where: { room: room!.id }, fields: ['text'] } as const
+  const list = live(core, 'messages', query)
+  const closed = live(core, 'messages', query)
+  for (const one of [list, closed]) {
+    const end = one.subscribe(() => {})
+    assert.equal((await one.ready).length, 1)
+    end()
+    // It is the same one's: it is there at once.
+    one.subscribe((messages) => assert.equal(messages.length, 1))()
+  }
+  closed.close()
+  for (const next of [null, mae]) {
+    await core.session.set(next)
+    closed.subscribe((messages) => assert.deepEqual(messages, []))()
+    assert.deepEqual(closed.records, [])
+    await assert.rejects(closed.ready, { code: 'closed' })
+  }
+  const seen: string[] = []
+  context.after(list.subscribe((messages) => seen.push(...messages.map(({ text }) => String(text)))))
+  assert.deepEqual(list.records, [])
+  assert.deepEqual(await list.ready, [])
+  await turns(list, 'live')
+  assert.deepEqual(seen, [])
+  // Nor while it goes on.
+  await add('members', { room: room!.id, user: mae.user.id })
+  await eventually('mae sees it', () => seen.length > 0 || undefined)
+  await core.session.set(null)
+  assert.deepEqual([list.records, await list.ready.catch(() => [])], [[], []])
+})
+
 test('a session that ends on the server ends what it showed', async (context) => {
   const core = await somebody()
   const list = follow(context, live(core, 'rooms', { limit: 1 }))
