@@ -40,11 +40,16 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
   let furthest = 0
   let failures = 0
   let began = 0
+  let fault: BasewrightError | undefined
+
+  // A signature is good for whoever has it.
+  const who = async (): Promise<string | undefined> => signature ?? (await core.session.peek())?.user.id
+  const user = await who()
 
   // A store that is full or forbidden costs the resuming after a reload and nothing else.
   const kept = (how: 'getItem' | 'setItem' | 'removeItem', value = ''): Promise<unknown> =>
     attempt(() => {
-      const place = JSON.stringify([core.url, bucket, key, total, type, mark, upsert, maxAge, metadata])
+      const place = JSON.stringify([core.url, bucket, key, total, type, mark, upsert, maxAge, metadata, user])
       return mark && core.session.store[how](`basewright:upload:${place}`, value)
     })
 
@@ -108,14 +113,15 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
   try {
     id = nameOf((await kept('getItem')) as string)
     while (offset !== total) {
+      // What one has begun is never begun anew, nor gone on with, as another.
+      if (fault && (await who()) !== user) throw fault
       try {
         await step()
       } catch (error) {
-        const fault = error as BasewrightError
+        fault = error as BasewrightError
         const { status, code } = fault
         if (/^(404|410|403bad_answer)/.test(status + code) && id && began < 2) {
-          // It was swept away, or is of somebody who signed out, or the token does not hold, of which HEAD cannot tell: once
-          // more from the beginning.
+          // It was swept away, or the token does not hold, of which HEAD cannot tell: once more from the beginning.
           id = offset = undefined
           furthest = 0
           continue
