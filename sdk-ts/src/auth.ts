@@ -159,8 +159,8 @@ export interface Auth {
   }
 }
 
-/** What the server puts into an address. */
-const WORDS = ['code', 'error', 'error_code', 'error_description', 'message', 'sb']
+/** What the server puts into an address that nobody is signed in by. */
+const REFUSED = ['error', 'error_code', 'error_description']
 
 const TOKEN = 'token?grant_type='
 
@@ -208,7 +208,14 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
     return user
   }
 
-  const user = async (): Promise<User | null> => ((await session.get()) ? known(await ask('GET', 'user')) : null)
+  const user = async (): Promise<User | null> =>
+    (await session.get())
+      ? ask('GET', 'user').then(known, async (fault) => {
+          // That the session is over may have come out only now.
+          if (await session.peek()) throw fault
+          return null
+        })
+      : null
 
   // The secrets of the flows that are under way in this browser (PKCE, RFC 7636). They are kept where other tabs find them,
   // since a letter may be followed there. What comes back does not say to which of them it belongs.
@@ -299,13 +306,16 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
       const url = new URL(address ?? place()?.href ?? 'app:')
       const fragment = new URLSearchParams(url.hash.slice(1))
       const said = Object.fromEntries([...url.searchParams, ...fragment]) as { [name: string]: string | undefined }
-      const { code, access_token: token, error_code: refused = said['error'] } = said
-      const inFragment = refused ?? token ?? said['sb']
-      if (!code && inFragment === undefined) return null
+      const { access_token: token } = said
+      // An app may have words of its own that are the same. The server's codes have one shape, and its fragments a mark.
+      const [code] = /^[\w-]{43}$/.exec(said['code'] ?? '') ?? []
+      const refused = said['error'] && said['error_code']
+      const isOurs = fragment.has('sb')
+      if (!code && !refused && !isOurs) return null
       if (!address) {
         // At once, so that nobody sees, copies or uses it again.
-        for (const word of WORDS) url.searchParams.delete(word)
-        if (inFragment !== undefined) url.hash = ''
+        for (const word of refused ? REFUSED : code ? ['code'] : []) url.searchParams.delete(word)
+        if (isOurs) url.hash = ''
         history.replaceState(history.state, '', url)
       }
       if (refused) throw new BasewrightError(refused, said['error_description'] ?? refused)
