@@ -53,7 +53,7 @@ export interface Live<T> extends AsyncIterable<readonly T[]> {
   readonly status: Status
   /** Why it is closed, if the server does not let it go on. */
   readonly error: BasewrightError | null
-  /** The first state. Rejects if there will be none. */
+  /** The first state. Rejects if there will be none. It does not keep the list going behind it. */
   readonly ready: Promise<readonly T[]>
   /** Calls back with each state and each status. Gives back what ends that. */
   subscribe(listener: (records: readonly T[], status: Status) => void): () => void
@@ -126,12 +126,10 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       records: [] as readonly T[],
       get ready() {
         forget()
-        return (first ??= states()
-          .next()
-          .then(({ value, done }) => {
-            if (done) throw new BasewrightError('closed', 'There was nothing before it was closed')
-            return value
-          }))
+        return (first ??= (async () => {
+          for await (const records of this) return records
+          throw new BasewrightError('closed', 'There was nothing before it was closed')
+        })())
       },
       subscribe(listener: Listener) {
         const release = hold()

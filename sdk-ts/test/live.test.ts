@@ -410,6 +410,22 @@ test('all lists share one socket, which is closed when nobody needs it', async (
   assert.equal(sockets.length, 2)
 })
 
+test('who waits for the first state alone keeps nothing going', async () => {
+  const { sockets, options } = wired()
+  const list = live(connect(server.url, server.publishable, options), 'people', { limit: 1 })
+  const { ready } = list
+  assert.equal(list.ready, ready)
+  const people = await ready
+  assert.deepEqual([list.status, list.records], ['closed', people])
+  await eventually('the socket is closed', () => sockets[0]!.readyState === 3 || undefined)
+  const statuses: Status[] = []
+  const end = list.subscribe((_, status) => statuses.push(status))
+  await list.ready
+  await turns(list, 'live')
+  end()
+  assert.equal(list.status, 'closed')
+})
+
 test('what cannot be followed says why, and a loop throws it', async () => {
   const core = anyone()
   const unknown = live(core, 'nothing')
