@@ -30,7 +30,10 @@ export interface LiveQuery<S extends Schema, N extends Name<S>> {
   with?: With<S, N>
   /** By the key if nothing is said. Text is ordered by code point. */
   order?: Order<S, N>
-  /** The first so many, always exactly these. Without one, there may be as many as a page has. */
+  /**
+   * The first so many, always exactly these: as many as the server gives at once (1,000) at most. Without one, a list that
+   * outgrows that is closed.
+   */
   limit?: number
 }
 
@@ -102,10 +105,10 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   const {
     where,
     order = [],
-    limit,
     with: related = {},
     fields,
   } = (query ?? {}) as LiveQuery<S, N> & { fields?: string[] }
+  let { limit } = (query ?? {}) as LiveQuery<S, N>
   const asked = [order].flat().map(
     (term): Term =>
       // A dash is no letter of a name.
@@ -341,7 +344,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   }
 
   /** The records as of now. */
-  function begin({ records, key: names, cursor }: Members): void {
+  function begin({ records, key: names, cursor, limit: most }: Members): void {
     if (!Array.isArray(records) || !Array.isArray(names) || names.length === 0) {
       return place?.refuse(bad())
     }
@@ -361,6 +364,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       rows.set(its, unchanged ? had : row)
     }
     for (const [id, row] of before) if (!rows.has(id)) note('delete', row)
+    // The server's own may be lower.
+    limit &&= Number(most) || limit
     edge = limit && rows.size >= limit ? [...rows.values()][limit - 1] : undefined
     awaited = false
     // It may be wanted again meanwhile.

@@ -178,6 +178,23 @@ test('a list with a limit is always exactly the first so many', async (context) 
   }
 })
 
+test('a list with a limit beyond that of the server is exactly the first so many that it gives', async (context) => {
+  await write('DELETE', 'notes?id=gt.0')
+  await add('notes', ...Array.from({ length: 2000 }, (_, id) => ({ id: id + 1 })))
+  await add('notes', { id: 2001 }, { id: 2002 })
+  const list = follow(context, live(anyone(), 'notes', { fields: ['id'], limit: 9000 }))
+  assert.equal((await list.ready).length, 2000)
+  const ends = (): unknown[] => [list.records.length, list.records[0]?.['id'], list.records.at(-1)?.['id']]
+  await write('DELETE', 'notes?id=eq.1')
+  await eventually('the next takes its place', () => String(ends()) === '2000,2,2001' || undefined)
+  await add('notes', { id: 0 }, { id: 2003 })
+  await eventually('the last makes room', () => String(ends()) === '2000,0,2000' || undefined)
+  // Who asks for no limit is told to.
+  const all = live(anyone(), 'notes')
+  await assert.rejects(all.ready, { code: 'answer_too_large', message: /`limit`/ })
+  await write('DELETE', 'notes?id=gte.0')
+})
+
 test('records are ordered as the server orders them', async (context) => {
   await write('DELETE', 'notes?id=gt.0')
   const bodies = ['a', 'B', 'é', 'aa', '', '\u{1f600}', '\uffee', 'z', null, 'a\u{1f600}', 'a\uffee']
