@@ -251,7 +251,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
     }
     const url = String((await ask('GET', path, undefined, query))['url'])
     // Another scheme could run in this page.
-    if (!/^https?:\/\//i.test(url)) throw bad()
+    if (!/^https?:/i.test(url)) throw bad()
     open(url)
     return url
   }

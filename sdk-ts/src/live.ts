@@ -9,6 +9,7 @@ import {
   type With,
   filterOf,
   parameters,
+  sorted,
 } from './query.js'
 import { tell, watch } from './listen.js'
 import type { Name, Schema } from './schema.js'
@@ -106,16 +107,11 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     with: related = {},
     fields,
   } = (query ?? {}) as LiveQuery<S, N> & { fields?: string[] }
-  const asked = [order].flat().map(
-    (term): Term =>
-      // A dash is no letter of a name.
-      typeof term === 'string' ? { field: term.replace('-', ''), desc: term[0] === '-' } : (term as Term),
-  )
+  const asked: Term[] = sorted(order)
   const nested = Object.keys(related)
   const select = fields && [...new Set([...fields, ...asked.map(({ field }) => field.split('->')[0] as string)])]
   const filter = where && filterOf(where)
-  const shape = { with: related, ...(select && { fields: select }) }
-  const beginning = `${parameters({ ...shape, order, ...(limit && { limit }) })}`
+  const beginning = `${parameters({ with: related, fields: select, order, limit: limit || undefined })}`
 
   type Listener = (records: readonly T[], status: Status) => void
   const listeners = new Set<Listener>()
@@ -303,7 +299,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       const keys = batch.map(([, { record }]) => Object.fromEntries(key.map((field) => [field, record[field]])))
       const query = parameters({
         with: related,
-        ...(select && { fields: [...select, ...key.filter((field) => !select.includes(field))] }),
+        fields: select && [...new Set([...select, ...key])],
         where: more === undefined ? { [field]: { in: keys.map((of) => of[field]) } } : { or: keys },
       })
       // The key's own value, where a relation stands in its place.
@@ -361,7 +357,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       rows.set(its, unchanged ? had : row)
     }
     for (const [id, row] of before) if (!rows.has(id)) note('delete', row)
-    edge = limit && rows.size >= limit ? [...rows.values()][limit - 1] : undefined
+    edge = limit ? [...rows.values()][limit - 1] : undefined
     awaited = false
     // It may be wanted again meanwhile.
     fresh = rejoining !== undefined
