@@ -258,7 +258,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
     }
     const url = String((await ask('GET', path, undefined, query))['url'])
     // Another scheme could run in this page.
-    if (!/^https?:\/\//i.test(url)) throw bad()
+    if (!/^https?:/i.test(url)) throw bad()
     open(url)
     return url
   }
@@ -330,7 +330,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
           const { provider_token, provider_refresh_token } = answer
           return { ...(await enter(answer)), provider_token, provider_refresh_token } as Session
         }
-        throw new BasewrightError(ALIEN, 'The link is for the browser that asked for it')
+        throw new BasewrightError(ALIEN, 'Another browser asked for this')
       }
       if (!token) return null
       if (!tokens) throw new BasewrightError('unasked_session', 'Nobody here asked for this session')

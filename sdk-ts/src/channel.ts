@@ -3,7 +3,7 @@ import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import { tell, watch } from './listen.js'
 import type { Schema } from './schema.js'
-import { type Members, isObject, text } from './shape.js'
+import { type Members, isObject, list, text } from './shape.js'
 import { join, refusal, type Status, source } from './socket.js'
 
 /** Messages that wait for a loop at most. */
@@ -173,9 +173,5 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
 
 /** What presence says of each key, as far as it has the right shape. */
 function metas(of: unknown): [string, Members[]][] {
-  if (!isObject(of)) return []
-  return Object.entries(of).map(([key, entry]) => [
-    key,
-    isObject(entry) && Array.isArray(entry['metas']) ? entry['metas'].filter(isObject) : [],
-  ])
+  return Object.entries(Object(of)).map(([key, entry]) => [key, list(Object(entry).metas).filter(isObject)])
 }

@@ -9,6 +9,7 @@ import {
   type With,
   filterOf,
   parameters,
+  sorted,
 } from './query.js'
 import { tell, watch } from './listen.js'
 import type { Name, Schema } from './schema.js'
@@ -102,23 +103,18 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   options: { signal?: AbortSignal } = {},
 ): Live<Result<S, N, Q>> {
   type T = Result<S, N, Q>
-  const {
+  let {
     where,
     order = [],
+    limit,
     with: related = {},
     fields,
   } = (query ?? {}) as LiveQuery<S, N> & { fields?: string[] }
-  let { limit } = (query ?? {}) as LiveQuery<S, N>
-  const asked = [order].flat().map(
-    (term): Term =>
-      // A dash is no letter of a name.
-      typeof term === 'string' ? { field: term.replace('-', ''), desc: term[0] === '-' } : (term as Term),
-  )
+  const asked: Term[] = sorted(order)
   const nested = Object.keys(related)
   const select = fields && [...new Set([...fields, ...asked.map(({ field }) => field.split('->')[0] as string)])]
   const filter = where && filterOf(where)
-  const shape = { with: related, ...(select && { fields: select }) }
-  const beginning = `${parameters({ ...shape, order, ...(limit && { limit }) })}`
+  const beginning = `${parameters({ with: related, fields: select, order, limit: limit || undefined })}`
 
   type Listener = (records: readonly T[], status: Status) => void
   const listeners = new Set<Listener>()
@@ -131,7 +127,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
         forget()
         return (first ??= (async () => {
           for await (const records of this) return records
-          throw new BasewrightError('closed', 'There was nothing before it was closed')
+          throw new BasewrightError('closed', 'It was closed')
         })())
       },
       subscribe(listener: Listener) {
@@ -216,7 +212,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     for (const queue of queues)
       if (queue.push(change) > WAITING) {
         queues.delete(queue)
-        queue.splice(0, WAITING + 1, new BasewrightError('closed', `More than ${WAITING} changes wait to be taken`))
+        queue.splice(0, WAITING + 1, new BasewrightError('closed', 'Too many changes wait'))
       }
   }
 
@@ -306,7 +302,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       const keys = batch.map(([, { record }]) => Object.fromEntries(key.map((field) => [field, record[field]])))
       const query = parameters({
         with: related,
-        ...(select && { fields: [...select, ...key.filter((field) => !select.includes(field))] }),
+        fields: select && [...new Set([...select, ...key])],
         where: more === undefined ? { [field]: { in: keys.map((of) => of[field]) } } : { or: keys },
       })
       // The key's own value, where a relation stands in its place.
@@ -365,8 +361,8 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     }
     for (const [id, row] of before) if (!rows.has(id)) note('delete', row)
     // The server's own may be lower.
-    limit &&= Number(most) || limit
-    edge = limit && rows.size >= limit ? [...rows.values()][limit - 1] : undefined
+    limit = Number(most) || limit
+    edge = limit ? [...rows.values()][limit - 1] : undefined
     awaited = false
     // It may be wanted again meanwhile.
     fresh = rejoining !== undefined

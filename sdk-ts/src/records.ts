@@ -162,7 +162,7 @@ const ONE = { accept: 'application/vnd.pgrst.object+json' }
 /** The condition that a key names. What stands in it is a value, whatever it looks like. */
 const keyed = (key: unknown): object =>
   Object.fromEntries(
-    some(Object.entries(Object(key) === key ? (key as object) : { id: key }), 'key').map(([name, value]) => [
+    some(Object.entries(isObject(key) ? key : { id: key }), 'key').map(([name, value]) => [
       name,
       { eq: value ?? invalid('the key is not complete') },
     ]),

@@ -227,7 +227,7 @@ export function sessions(
     text = written
     return (writing = writing.then(async () => {
       const done = await attempt(async () => {
-        await (written === null ? store.removeItem(key) : store.setItem(key, written))
+        await (written ? store.setItem(key, written) : store.removeItem(key))
         return true
       })
       if (!done) {
@@ -295,7 +295,7 @@ export function sessions(
   /** Refreshes ahead of the end, for those who listen: a socket stays open without asking for anything. */
   function plan(least = 1000): void {
     clearTimeout(timer)
-    if (session === null || listeners.size === 0) return
+    if (!session || !listeners.size) return
     const { access_token } = session
     const wait = Math.min(Math.max(left(session) - 2 * margin(session), least), 2 ** 31 - 1)
     timer = setTimeout(() => void renew(access_token).catch(() => plan(PATIENCE)), wait)

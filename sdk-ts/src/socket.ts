@@ -125,7 +125,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     const Socket = options.WebSocket ?? globalThis.WebSocket
     if (!Socket) {
       for (const member of members)
-        refuse(member, new BasewrightError('no_websocket', 'There is no WebSocket: give one in the options'))
+        refuse(member, new BasewrightError('no_websocket', 'There is no WebSocket'))
       return
     }
     try {
@@ -292,9 +292,11 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   }
 
   function listen(): () => void {
-    const ends = [session.onChange(changed), attend('online offline visibilitychange', wake)]
+    const unhear = session.onChange(changed)
+    const unattend = attend('online offline visibilitychange', wake)
     return () => {
-      for (const end of ends) end()
+      unhear()
+      unattend()
     }
   }
 

@@ -75,13 +75,13 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
     let answer: Answer<unknown>
     if (!id) {
       began++
-      const said = {
+      const said = given({
         bucketName: bucket,
         objectName: key,
         contentType: type,
-        cacheControl: maxAge ?? '',
-        metadata: metadata ? JSON.stringify(metadata) : '',
-      }
+        cacheControl: maxAge,
+        metadata: JSON.stringify(metadata),
+      })
       // No content comes with it: were its answer lost, the upload could not be found again.
       answer = await ask('POST', {
         'upload-length': total,
