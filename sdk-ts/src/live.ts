@@ -434,7 +434,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
 
   /** What somebody was shown before it ended is not shown to whoever is signed in now. */
   function forget(): void {
-    if (place || party.user === core.session.user) return
+    if (place || party.user === core.session.user()) return
     clear()
     version = 0
   }

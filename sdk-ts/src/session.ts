@@ -83,7 +83,7 @@ export interface Sessions {
   readonly key: string
   readonly store: Store
   /** The id of who is signed in, as far as it is known without a look into the store. */
-  readonly user: string | undefined
+  user(): string | undefined
   /** The session as it is, even if it has run out. Never throws. */
   peek(): Promise<Session | null>
   /** The session, refreshed if it is about to run out; null if nobody is signed in. */
@@ -322,9 +322,7 @@ export function sessions(
   return {
     key,
     store,
-    get user() {
-      return session?.user.id
-    },
+    user: () => session?.user.id,
     peek,
     get,
     token: async () => (await get())?.access_token ?? null,
