@@ -124,7 +124,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
         return (first ??= states()
           .next()
           .then(({ value, done }) => {
-            if (done) throw new BasewrightError('closed', 'There was nothing before it was closed')
+            if (done) throw new BasewrightError('closed', 'It was closed')
             return value
           }))
       },
@@ -210,7 +210,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     for (const queue of queues)
       if (queue.push(change) > WAITING) {
         queues.delete(queue)
-        queue.splice(0, WAITING + 1, new BasewrightError('closed', `More than ${WAITING} changes wait to be taken`))
+        queue.splice(0, WAITING + 1, new BasewrightError('closed', 'Too many changes wait'))
       }
   }
 

@@ -256,12 +256,15 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     }
   }
 
-  async function info(key: string): Promise<StoredFile> {
-    const { name, content_type, last_modified, ...told } = await core.json<Told>({
-      path: at('info/authenticated/', key),
-    })
-    return { ...told, key: name, type: content_type, updated_at: last_modified }
-  }
+  const info = (key: string): Promise<StoredFile> =>
+    core
+      .json<Told>({ path: at('info/authenticated/', key) })
+      .then(({ name, content_type, last_modified, ...told }) => ({
+        ...told,
+        key: name,
+        type: content_type,
+        updated_at: last_modified,
+      }))
 
   async function change(how: string, from: string, to: string, options: { bucket?: string; upsert?: boolean } = {}) {
     const places = { bucketId: bucket, sourceKey: from, destinationBucket: options.bucket, destinationKey: to }
