@@ -220,10 +220,11 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
   // The secrets of the flows that are under way in this browser (PKCE, RFC 7636). They are kept where other tabs find them,
   // since a letter may be followed there. What comes back does not say to which of them it belongs.
   const name = `${session.key}:verifier`
+  /** Those that no store takes. */
   let made = ''
   let keeping = Promise.resolve()
   const kept = async (): Promise<string[]> =>
-    text((await attempt(() => store.getItem(name))) ?? made).match(/[\w-]{43}/g) ?? []
+    text((await attempt(() => store.getItem(name))) || made).match(/[\w-]{43}/g) ?? []
 
   const keep = (change: (all: string[]) => string[]): Promise<void> =>
     (keeping = keeping.then(async () => {
@@ -231,7 +232,8 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
       await attempt(async () => {
         // One that is full still forgets.
         await store.removeItem(name)
-        await store.setItem(name, made)
+        if (made) await store.setItem(name, made)
+        made = ''
       })
     }))
 
