@@ -117,7 +117,7 @@ codes! {
     Validation = "validation_failed", 400, "The body does not meet the collection's schema";
     PayloadTooLarge = "payload_too_large", 413, "The body is larger than the limit";
     /// What was asked for is larger than one answer may be.
-    AnswerTooLarge = "answer_too_large", 400, "The answer would be larger than 64 MiB";
+    AnswerTooLarge = "answer_too_large", 400, "The answer would be larger than 64 MiB, or a live list without a limit larger than a page";
     UriTooLong = "uri_too_long", 414, "The request's URI is longer than the limit";
     HeadersTooLarge = "headers_too_large", 431, "The request's headers are larger than the limit";
     RequestTimeout = "request_timeout", 408, "The request took too long to arrive";

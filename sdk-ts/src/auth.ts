@@ -1,10 +1,10 @@
 import { type Call, type Flows, calls } from './call.js'
-import type { Ask, Core } from './core.js'
-import { BasewrightError } from './error.js'
+import type { Core } from './core.js'
+import { BasewrightError, bad } from './error.js'
 import type { Schema } from './schema.js'
 import type { Factor, Identity, Session, SessionEvent, User } from './session.js'
 import { OVER, granted, isToken, soundUser } from './session.js'
-import { type Members, attempt, list } from './shape.js'
+import { type Members, attempt, base64, given, list, text, utf8 } from './shape.js'
 
 /** Where a link in a letter leads. */
 export interface Returning {
@@ -104,8 +104,8 @@ export interface Auth {
    * Takes over what a link or a provider has put into the page's address, and clears it from there: call it when the page
    * begins. Null if there is nothing.
    *
-   * A link counts in the browser that asked for it: elsewhere the error is `bad_code_verifier`, and the letter's code
-   * helps. Links that the operator made, invitations above all, carry a session that nobody here has asked for: `tokens`
+   * A link counts in the browser that asked for it: elsewhere the error is `bad_code_verifier`, and the letter is used
+   * up. Links that the operator made, invitations above all, carry a session that nobody here has asked for: `tokens`
    * takes it over. Say so at the address for invitations only, since whoever sends such a link to others has them signed
    * in as himself.
    */
@@ -159,31 +159,36 @@ export interface Auth {
   }
 }
 
-/** What the server puts into an address. */
-const WORDS = ['code', 'error', 'error_code', 'error_description', 'message', 'sb']
+/** What the server puts into an address that nobody is signed in by. */
+const REFUSED = ['error', 'error_code', 'error_description']
 
 const TOKEN = 'token?grant_type='
 
+/** The secret does not go with the code. */
+const ALIEN = 'bad_code_verifier'
+
+/** Flows of a browser that may be under way at a time. */
+const FLOWS = 5
+
 const base64url = (bytes: Uint8Array): string =>
-  btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '')
+  base64(bytes).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '')
 
 /** Signing in at a server. */
 export function auth<S extends Schema>(core: Core<S>): Auth {
   const { session } = core
   const { store } = session
 
-  const ask = (method: string, path: string, json?: object, more?: Partial<Ask>): Promise<Members> =>
-    core.json<unknown>({ method, path: `/auth/v1/${path}`, json, ...more }).then(Object)
+  const ask = (method: string, path: string, json?: object, query = {}, token?: string | null): Promise<Members> =>
+    core
+      .json<unknown>({ method, path: `/auth/v1/${path}`, json, query: new URLSearchParams(given(query)), token })
+      .then(Object)
 
   /** Asks as whoever has the key: who is signed in so far does not matter, and he may be so no more. */
-  const post = (path: string, json: object, query?: URLSearchParams): Promise<Members> =>
-    ask('POST', path, json, { token: null, ...(query && { query }) })
+  const post = (path: string, json: object, query?: object): Promise<Members> => ask('POST', path, json, query, null)
 
   const place = (): Location | undefined => globalThis.document?.location
 
-  function returning(to = place()?.href.replace(/[?#].*/s, '')): URLSearchParams {
-    return new URLSearchParams(to && { redirect_to: to })
-  }
+  const returning = (redirect_to = place()?.href.replace(/[?#].*/s, '')): object => ({ redirect_to })
 
   /** Asks for a letter whose link comes back here. */
   const mail = async (path: string, { redirectTo, ...json }: Returning): Promise<Members> =>
@@ -203,22 +208,40 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
     return user
   }
 
-  const user = async (): Promise<User | null> => ((await session.get()) ? known(await ask('GET', 'user')) : null)
+  const user = async (): Promise<User | null> =>
+    (await session.get())
+      ? ask('GET', 'user').then(known, async (fault) => {
+          // That the session is over may have come out only now.
+          if (await session.peek()) throw fault
+          return null
+        })
+      : null
 
-  // The secret of the flows that are under way in this browser (PKCE, RFC 7636): one, since a letter may be followed in
-  // another tab, and there may be several letters. It goes when one of them has arrived.
+  // The secrets of the flows that are under way in this browser (PKCE, RFC 7636). They are kept where other tabs find them,
+  // since a letter may be followed there. What comes back does not say to which of them it belongs.
   const name = `${session.key}:verifier`
+  /** Those that no store takes. */
   let made = ''
-  const kept = async (): Promise<string> => (await attempt(() => store.getItem(name))) || made
+  let keeping = Promise.resolve()
+  const kept = async (): Promise<string[]> =>
+    text((await attempt(() => store.getItem(name))) || made).match(/[\w-]{43}/g) ?? []
+
+  const keep = (change: (all: string[]) => string[]): Promise<void> =>
+    (keeping = keeping.then(async () => {
+      made = change(await kept()).slice(0, FLOWS).join()
+      await attempt(async () => {
+        // One that is full still forgets.
+        await store.removeItem(name)
+        if (made) await store.setItem(name, made)
+        made = ''
+      })
+    }))
 
   async function challenge(): Promise<{ code_challenge: string; code_challenge_method: string }> {
-    let verifier = await kept()
-    if (!/^[\w-]{43}$/.test(verifier)) {
-      verifier = made ||= base64url(crypto.getRandomValues(new Uint8Array(32)))
-    }
-    await attempt(() => store.setItem(name, verifier))
+    const verifier = base64url(crypto.getRandomValues(new Uint8Array(32)))
+    await keep((all) => [verifier, ...all])
     // Browsers hash on secure pages only. On any other, whoever could see the one could see the other as well.
-    const hash = await crypto.subtle?.digest('SHA-256', new TextEncoder().encode(verifier))
+    const hash = await crypto.subtle?.digest('SHA-256', utf8(verifier))
     return {
       code_challenge: hash ? base64url(new Uint8Array(hash)) : verifier,
       code_challenge_method: hash ? 's256' : 'plain',
@@ -227,17 +250,17 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
 
   async function depart(path: string, provider: string, options: Departure = {}): Promise<string> {
     const { scopes, redirectTo, open = (to: string): void => place()?.assign(to) } = options
-    const query = new URLSearchParams({
+    const query = {
+      ...returning(redirectTo),
       ...options.query,
-      ...(scopes && { scopes }),
-      ...Object.fromEntries(returning(redirectTo)),
+      ...given({ scopes }),
       ...(await challenge()),
       provider,
-      skip_http_redirect: 'true',
-    })
-    const url = String((await ask('GET', path, undefined, { query }))['url'])
+      skip_http_redirect: true,
+    }
+    const url = String((await ask('GET', path, undefined, query))['url'])
     // Another scheme could run in this page.
-    if (!/^https?:\/\//i.test(url)) throw new BasewrightError('bad_answer', 'The provider has no address')
+    if (!/^https?:/i.test(url)) throw bad()
     open(url)
     return url
   }
@@ -261,18 +284,17 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
       const session = await enter(answer)
       return { user: session.user, session }
     },
-    signIn: async (options) => enter(await post(`${TOKEN}password`, options)),
-    signInAnonymously: async (options = {}) => enter(await post('signup', options)),
+    signIn: (options) => post(`${TOKEN}password`, options).then(enter),
+    signInAnonymously: (options = {}) => post('signup', options).then(enter),
     signInWith: (provider, options) => depart('authorize', provider, options),
-    signInWithIdToken: async ({ token, accessToken, link, ...json }) =>
-      enter(
-        await ask(
-          'POST',
-          `${TOKEN}id_token`,
-          { ...json, id_token: token, access_token: accessToken, link_identity: link },
-          link ? {} : { token: null },
-        ),
-      ),
+    signInWithIdToken: ({ token: id_token, accessToken: access_token, link: link_identity, ...json }) =>
+      ask(
+        'POST',
+        `${TOKEN}id_token`,
+        { ...json, id_token, access_token, link_identity },
+        undefined,
+        link_identity ? undefined : null,
+      ).then(enter),
     async sendCode({ create, ...options }) {
       await mail('otp', { ...options, create_user: create } as Returning)
     },
@@ -286,29 +308,35 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
       const url = new URL(address ?? place()?.href ?? 'app:')
       const fragment = new URLSearchParams(url.hash.slice(1))
       const said = Object.fromEntries([...url.searchParams, ...fragment]) as { [name: string]: string | undefined }
-      const { code, access_token: token, error_code: refused = said['error'] } = said
-      const inFragment = refused ?? token ?? said['sb']
-      if (!code && inFragment === undefined) return null
+      const { access_token: token } = said
+      // An app may have words of its own that are the same. The server's codes have one shape, and its fragments a mark.
+      const [code] = /^[\w-]{43}$/.exec(said['code'] ?? '') ?? []
+      const refused = said['error'] && said['error_code']
+      const isOurs = fragment.has('sb')
+      if (!code && !refused && !isOurs) return null
       if (!address) {
         // At once, so that nobody sees, copies or uses it again.
-        for (const word of WORDS) url.searchParams.delete(word)
-        if (inFragment !== undefined) url.hash = ''
+        for (const word of refused ? REFUSED : code ? ['code'] : []) url.searchParams.delete(word)
+        if (isOurs) url.hash = ''
         history.replaceState(history.state, '', url)
       }
       if (refused) throw new BasewrightError(refused, said['error_description'] ?? refused)
       if (code) {
-        const code_verifier = await kept()
-        if (!code_verifier) throw new BasewrightError('bad_code_verifier', 'The link is for the browser that asked for it')
-        const answer = await post(`${TOKEN}pkce`, { auth_code: code, code_verifier })
-        const { provider_token, provider_refresh_token } = answer
-        const now = await enter(answer)
-        made = ''
-        await attempt(() => store.removeItem(name))
-        return { ...now, provider_token, provider_refresh_token } as Session
+        for (const code_verifier of await kept()) {
+          const answer = await post(`${TOKEN}pkce`, { auth_code: code, code_verifier }).catch((fault) => {
+            // It is that of another flow, which goes on.
+            if (fault.code !== ALIEN) throw fault
+          })
+          if (!answer) continue
+          await keep((all) => all.filter((one) => one !== code_verifier))
+          const { provider_token, provider_refresh_token } = answer
+          return { ...(await enter(answer)), provider_token, provider_refresh_token } as Session
+        }
+        throw new BasewrightError(ALIEN, 'Another browser asked for this')
       }
       if (!token) return null
       if (!tokens) throw new BasewrightError('unasked_session', 'Nobody here asked for this session')
-      const user = isToken(token) && (await ask('GET', 'user', undefined, { token }))
+      const user = isToken(token) && (await ask('GET', 'user', undefined, undefined, token))
       return enter({ ...said, expires_in: Number(said['expires_in']), user })
     },
     async recover(options) {
@@ -317,7 +345,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
     async update({ currentPassword, redirectTo, ...json }) {
       const proof = json.email ? await challenge() : {}
       const change = { ...json, current_password: currentPassword, ...proof }
-      return known(await ask('PUT', 'user', change, { query: returning(redirectTo) }))
+      return known(await ask('PUT', 'user', change, returning(redirectTo)))
     },
     async reauthenticate() {
       await ask('GET', 'reauthenticate')
@@ -328,16 +356,16 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
     user,
     session: session.get,
     async signOut({ scope = 'local' } = {}) {
+      const isHere = scope !== 'others'
+      if (isHere) await keep(() => [])
       // One that has run out is refreshed, so that the server knows of whom this is.
       const before = (await attempt(session.get)) ?? (await session.peek())
       if (!before) return
-      if (scope !== 'others') await session.set(null)
-      try {
-        await ask('POST', `logout?scope=${scope}`, undefined, { token: before.access_token })
-      } catch (fault) {
+      if (isHere) await session.set(null)
+      await ask('POST', 'logout', undefined, { scope }, before.access_token).catch((fault) => {
         // It is over already.
-        if (!OVER.test((fault as BasewrightError).code)) throw fault
-      }
+        if (!OVER.test(fault.code)) throw fault
+      })
     },
     identities: {
       list: async () => list((await user())?.identities) as Identity[],
@@ -352,7 +380,7 @@ export function auth<S extends Schema>(core: Core<S>): Auth {
         return { id: id as string, secret, uri, qr_code: `data:image/svg+xml,${encodeURIComponent(qr_code)}` }
       },
       async verify({ id, code }) {
-        const challenge_id = (await factor(id, 'challenge'))['id']
+        const { id: challenge_id } = await factor(id, 'challenge')
         return enter(await factor(id, 'verify', { challenge_id, code }), 'updated')
       },
       remove: (id) => remove('factors', id),

@@ -3,7 +3,7 @@ import type { Core } from './core.js'
 import { BasewrightError } from './error.js'
 import { tell, watch } from './listen.js'
 import type { Schema } from './schema.js'
-import { type Members, isObject, text } from './shape.js'
+import { type Members, isObject, list, text } from './shape.js'
 import { join, refusal, type Status, source } from './socket.js'
 
 /** Messages that wait for a loop at most. */
@@ -67,8 +67,37 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
   const listeners = new Set<(payload: unknown, event: string) => void>()
   const watchers = new Set<(present: Present) => void>()
   let state: object | null = isObject(presence) ? presence : null
-  const { self: base, turn, loop, wake, change } = source(() => place.leave(), options.signal)
-  const self = Object.assign(base, { topic, present: new Map() as Present })
+  const { self, turn, loop, wake, change } = source(
+    {
+      topic: topic as string,
+      present: new Map() as Present,
+      send: (event: string, payload: unknown = {}) => say('broadcast', { type: 'broadcast', event, payload }, ack),
+      on: (event: string, listener: (payload: any, event: string) => void) =>
+        watch(listeners, (payload, name) => {
+          if (event === name || event === '*') listener(payload, name)
+        }),
+      track(now: object) {
+        state = now
+        return be('track')
+      },
+      untrack() {
+        state = null
+        return be('untrack')
+      },
+      onPresence: (listener: (present: Present) => void) => watch(watchers, listener),
+      [Symbol.asyncIterator]() {
+        const queue: Message[] = []
+        const end = watch(listeners, (payload: unknown, event: string) => {
+          // A loop that is slow misses the oldest: what is said here is for now.
+          if (queue.push({ event, payload }) > WAITING) queue.shift()
+          wake()
+        })
+        return loop(() => queue.shift(), end)
+      },
+    },
+    () => place.leave(),
+    options.signal,
+  )
 
   function see(present: Present): void {
     self.present = present
@@ -139,38 +168,10 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
       ? say('presence', { type: 'presence', event, payload: state }, true)
       : call(Promise.resolve())
 
-  return Object.assign(self, {
-    send: (event: string, payload: unknown = {}) => say('broadcast', { type: 'broadcast', event, payload }, ack),
-    on: (event: string, listener: (payload: any, event: string) => void) =>
-      watch(listeners, (payload, name) => {
-        if (event === name || event === '*') listener(payload, name)
-      }),
-    track: (now: object) => {
-      state = now
-      return be('track')
-    },
-    untrack: () => {
-      state = null
-      return be('untrack')
-    },
-    onPresence: (listener: (present: Present) => void) => watch(watchers, listener),
-    [Symbol.asyncIterator]: () => {
-      const queue: Message[] = []
-      const end = watch(listeners, (payload: unknown, event: string) => {
-        // A loop that is slow misses the oldest: what is said here is for now.
-        if (queue.push({ event, payload }) > WAITING) queue.shift()
-        wake()
-      })
-      return loop(() => queue.shift(), end)
-    },
-  })
+  return self
 }
 
 /** What presence says of each key, as far as it has the right shape. */
 function metas(of: unknown): [string, Members[]][] {
-  if (!isObject(of)) return []
-  return Object.entries(of).map(([key, entry]) => [
-    key,
-    isObject(entry) && Array.isArray(entry['metas']) ? entry['metas'].filter(isObject) : [],
-  ])
+  return Object.entries(Object(of)).map(([key, entry]) => [key, list(Object(entry).metas).filter(isObject)])
 }

@@ -23,9 +23,9 @@ export interface Options {
 /** One request. */
 export interface Ask {
   method?: string
-  /** From the server's root: `/rest/v1/posts`. */
+  /** From the server's root, with one slash at its beginning: `/rest/v1/posts`. */
   path: string
-  query?: URLSearchParams
+  query?: URLSearchParams | undefined
   headers?: Record<string, string>
   /** Sent as JSON. */
   json?: unknown
@@ -94,15 +94,17 @@ export function connect<S extends Schema = AnySchema>(
     const unheed = heed(signal, () => ending.abort(aborted()))
     const late = (): void => ending.abort(new BasewrightError('timeout', `No answer within ${limit} ms`))
     const timer = limit > 0 ? setTimeout(late, limit) : undefined
-    let asked = false
+    let told: (cause: unknown) => BasewrightError = asError
     let unread = false
     try {
+      // With anything else at its beginning the address could be another server's.
+      if (!/^\/(?![/\\])/.test(ask.path)) throw new BasewrightError('invalid_request', 'A path begins with one slash')
       const search = `${ask.query ?? ''}`
       const json = JSON.stringify(ask.json)
       const headers = new Headers({ ...options.headers, ...ask.headers })
       headers.set('apikey', key)
       if (json && !headers.has('content-type')) headers.set('content-type', 'application/json')
-      if (token !== null) headers.set('authorization', `Bearer ${token}`)
+      if (token) headers.set('authorization', `Bearer ${token}`)
       const request = {
         method: ask.method ?? 'GET',
         headers,
@@ -113,14 +115,14 @@ export function connect<S extends Schema = AnySchema>(
         // Another place would be given the key and what is sent.
         redirect: 'error',
       }
-      asked = true
+      told = unreachable
       const response = await (options.fetch ?? fetch)(root + ask.path + (search && `?${search}`), request as RequestInit)
       if (!response.ok) throw await errorOf(response)
       unread = read === whole
       return await read(response)
     } catch (cause) {
       if (ending.signal.aborted) throw ending.signal.reason
-      throw asked ? unreachable(cause) : asError(cause)
+      throw told(cause)
     } finally {
       clearTimeout(timer)
       // Who reads the answer himself may still give it up.
@@ -130,19 +132,26 @@ export function connect<S extends Schema = AnySchema>(
 
   async function exchange<T>(ask: Ask, read: (response: Response) => T | Promise<T>): Promise<T> {
     let renewed = false
+    let user: string | undefined
+    let fault: BasewrightError | undefined
     for (let tried = 0; ; tried++) {
-      const token = ask.token === undefined ? await session.token() : ask.token
+      const now = ask.token === undefined ? await session.get() : null
+      // It was asked as somebody. Whoever is signed in meanwhile has not asked it.
+      if (fault && now?.user.id !== user) throw fault
+      user = now?.user.id
+      const token = now?.access_token ?? ask.token ?? null
       try {
         return await once(ask, token, read)
       } catch (error) {
-        const fault = error as BasewrightError
+        fault = error as BasewrightError
         const { status, code } = fault
         // Refused before anything was done, in any of the server's dialects: the token ran out on its way, or its key was
         // rotated.
         const refused = status === 401 || (status === 403 && /jwt|^(session|user)_/i.test(code))
-        if (refused && !renewed && ask.token === undefined && token !== null && !(ask.body as ReadableStream | undefined)?.getReader) {
+        if (refused && !renewed && now && !(ask.body as ReadableStream | undefined)?.getReader) {
           renewed = true
-          if ((await session.renew(token)) !== null) continue
+          await session.renew(now.access_token)
+          continue
         }
         const wait = backoff(tried, fault)
         const again = status === 503 || status === 429 || code === 'network'

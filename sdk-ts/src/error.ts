@@ -56,7 +56,7 @@ export class BasewrightError extends Error {
 
 /** Whatever came, it is not what was asked for. */
 export const bad = (more?: { status?: number; cause?: unknown }): BasewrightError =>
-  new BasewrightError('bad_answer', 'The server did not answer as it should', more)
+  new BasewrightError('bad_answer', 'The answer cannot be read', more)
 
 /** What an answer that is no success says, in whichever of the server's dialects. Never throws. */
 export async function errorOf(response: Response): Promise<BasewrightError> {

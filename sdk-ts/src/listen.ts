@@ -21,11 +21,11 @@ export function tell<A extends unknown[]>(listeners: Iterable<(...args: A) => vo
 
 /** Hears what happens to a page, until what it gives back is called. Other platforms say nothing. */
 export function attend(events: string, act: () => void): () => void {
-  const each = (how: 'addEventListener' | 'removeEventListener'): void => {
-    for (const event of events.split(' ')) globalThis[how]?.(event, act)
+  const all = events.split(' ')
+  for (const event of all) globalThis.addEventListener?.(event, act)
+  return () => {
+    for (const event of all) globalThis.removeEventListener?.(event, act)
   }
-  each('addEventListener')
-  return () => each('removeEventListener')
 }
 
 /** Calls back once a signal says so, or now if it has; gives back what ends that. */

@@ -1,5 +1,5 @@
 import type { Core } from './core.js'
-import { BasewrightError } from './error.js'
+import { BasewrightError, bad } from './error.js'
 import {
   type Field,
   type LiveWhere,
@@ -9,11 +9,12 @@ import {
   type With,
   filterOf,
   parameters,
+  sorted,
 } from './query.js'
 import { tell, watch } from './listen.js'
 import type { Name, Schema } from './schema.js'
 import { type Members, isObject, text } from './shape.js'
-import { join, type Place, type Status, source } from './socket.js'
+import { join, type Party, type Place, type Status, source } from './socket.js'
 
 /** What is followed: a condition that a change can be judged by, and how its records are shown. */
 export interface LiveQuery<S extends Schema, N extends Name<S>> {
@@ -30,7 +31,10 @@ export interface LiveQuery<S extends Schema, N extends Name<S>> {
   with?: With<S, N>
   /** By the key if nothing is said. Text is ordered by code point. */
   order?: Order<S, N>
-  /** The first so many, always exactly these. Without one, there may be as many as a page has. */
+  /**
+   * The first so many, always exactly these: as many as the server gives at once (1,000) at most. Without one, a list that
+   * outgrows that is closed.
+   */
   limit?: number
 }
 
@@ -53,7 +57,7 @@ export interface Live<T> extends AsyncIterable<readonly T[]> {
   readonly status: Status
   /** Why it is closed, if the server does not let it go on. */
   readonly error: BasewrightError | null
-  /** The first state. Rejects if there will be none. */
+  /** The first state. Rejects if there will be none. It does not keep the list going behind it. */
   readonly ready: Promise<readonly T[]>
   /** Calls back with each state and each status. Gives back what ends that. */
   subscribe(listener: (records: readonly T[], status: Status) => void): () => void
@@ -62,6 +66,7 @@ export interface Live<T> extends AsyncIterable<readonly T[]> {
   /**
    * What happens to the list, one by one, after its first state. What happened while there was no connection, or while
    * the list was read again, comes as what is other than before: a record that changed twice may be told of once.
+   * None is left out: a loop that is behind by more than 10,000 ends with the error `closed`.
    */
   changes(): AsyncIterable<Change<T>>
   /** Ends it. It also ends by itself with the last of its loops and subscriptions, and begins again with the next. */
@@ -77,6 +82,8 @@ const TOGETHER = 20
 /** Records that are read again by one request, and how often that is tried before it is left at what came. */
 const BATCH = 50
 const TRIES = 6
+/** Changes that wait for a loop at most. */
+const WAITING = 10_000
 
 /** Numbers the topics. */
 let topics = 0
@@ -96,32 +103,64 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   options: { signal?: AbortSignal } = {},
 ): Live<Result<S, N, Q>> {
   type T = Result<S, N, Q>
-  const {
+  let {
     where,
     order = [],
     limit,
     with: related = {},
     fields,
   } = (query ?? {}) as LiveQuery<S, N> & { fields?: string[] }
-  const asked = [order].flat().map(
-    (term): Term =>
-      // A dash is no letter of a name.
-      typeof term === 'string' ? { field: term.replace('-', ''), desc: term[0] === '-' } : (term as Term),
-  )
+  const asked: Term[] = sorted(order)
   const nested = Object.keys(related)
   const select = fields && [...new Set([...fields, ...asked.map(({ field }) => field.split('->')[0] as string)])]
   const filter = where && filterOf(where)
-  const shape = { with: related, ...(select && { fields: select }) }
-  const beginning = `${parameters({ ...shape, order, ...(limit && { limit }) })}`
+  const beginning = `${parameters({ with: related, fields: select, order, limit: limit || undefined })}`
 
-  const listeners = new Set<(records: readonly T[], status: Status) => void>()
-  const queues = new Set<Change<T>[]>()
-  const base = source(() => {
-    over = true
-    stop()
-  }, options.signal)
-  const { turn, wake, loop } = base
-  const self = Object.assign(base.self, { records: [] as readonly T[] })
+  type Listener = (records: readonly T[], status: Status) => void
+  const listeners = new Set<Listener>()
+  const queues = new Set<(Change<T> | BasewrightError)[]>()
+  let first: Promise<readonly T[]> | undefined
+  const { self, turn, wake, loop } = source(
+    {
+      records: [] as readonly T[],
+      get ready() {
+        forget()
+        return (first ??= (async () => {
+          for await (const records of this) return records
+          throw new BasewrightError('closed', 'It was closed')
+        })())
+      },
+      subscribe(listener: Listener) {
+        const release = hold()
+        const unhear = watch(listeners, listener)
+        if (version > 0) listener(self.records, self.status)
+        return () => {
+          unhear()
+          release()
+        }
+      },
+      changes: () => ({
+        [Symbol.asyncIterator]() {
+          const queue: (Change<T> | BasewrightError)[] = []
+          const release = hold()
+          queues.add(queue)
+          return loop(
+            () => queue.shift(),
+            () => {
+              queues.delete(queue)
+              release()
+            },
+          )
+        },
+      }),
+      [Symbol.asyncIterator]: states,
+    },
+    () => {
+      over = true
+      stop()
+    },
+    options.signal,
+  )
   let over = self.status === 'closed'
   let place: Place | undefined
   let users = 0
@@ -168,7 +207,11 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
 
   function note(type: Change<T>['type'], record: Members, old?: Members): void {
     const change = { type, record: record as T, old: (old ?? null) as T | null, cursor: last }
-    for (const queue of queues) queue.push(change)
+    for (const queue of queues)
+      if (queue.push(change) > WAITING) {
+        queues.delete(queue)
+        queue.splice(0, WAITING + 1, new BasewrightError('closed', 'Too many changes wait'))
+      }
   }
 
   /** Shows what has happened, soon. */
@@ -224,6 +267,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     for (const id of [...rows.keys()]) drop(id)
     pending.clear()
     if (version > 0) flush()
+    first = undefined
   }
 
   function change({ cursor, record, old_record: old, columns, errors }: Members): void {
@@ -256,7 +300,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       const keys = batch.map(([, { record }]) => Object.fromEntries(key.map((field) => [field, record[field]])))
       const query = parameters({
         with: related,
-        ...(select && { fields: [...select, ...key.filter((field) => !select.includes(field))] }),
+        fields: select && [...new Set([...select, ...key])],
         where: more === undefined ? { [field]: { in: keys.map((of) => of[field]) } } : { or: keys },
       })
       // The key's own value, where a relation stands in its place.
@@ -294,9 +338,9 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   }
 
   /** The records as of now. */
-  function begin({ records, key: names, cursor }: Members): void {
+  function begin({ records, key: names, cursor, limit: most }: Members): void {
     if (!Array.isArray(records) || !Array.isArray(names) || names.length === 0) {
-      return place?.refuse(new BasewrightError('bad_answer', 'The server does not say what the key is'))
+      return place?.refuse(bad())
     }
     const before = rows
     key = names.map(text)
@@ -314,7 +358,9 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
       rows.set(its, unchanged ? had : row)
     }
     for (const [id, row] of before) if (!rows.has(id)) note('delete', row)
-    edge = limit && rows.size >= limit ? [...rows.values()][limit - 1] : undefined
+    // The server's own may be lower.
+    limit = Number(most) || limit
+    edge = limit ? [...rows.values()][limit - 1] : undefined
     awaited = false
     // It may be wanted again meanwhile.
     fresh = rejoining !== undefined
@@ -337,7 +383,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
     turn(why === 'connecting' && version > 0 ? 'catching_up' : why)
   }
 
-  const party = {
+  const party: Party = {
     // An empty part is in no topic that a project declares.
     topic: `realtime:live::${++topics}`,
     config: (renewed: boolean) => {
@@ -386,9 +432,17 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
 
   // ---- who wants it ----
 
+  /** What somebody was shown before it ended is not shown to whoever is signed in now. */
+  function forget(): void {
+    if (place || party.user === core.session.user()) return
+    clear()
+    version = 0
+  }
+
   /** Keeps it going until what it gives back is called. */
   function hold(): () => void {
     let held = ++users
+    forget()
     if (!place && !over) {
       fresh = true
       turn('connecting')
@@ -421,45 +475,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
   }
 
   self.onStatus((status) => tell(listeners, self.records, status))
-  let first: Promise<readonly T[]> | undefined
-  return Object.defineProperty(
-    Object.assign(self, {
-      subscribe: (listener: (records: readonly T[], status: Status) => void) => {
-        const release = hold()
-        const unhear = watch(listeners, listener)
-        if (version > 0) listener(self.records, self.status)
-        return () => {
-          unhear()
-          release()
-        }
-      },
-      changes: () => ({
-        [Symbol.asyncIterator]: () => {
-          const queue: Change<T>[] = []
-          const release = hold()
-          queues.add(queue)
-          return loop(
-            () => queue.shift(),
-            () => {
-              queues.delete(queue)
-              release()
-            },
-          )
-        },
-      }),
-      [Symbol.asyncIterator]: states,
-    }),
-    'ready',
-    {
-      get: () =>
-        (first ??= states()
-          .next()
-          .then(({ value, done }) => {
-            if (done) throw new BasewrightError('closed', 'There was nothing before it was closed')
-            return value
-          })),
-    },
-  ) as unknown as Live<T>
+  return self
 }
 
 const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b)

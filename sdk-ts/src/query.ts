@@ -1,4 +1,5 @@
 import { BasewrightError } from './error.js'
+import { given } from './shape.js'
 import type { Json, Name, Row, Schema } from './schema.js'
 
 /** The name of a field. */
@@ -354,9 +355,8 @@ function select(query: AnyQuery, prefix: string, found: [string, string][]): str
   const order = sorted(query.order).map(
     ({ field, desc, nulls }) => path(field) + (desc ? '.desc' : '') + (nulls ? `.nulls${nulls}` : ''),
   )
-  for (const [name, of] of Object.entries({ order: order.join(), limit: query.limit, offset: query.offset })) {
-    if (of !== undefined && of !== '') found.push([prefix + name, String(of)])
-  }
+  const rest = given({ order: order.join() || undefined, limit: query.limit, offset: query.offset })
+  for (const [name, of] of Object.entries(rest)) found.push([prefix + name, of])
   const embeds = joined.map(([relation, nested]) => {
     const name = named(relation)
     const more = (nested === true ? {} : nested) as AnyQuery & { inner?: boolean }

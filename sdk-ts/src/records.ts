@@ -108,7 +108,7 @@ export interface Records<S extends Schema, N extends Name<S>> {
   create<const Q extends Writing<S, N> = {}>(
     record: New<S, N>,
     options?: Selected<S, N, Q, Writing<S, N>>,
-  ): Call<Written<S, N, Q>>
+  ): Call<Written<S, N, Q> | null>
   /**
    * Changes the record with this key and answers it; null if the change took it out of sight. Rejects with `PGRST116` if
    * there is none that may be read and changed.
@@ -117,8 +117,8 @@ export interface Records<S extends Schema, N extends Name<S>> {
     key: Key<S, N>,
     patch: Patch<S, N>,
     options?: Selected<S, N, Q, Writing<S, N>>,
-  ): Call<Written<S, N, Q>>
-  /** Creates records, or changes those that are there already. */
+  ): Call<Written<S, N, Q> | null>
+  /** Creates records, or changes those that are there already. Answers as `create` does. */
   upsert<const Q extends Upserting<S, N> = {}>(
     records: readonly New<S, N>[],
     options?: Selected<S, N, Q, Upserting<S, N>>,
@@ -126,7 +126,7 @@ export interface Records<S extends Schema, N extends Name<S>> {
   upsert<const Q extends Upserting<S, N> = {}>(
     record: New<S, N>,
     options?: Selected<S, N, Q, Upserting<S, N>>,
-  ): Call<Q extends { readonly ignore: true } ? Written<S, N, Q> | null : Written<S, N, Q>>
+  ): Call<Written<S, N, Q> | null>
   /** Removes the record with this key and answers it. Rejects with `PGRST116` if there is none that may be removed. */
   remove<const Q extends Writing<S, N> = {}>(
     key: Key<S, N>,
@@ -162,7 +162,7 @@ const ONE = { accept: 'application/vnd.pgrst.object+json' }
 /** The condition that a key names. What stands in it is a value, whatever it looks like. */
 const keyed = (key: unknown): object =>
   Object.fromEntries(
-    some(Object.entries(Object(key) === key ? (key as object) : { id: key }), 'key').map(([name, value]) => [
+    some(Object.entries(isObject(key) ? key : { id: key }), 'key').map(([name, value]) => [
       name,
       { eq: value ?? invalid('the key is not complete') },
     ]),

@@ -82,6 +82,8 @@ export interface Sessions {
   /** Under what name it is kept in the store. */
   readonly key: string
   readonly store: Store
+  /** The id of who is signed in, as far as it is known without a look into the store. */
+  user(): string | undefined
   /** The session as it is, even if it has run out. Never throws. */
   peek(): Promise<Session | null>
   /** The session, refreshed if it is about to run out; null if nobody is signed in. */
@@ -225,7 +227,7 @@ export function sessions(
     text = written
     return (writing = writing.then(async () => {
       const done = await attempt(async () => {
-        await (written === null ? store.removeItem(key) : store.setItem(key, written))
+        await (written ? store.setItem(key, written) : store.removeItem(key))
         return true
       })
       if (!done) {
@@ -293,7 +295,7 @@ export function sessions(
   /** Refreshes ahead of the end, for those who listen: a socket stays open without asking for anything. */
   function plan(least = 1000): void {
     clearTimeout(timer)
-    if (session === null || listeners.size === 0) return
+    if (!session || !listeners.size) return
     const { access_token } = session
     const wait = Math.min(Math.max(left(session) - 2 * margin(session), least), 2 ** 31 - 1)
     timer = setTimeout(() => void renew(access_token).catch(() => plan(PATIENCE)), wait)
@@ -317,5 +319,15 @@ export function sessions(
     }
   }
 
-  return { key, store, peek, get, token: async () => (await get())?.access_token ?? null, renew, set, onChange }
+  return {
+    key,
+    store,
+    user: () => session?.user.id,
+    peek,
+    get,
+    token: async () => (await get())?.access_token ?? null,
+    renew,
+    set,
+    onChange,
+  }
 }

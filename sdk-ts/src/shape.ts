@@ -11,6 +11,18 @@ export const text = (value: unknown): string => (typeof value === 'string' ? val
 /** What is a list, and of anything else an empty one. */
 export const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : [])
 
+/** What is there of an object: no header and no option is sent that was not given. */
+export const given = (members: object): Record<string, string> =>
+  Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
+
+export const utf8 = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text)
+
+export function base64(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += String.fromCharCode(byte)
+  return btoa(text)
+}
+
 /** What is tried, or undefined if it fails. */
 export async function attempt<T>(work: () => T | Promise<T>): Promise<T | undefined> {
   try {

@@ -17,6 +17,8 @@ export type Answer = (reply: Members | null) => void
 export interface Party {
   /** As it stands on the wire. */
   readonly topic: string
+  /** The id of whoever was signed in when it was last joined. */
+  user?: string | undefined
   /** What a join asks for. `renewed`: the token is not the one that the server was last told. */
   config(renewed: boolean): Members
   joined?(): void
@@ -123,7 +125,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     const Socket = options.WebSocket ?? globalThis.WebSocket
     if (!Socket) {
       for (const member of members)
-        refuse(member, new BasewrightError('no_websocket', 'There is no WebSocket: give one in the options'))
+        refuse(member, new BasewrightError('no_websocket', 'There is no WebSocket'))
       return
     }
     try {
@@ -244,7 +246,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
     const known = await attempt(session.get)
     if (member.ref !== ref || !isOpen()) return
     if (known === undefined) return later(member)
-    user = known?.user?.id
+    user = member.user = known?.user?.id
     const renewed = member.token !== known?.access_token
     member.token = known?.access_token
     const answer: Answer = (reply) => {
@@ -293,9 +295,11 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
   }
 
   function listen(): () => void {
-    const ends = [session.onChange(changed), attend('online offline visibilitychange', wake)]
+    const unhear = session.onChange(changed)
+    const unattend = attend('online offline visibilitychange', wake)
     return () => {
-      for (const end of ends) end()
+      unhear()
+      unattend()
     }
   }
 
@@ -327,7 +331,7 @@ function open({ url, key, session, options }: Core): (party: Party) => Place {
 type Observer = (status: Status, error: BasewrightError | null) => void
 
 /** What lists and channels both are: something with a status, an end, and loops that wait for what comes. */
-export function source(close: () => void, signal: AbortSignal | undefined) {
+export function source<O extends object>(own: O, close: () => void, signal: AbortSignal | undefined) {
   const observers = new Set<Observer>()
   const waiters = new Set<() => void>()
   const wake = (): void => {
@@ -336,7 +340,7 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
   }
   /** The next time that there is something to take, or another status. */
   const change = (): Promise<void> => new Promise((resolve) => waiters.add(resolve))
-  const self = {
+  const self = Object.assign(own, {
     status: 'connecting' as Status,
     error: null as BasewrightError | null,
     onStatus: (listener: Observer): (() => void) => watch(observers, listener),
@@ -345,7 +349,7 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
       close()
       turn('closed')
     },
-  }
+  })
   function turn(next: Status, error = next === 'closed' ? self.error : null): void {
     const was = self.status
     self.status = next
@@ -353,8 +357,8 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
     if (next !== was) tell(observers, next, error)
     wake()
   }
-  /** A loop over what is there to take. It ends with the source, by throwing why. */
-  function loop<V>(take: () => V | undefined, end: () => void): AsyncIterator<V> {
+  /** A loop over what is there to take. It ends with the source, by throwing why, or by an error that it takes. */
+  function loop<V extends object>(take: () => V | BasewrightError | undefined, end: () => void): AsyncIterator<V> {
     let done = false
     const finish = async (): Promise<IteratorResult<V>> => {
       done = true
@@ -364,15 +368,18 @@ export function source(close: () => void, signal: AbortSignal | undefined) {
     }
     return {
       next: async () => {
-        for (;;) {
-          const value = done ? undefined : take()
-          if (value !== undefined) return { done: false, value }
-          if (done) return finish()
-          if (self.status === 'closed') {
-            await finish()
-            if (self.error) throw self.error
-          } else await change()
+        while (!done) {
+          const isOver = self.status === 'closed'
+          const value = take() ?? (isOver && self.error)
+          if (value instanceof BasewrightError) {
+            void finish()
+            throw value
+          }
+          if (value) return { done: false, value }
+          if (isOver) break
+          await change()
         }
+        return finish()
       },
       return: finish,
     }

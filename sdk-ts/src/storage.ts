@@ -1,7 +1,8 @@
 import { type Call, type Flows, call, calls } from './call.js'
 import { type Core, unreachable } from './core.js'
 import type { AnySchema, Json, Schema } from './schema.js'
-import { base64, given, resumable } from './tus.js'
+import { base64, given, utf8 } from './shape.js'
+import { resumable } from './tus.js'
 
 /**
  * What can be stored. A stream is read to its end first. Of what is too large for memory, give a `Blob` that is not in
@@ -198,7 +199,7 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
         headers: given({
           'x-upsert': `${upsert}`,
           'cache-control': maxAge === undefined ? undefined : `max-age=${maxAge}`,
-          'x-metadata': metadata && base64(JSON.stringify(metadata)),
+          'x-metadata': metadata && base64(utf8(JSON.stringify(metadata))),
         }),
         body: content,
         signal,
@@ -255,12 +256,15 @@ function bucketOf(core: Core<Schema>, bucket: string): Bucket {
     }
   }
 
-  async function info(key: string): Promise<StoredFile> {
-    const { name, content_type, last_modified, ...told } = await core.json<Told>({
-      path: at('info/authenticated/', key),
-    })
-    return { ...told, key: name, type: content_type, updated_at: last_modified }
-  }
+  const info = (key: string): Promise<StoredFile> =>
+    core
+      .json<Told>({ path: at('info/authenticated/', key) })
+      .then(({ name, content_type, last_modified, ...told }) => ({
+        ...told,
+        key: name,
+        type: content_type,
+        updated_at: last_modified,
+      }))
 
   async function change(how: string, from: string, to: string, options: { bucket?: string; upsert?: boolean } = {}) {
     const places = { bucketId: bucket, sourceKey: from, destinationBucket: options.bucket, destinationKey: to }

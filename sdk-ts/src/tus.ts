@@ -1,7 +1,7 @@
 import { type Answer, type Core, backoff, pause } from './core.js'
 import { type BasewrightError, bad } from './error.js'
 import type { Schema } from './schema.js'
-import { attempt } from './shape.js'
+import { attempt, base64, given, utf8 } from './shape.js'
 import type { UploadOptions } from './storage.js'
 
 /** Times that an upload is tried again without coming any further: about a minute. */
@@ -17,18 +17,6 @@ export interface Parcel {
   mark: unknown
   /** That of a signed upload, instead of the session. */
   signature: string | undefined
-}
-
-/** What is there of an object: no header and no option is sent that was not given. */
-export function given(members: object): Record<string, string> {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
-}
-
-/** Text as base64, by way of UTF-8. */
-export function base64(text: string): string {
-  let bytes = ''
-  for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte)
-  return btoa(bytes)
 }
 
 // An upload's own name. Whatever else a server or a store says of its place, it is looked for where we sent it.
@@ -52,11 +40,16 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
   let furthest = 0
   let failures = 0
   let began = 0
+  let fault: BasewrightError | undefined
+
+  // A signature is good for whoever has it.
+  const who = async (): Promise<string | undefined> => signature ?? (await core.session.peek())?.user.id
+  const user = await who()
 
   // A store that is full or forbidden costs the resuming after a reload and nothing else.
   const kept = (how: 'getItem' | 'setItem' | 'removeItem', value = ''): Promise<unknown> =>
     attempt(() => {
-      const place = JSON.stringify([core.url, bucket, key, total, type, mark, upsert, maxAge, metadata])
+      const place = JSON.stringify([core.url, bucket, key, total, type, mark, upsert, maxAge, metadata, user])
       return mark && core.session.store[how](`basewright:upload:${place}`, value)
     })
 
@@ -82,18 +75,18 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
     let answer: Answer<unknown>
     if (!id) {
       began++
-      const said = {
+      const said = given({
         bucketName: bucket,
         objectName: key,
         contentType: type,
-        cacheControl: maxAge ?? '',
-        metadata: metadata ? JSON.stringify(metadata) : '',
-      }
+        cacheControl: maxAge,
+        metadata: JSON.stringify(metadata),
+      })
       // No content comes with it: were its answer lost, the upload could not be found again.
       answer = await ask('POST', {
         'upload-length': total,
         'upload-metadata': Object.entries(said)
-          .map(([name, value]) => `${name} ${base64(`${value}`)}`)
+          .map(([name, value]) => `${name} ${base64(utf8(`${value}`))}`)
           .join(),
         'x-upsert': !!upsert,
       })
@@ -120,14 +113,15 @@ export async function resumable(core: Core<Schema>, parcel: Parcel, options: Upl
   try {
     id = nameOf((await kept('getItem')) as string)
     while (offset !== total) {
+      // What one has begun is never begun anew, nor gone on with, as another.
+      if (fault && (await who()) !== user) throw fault
       try {
         await step()
       } catch (error) {
-        const fault = error as BasewrightError
+        fault = error as BasewrightError
         const { status, code } = fault
         if (/^(404|410|403bad_answer)/.test(status + code) && id && began < 2) {
-          // It was swept away, or is of somebody who signed out, or the token does not hold, of which HEAD cannot tell: once
-          // more from the beginning.
+          // It was swept away, or the token does not hold, of which HEAD cannot tell: once more from the beginning.
           id = offset = undefined
           furthest = 0
           continue

@@ -210,6 +210,24 @@ test('what cannot be sent is told as such, and nothing is sent', async () => {
   assert.equal(asked, 0)
 })
 
+test('no path leads to another server', async () => {
+  answer = says(200, '[]')
+  asked = 0
+  const urls: string[] = []
+  const core = connect(url, 'key', {
+    fetch: (input, init) => {
+      urls.push(String(input))
+      return fetch(input, init)
+    },
+  })
+  for (const path of ['@evil.test/x', '.evil.test/x', '0/x', 'x', '//evil.test/x', '/\\evil.test/x', '', '?a=b']) {
+    await assert.rejects(core.ask({ path }), { name: 'BasewrightError', code: 'invalid_request' }, path)
+  }
+  assert.deepEqual(urls, [])
+  await core.ask({ path: '/' })
+  assert.deepEqual(urls, [`${url}/`])
+})
+
 test('the name of a collection stays one part of the address', async () => {
   const seen: (string | undefined)[] = []
   answer = (request, response) => {

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { type Core, connect } from '../src/core.js'
 import { type Live, live } from '../src/live.js'
+import { records } from '../src/records.js'
 import type { Status } from '../src/socket.js'
 import { line } from './proxy.js'
 import type { Schema } from './schema.js'
@@ -177,6 +178,23 @@ test('a list with a limit is always exactly the first so many', async (context) 
   }
 })
 
+test('a list with a limit beyond that of the server is exactly the first so many that it gives', async (context) => {
+  await write('DELETE', 'notes?id=gt.0')
+  await add('notes', ...Array.from({ length: 2000 }, (_, id) => ({ id: id + 1 })))
+  await add('notes', { id: 2001 }, { id: 2002 })
+  const list = follow(context, live(anyone(), 'notes', { fields: ['id'], limit: 9000 }))
+  assert.equal((await list.ready).length, 2000)
+  const ends = (): unknown[] => [list.records.length, list.records[0]?.['id'], list.records.at(-1)?.['id']]
+  await write('DELETE', 'notes?id=eq.1')
+  await eventually('the next takes its place', () => String(ends()) === '2000,2,2001' || undefined)
+  await add('notes', { id: 0 }, { id: 2003 })
+  await eventually('the last makes room', () => String(ends()) === '2000,0,2000' || undefined)
+  // Who asks for no limit is told to.
+  const all = live(anyone(), 'notes')
+  await assert.rejects(all.ready, { code: 'answer_too_large', message: /`limit`/ })
+  await write('DELETE', 'notes?id=gte.0')
+})
+
 test('records are ordered as the server orders them', async (context) => {
   await write('DELETE', 'notes?id=gt.0')
   const bodies = ['a', 'B', 'é', 'aa', '', '\u{1f600}', '\uffee', 'z', null, 'a\u{1f600}', 'a\uffee']
@@ -330,6 +348,43 @@ test('who signs out sees nothing of it any more, and who signs in again does', a
   assert.deepEqual([list.status, list.error], ['live', null])
 })
 
+test('what somebody was shown is not shown to whoever begins it again', async (context) => {
+  const [room] = (await add('rooms', { name: 'private' })) as { id: string }[]
+  await add('messages', { room: room!.id, text: 'secret' })
+  const core = await somebody()
+  const ada = (await core.session.get())!
+  await add('members', { room: room!.id, user: ada.user.id })
+  const mae = (await (await somebody()).session.get())!
+  const query = { where: { room: room!.id }, fields: ['text'] } as const
+  const list = live(core, 'messages', query)
+  const closed = live(core, 'messages', query)
+  for (const one of [list, closed]) {
+    const end = one.subscribe(() => {})
+    assert.equal((await one.ready).length, 1)
+    end()
+    // It is the same one's: it is there at once.
+    one.subscribe((messages) => assert.equal(messages.length, 1))()
+  }
+  closed.close()
+  for (const next of [null, mae]) {
+    await core.session.set(next)
+    closed.subscribe((messages) => assert.deepEqual(messages, []))()
+    assert.deepEqual(closed.records, [])
+    await assert.rejects(closed.ready, { code: 'closed' })
+  }
+  const seen: string[] = []
+  context.after(list.subscribe((messages) => seen.push(...messages.map(({ text }) => String(text)))))
+  assert.deepEqual(list.records, [])
+  assert.deepEqual(await list.ready, [])
+  await turns(list, 'live')
+  assert.deepEqual(seen, [])
+  // Nor while it goes on.
+  await add('members', { room: room!.id, user: mae.user.id })
+  await eventually('mae sees it', () => seen.length > 0 || undefined)
+  await core.session.set(null)
+  assert.deepEqual([list.records, await list.ready.catch(() => [])], [[], []])
+})
+
 test('a session that ends on the server ends what it showed', async (context) => {
   const core = await somebody()
   const list = follow(context, live(core, 'rooms', { limit: 1 }))
@@ -372,6 +427,22 @@ test('all lists share one socket, which is closed when nobody needs it', async (
   assert.equal(sockets.length, 2)
 })
 
+test('who waits for the first state alone keeps nothing going', async () => {
+  const { sockets, options } = wired()
+  const list = live(connect(server.url, server.publishable, options), 'people', { limit: 1 })
+  const { ready } = list
+  assert.equal(list.ready, ready)
+  const people = await ready
+  assert.deepEqual([list.status, list.records], ['closed', people])
+  await eventually('the socket is closed', () => sockets[0]!.readyState === 3 || undefined)
+  const statuses: Status[] = []
+  const end = list.subscribe((_, status) => statuses.push(status))
+  await list.ready
+  await turns(list, 'live')
+  end()
+  assert.equal(list.status, 'closed')
+})
+
 test('what cannot be followed says why, and a loop throws it', async () => {
   const core = anyone()
   const unknown = live(core, 'nothing')
@@ -412,6 +483,41 @@ test('a signal ends it, and so does the last who looked', async () => {
   assert.equal(other.status, 'live')
   stops[1]!()
   assert.equal(other.status, 'closed')
+})
+
+test('numbers beyond what JavaScript has are whole as text, and rounded as numbers', async () => {
+  const [id, amount] = ['9007199254740993', '12345678901234567890.123456789']
+  await write('DELETE', 'notes?id=gt.0')
+  await records(admin(), 'notes').create({ id, amount })
+  const path = '/rest/v1/notes'
+  const query = new URLSearchParams({ select: 'id::text,amount::text', id: `eq.${id}` })
+  assert.deepEqual(await anyone().json({ path, query }), [{ id, amount }])
+  const [rounded] = await records(anyone(), 'notes').list({ where: { id }, fields: ['id', 'amount'] })
+  assert.deepEqual(rounded, { id: 9007199254740992, amount: 12345678901234567000 })
+  await records(admin(), 'notes').remove(id)
+})
+
+test('who takes no changes does not have them kept for ever, and is told so', async (context) => {
+  await write('DELETE', 'notes?id=gt.0')
+  await add('notes', ...Array.from({ length: 1000 }, (_, id) => ({ id: id + 1, n: 0 })))
+  const list = follow(context, live(anyone(), 'notes', { order: 'id' }))
+  await list.ready
+  const behind = list.changes()[Symbol.asyncIterator]()
+  const first = behind.next()
+  const change = (n: number) => write('PATCH', 'notes?id=gt.0', { n })
+  const shows = (n: number) =>
+    eventually(`all show ${n}`, () => list.records.every((record) => record['n'] === n) || undefined)
+  await change(1)
+  assert.equal((await first).value.type, 'update')
+  for (let n = 2; n <= 11; n++) await change(n)
+  await shows(11)
+  await assert.rejects(behind.next(), { name: 'BasewrightError', code: 'closed' })
+  assert.deepEqual(await behind.next(), { done: true, value: undefined })
+  // The others go on, and whoever begins anew.
+  assert.equal(list.status, 'live')
+  const again = list.changes()[Symbol.asyncIterator]().next()
+  await change(12)
+  assert.equal((await again).value.record['n'], 12)
 })
 
 test('nothing is missed and nothing told twice, whatever befalls the connection and the server', async (context) => {

@@ -140,6 +140,31 @@ test('a token that is refused at whatever door is replaced, and the request made
   assert.equal(await core.session.peek(), null)
 })
 
+test('what one has asked is not asked again as whoever is signed in then', async () => {
+  const store = shared()
+  const [here, there] = [tab({ store }), tab({ store })]
+  const mae = await auth(tab()).signInAnonymously()
+  const ada = await auth(here).signInAnonymously()
+  for (const next of [mae, null]) {
+    await here.session.set({ ...ada, access_token: `${ada.access_token.slice(0, -4)}AAAA` })
+    // Another tab is faster than the answer.
+    const core = tab({
+      store,
+      fetch: async (input, init) => {
+        const answer = await counted(input, init)
+        await there.session.set(next)
+        return answer
+      },
+    })
+    const create = { method: 'POST', path: '/rest/v1/notes', json: { title: 'of Ada' } }
+    await assert.rejects(core.json(create), { name: 'BasewrightError', status: 401 })
+    assert.equal(sent.filter((path) => path === '/rest/v1/notes').length, 1)
+    sent = []
+  }
+  await there.session.set(mae)
+  assert.deepEqual(await notes(there), [])
+})
+
 test('two tabs that cannot agree both stay signed in', async () => {
   const store = shared()
   const [one, two] = [tab({ store }), tab({ store })]

@@ -483,6 +483,33 @@ test('an upload that is not there any more begins anew', async () => {
   assert.ok(content.equals(await bytes(files(ada).download(key))))
 })
 
+test('an upload that one has begun is not gone on with as another, and not begun anew', async () => {
+  const store = kept()
+  const [core, key] = [await somebody({ store }), fresh()]
+  const file = new File([new Uint8Array(randomBytes(2 * MIB))], 'x', { lastModified: 1 })
+  const [mine, other] = [(await core.session.get())!, (await bob.session.get())!]
+  let switched = false
+  const onProgress = ({ sent }: { sent: number }): void => {
+    if (switched || sent === 0) return
+    switched = true
+    void core.session.set(other)
+  }
+  const error = await files(core).upload(key, file, { onProgress, resumable: true }).catch((error) => error)
+  assert.ok(switched && error instanceof BasewrightError, String(error))
+  assert.equal(await files(bob).exists(key), false)
+  // Nor after a reload, from where it was kept.
+  await core.session.set(mine)
+  const leave = new AbortController()
+  const half = ({ sent }: { sent: number }): void => void (sent > 0 && leave.abort())
+  assert.equal(await refused(files(core).upload(key, file, { onProgress: half, signal: leave.signal })), 'aborted')
+  assert.equal(store.names().length, 1)
+  await core.session.set(other)
+  const { fetch: watchedFetch, asked } = watched()
+  await files(await reloaded(core, { fetch: watchedFetch })).upload(key, file, { resumable: true })
+  assert.deepEqual([asked[0]!.method, store.names().length], ['POST', 1])
+  assert.equal(await files(bob).exists(key), true)
+})
+
 test('an upload that is stopped leaves nothing, unless it may be gone on with', async () => {
   const { fetch: watchedFetch, asked } = watched()
   const core = await reloaded(ada, { fetch: watchedFetch })

@@ -134,9 +134,19 @@ export const reads = () => {
 
 export const writes = () => {
   const made = posts().create({ title: 'One', meta: { a: [1, null] } }, { fields: ['id'] })
-  same<Awaits<typeof made>, { id: string }>(true)
+  same<Awaits<typeof made>, { id: string } | null>(true)
+  // One may be written and not read; of several, those are there that may be, and what is removed was there to be read.
+  const changed = posts().update('1', { notes: null }, { fields: ['id'] })
+  same<Awaits<typeof changed>, { id: string } | null>(true)
+  const put = app.records('labels').upsert({ name: 'fruit' }, { fields: ['name'] })
+  same<Awaits<typeof put>, { name: string } | null>(true)
+  const all = posts().create([{ title: 'One' }], { fields: ['id'] })
+  same<Awaits<typeof all>, { id: string }[]>(true)
+  const gone = posts().remove('1', { fields: ['id'] })
+  same<Awaits<typeof gone>, { id: string }>(true)
+  const silent = posts().create({ title: 'One' }, { returning: false })
+  same<Awaits<typeof silent>, null>(true)
   posts().create([{ title: 'One' }, { title: 'Two', status: 'review' }])
-  posts().update('1', { notes: null })
   samples().create({ id: 1, must: 'no_thanks', many_small: [1, null] })
   // The key of a pair is both, and of a label its name.
   app.records('post_labels').get({ post: '1', label: 'news' })

@@ -47,12 +47,15 @@ pub struct Part {
     pub key: Vec<String>,
     /// A JSON array.
     pub records: Bytes,
+    /// The first so many, if that is what was asked for: at most a page.
+    pub limit: Option<u64>,
 }
 
 /// Reads what a subscription begins with, as a read of each would answer it.
 ///
 /// # Errors
-/// What a read would be told; a binding of more records than a page may have; 503 if the database cannot say.
+/// What a read would be told; more records than a page may have where no limit was asked for; 503 if the database cannot
+/// say.
 pub async fn take(pool: &Pool, context: Context<'_>, wanted: &[Beginning]) -> Result<Snapshot, Error> {
     let plans = wanted.iter().map(|one| plan(context, one)).collect::<Result<Vec<ReadPlan>, Error>>()?;
     let tx = pool.begin().await?;
@@ -81,10 +84,10 @@ async fn read(tx: &Tx, context: Context<'_>, plans: &[ReadPlan]) -> Result<Snaps
         let most = context.catalog.limits.rows;
         if rows.len() as u64 > most {
             let collection = context.catalog.collection(permit.collection()).title();
-            let message =
-                format!("A snapshot has at most {most} records of `{collection}`, and there are more");
-            return Err(Error::with(Code::AnswerTooLarge, message)
-                .hint("Narrow the filter, or subscribe without a snapshot and read in pages."));
+            let message = format!(
+                "`{collection}` has more records than the {most} that a list without a limit may have: give it a `limit`, or narrow its filter"
+            );
+            return Err(Error::with(Code::AnswerTooLarge, message));
         }
         let collection = context.catalog.collection(permit.collection());
         let key = if collection.primary_key.iter().all(|field| permit.covers(*field)) {
@@ -92,12 +95,13 @@ async fn read(tx: &Tx, context: Context<'_>, plans: &[ReadPlan]) -> Result<Snaps
         } else {
             Vec::new()
         };
-        parts.push(Part { key, records: Layout::of(&plan.node).array(&rows)?.into() });
+        let limit = Some(plan.node.limit).filter(|limit| *limit <= most);
+        parts.push(Part { key, records: Layout::of(&plan.node).array(&rows)?.into(), limit });
     }
     Ok(Snapshot { visibility: Arc::new(visibility), lsn, parts })
 }
 
-/// The read of a binding's records; where nothing else bounds them, of one more than there may be.
+/// The read of a binding's records; where no limit is asked for, of one more than there may be.
 fn plan(context: Context<'_>, Beginning { binding, query }: &Beginning) -> Result<ReadPlan, Error> {
     let Some(id) = binding.collection(&context.catalog.collections)? else {
         return Err(Error::with(Code::NotSupported, "A snapshot needs the table that it is about"));
@@ -110,10 +114,10 @@ fn plan(context: Context<'_>, Beginning { binding, query }: &Beginning) -> Resul
     if let Some(text) = binding.filter.as_deref().filter(|text| !text.is_empty()) {
         node.filter.extend_from_slice(Filter::compile(text, context, &permit)?.as_read());
     }
-    let most = context.catalog.limits.rows;
-    let limit = node.limit.filter(|limit| *limit <= most);
     let mut plan = ReadPlan::under(context, permit, &node)?;
-    plan.node.limit = limit.unwrap_or(most.saturating_add(1));
+    if node.limit.is_none() {
+        plan.node.limit = context.catalog.limits.rows.saturating_add(1);
+    }
     if query.is_some() {
         plan.order_whole(context)?;
     }

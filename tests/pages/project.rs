@@ -221,7 +221,8 @@ fn table(section: &Section, schema: &Value) -> String {
 fn kinds() -> String {
     let mut out = String::from(
         "## Kinds\n\nEach is there in lists too: `text[]`. `enum` is text with a list of values, and `relation` has the kind of its target's \
-         key. Numbers may be sent as text, so that large ones lose nothing.\n\n| kind | in Postgres | in TypeScript |\n|---|---|---|\n",
+         key. Numbers may be sent as text, so that large ones lose nothing; they are answered as JSON numbers, which JavaScript rounds \
+         beyond 2^53 unless `select` asks for `amount::text`.\n\n| kind | in Postgres | in TypeScript |\n|---|---|---|\n",
     );
     for scalar in Scalar::all() {
         let kind = Kind::one(scalar);

@@ -233,10 +233,14 @@ async fn a_query_is_refused_as_a_read_is_and_bounded_as_it_is() {
     }
     let long = format!("title=neq.{}", "a".repeat(16 << 10));
     assert_eq!(asked(&world, &user(), posts(), &long).await.unwrap_err(), "uri_too_long");
-    // More than a page, and no less asked for.
-    for query in ["select=id", "select=id&limit=9"] {
-        let told = asked(&world, &Principal::service(), posts(), query).await;
-        assert_eq!(told.unwrap_err(), "answer_too_large", "{query}");
+    // More than a page, where no limit is asked for.
+    let told = asked(&world, &Principal::service(), posts(), "select=id").await;
+    assert_eq!(told.unwrap_err(), "answer_too_large");
+    for (query, limit) in [("select=id&limit=9", 3), ("select=id&limit=2", 2)] {
+        let wanted = Beginning { binding: posts(), query: Some(query.to_owned()) };
+        let snapshot = begun(&world, &Principal::service(), &[wanted]).await.unwrap();
+        let records: Vec<Value> = serde_json::from_slice(&snapshot.parts[0].records).unwrap();
+        assert_eq!((records.len() as u64, snapshot.parts[0].limit), (limit, Some(limit)), "{query}");
     }
     // Whose key is hidden cannot be followed.
     let marks = asked(&world, &Principal::anonymous(), binding("marks", None, None), "select=name").await;

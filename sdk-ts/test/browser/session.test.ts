@@ -180,6 +180,26 @@ test('a link comes back to the page that asked, which clears its address', async
   await context.close()
 })
 
+test('what an app has in its address stays there', async () => {
+  const context = await browser.newContext()
+  const page = await open(context)
+  const refused = 'error=access_denied&error_code=otp_expired&error_description=late'
+  for (const [address, rest, code] of [
+    ['?error=404&code=SAVE20#/inbox/7', '?error=404&code=SAVE20#/inbox/7', null],
+    ['?code=SAVE20&message=hi&error=mine#access_token=a.b.c&sb=', '?code=SAVE20&message=hi&error=mine', 'unasked_session'],
+    [`?code=SAVE20&${refused}&message=hi#${refused}&sb=`, '?code=SAVE20&message=hi', 'otp_expired'],
+    [`?message=hi&code=${'c'.repeat(43)}#/inbox/7`, '?message=hi#/inbox/7', 'bad_code_verifier'],
+  ] as const) {
+    const told = await page.evaluate(async (address) => {
+      history.replaceState(null, '', `/${address}`)
+      const { error } = await window.auth.completeRedirect().safe()
+      return [location.href, error?.code ?? null]
+    }, address)
+    assert.deepEqual(told, [`${origin}/${rest}`, code])
+  }
+  await context.close()
+})
+
 test('a session in an address is cleared from it and signs nobody in', async () => {
   const context = await browser.newContext()
   const page = await open(context, '/#access_token=a.b.c&refresh_token=r&expires_in=900&token_type=bearer&sb=')

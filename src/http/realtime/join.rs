@@ -323,12 +323,13 @@ impl Sockets {
         match taken {
             Ok(Snapshot { visibility, lsn, parts }) => {
                 (skip, until) = (Some(visibility), Some(lsn));
-                for (at, Part { key, records }) in served.iter().zip(parts) {
+                for (at, Part { key, records, limit }) in served.iter().zip(parts) {
                     if !channel.is_joined() {
                         return;
                     }
                     let head = format!(r#"{{"ids":[{}],"records":"#, at + 1);
-                    let tail = format!(r#","key":{},"cursor":"{joined}"}}"#, Value::from(key));
+                    let limit = limit.map_or(String::new(), |limit| format!(r#","limit":{limit}"#));
+                    let tail = format!(r#","key":{}{limit},"cursor":"{joined}"}}"#, Value::from(key));
                     let payload: [&[u8]; 3] = [head.as_bytes(), &records, tail.as_bytes()];
                     let (version, topic) = (channel.socket.version, &channel.topic.json);
                     let frame =

@@ -198,6 +198,7 @@ async fn a_snapshot_may_be_a_query_of_its_own_and_its_faults_are_told() {
         json!([{ "n": 7, "by": { "name": "ada" }, "id": 2 }, { "n": 6, "by": null, "id": 3 }])
     );
     assert_eq!((&snapshot.payload["ids"], &snapshot.payload["key"]), (&json!([1]), &json!(["id"])));
+    assert_eq!(snapshot.payload["limit"], 2, "as many as it is kept at");
     // What the query says is not asked of changes, only what the filter says.
     admin.batch_execute("insert into posts values (4, 1, 5), (5, 1, 6)").await.unwrap();
     let event = loop {
