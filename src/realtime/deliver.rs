@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -21,7 +22,7 @@ use super::sets::FamilyId;
 use super::stream::{Stream, changed_fields};
 use super::system::SystemChange;
 use super::transaction::Transaction;
-use super::visibility::Visibility;
+use super::visibility::Held;
 use crate::model::{CollectionId, FieldSet};
 
 /// Changes that are judged together.
@@ -32,6 +33,8 @@ const PAGE_BYTES: usize = 128 << 10;
 const PAGE_CHANGES: usize = 20_000;
 /// How often a question to the database is asked before those who wait for its answer are told to begin anew.
 const ATTEMPTS: u32 = 5;
+/// How long a commit may take to be seen by queries after the log has told of it.
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// One change with its place in the transaction, counted from 1, and how its columns are read.
 struct Numbered {
@@ -415,14 +418,19 @@ impl Stream {
     /// Answers a catch-up with a page of what a channel sees of the changes behind `from`. All is judged with the rights
     /// of now; a channel that comes back is told once where those changed while it was away, behind the changes that
     /// came before and in front of all that came after: whoever is cut off between them is told when he comes back.
-    pub(super) async fn page(&mut self, place: Place, from: Cursor, skip: Option<&Visibility>) {
+    pub(super) async fn page(&mut self, place: Place, from: Cursor, skip: Option<&Held>) {
         let (worker, channel) = place;
         if self.audience.is_suspended(place) {
             // It asks again once it is judged.
             return;
         }
-        let lost =
-            if from.system != self.system { Some("other_database") } else { self.missed(place, from.lsn) };
+        let lost = if from.system != self.system {
+            Some("other_database")
+        } else if skip.is_some_and(|held| from.lsn == held.joined.lsn && self.is_early(held)) {
+            Some("snapshot_early")
+        } else {
+            self.missed(place, from.lsn)
+        };
         if let Some(reason) = lost {
             self.resync(vec![place], reason).await;
             return;
@@ -443,7 +451,7 @@ impl Stream {
         let mut full = false;
         'transactions: while let Some(transaction) = self.next_of(next) {
             let transaction = &*transaction;
-            if !skip.is_some_and(|snapshot| snapshot.sees(transaction.xid)) {
+            if !skip.is_some_and(|held| held.visibility.sees(transaction.xid)) {
                 // What was told already is passed over unread.
                 let told = if transaction.lsn == next.lsn { next.index as usize } else { 0 };
                 let mut changes = transaction.changes.iter().enumerate().skip(told);
@@ -525,6 +533,14 @@ impl Stream {
         if turned {
             self.access_changed(vec![place], next).await;
         }
+    }
+
+    /// Whether a snapshot was read before it could see all that was told of when its channel joined: neither it nor the
+    /// changes behind it have that then. Postgres shows a commit a moment after it is in the log; where a standby is waited
+    /// for, that is a long one.
+    fn is_early(&self, held: &Held) -> bool {
+        let mut before = self.ring.lately(held.joined.lsn, SEEN_WITHIN);
+        before.any(|transaction| !held.visibility.sees(transaction.xid))
     }
 
     /// Whether a transaction changed what a channel sees through, which is rows of these collections and what its caller

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::cursor::Cursor;
-use super::visibility::Visibility;
+use super::visibility::Held;
 use crate::error::{Code, Error};
 use crate::model::{CollectionId, Collections, Principal, Schema};
 use crate::query::plan::unknown;
@@ -105,10 +105,10 @@ pub enum Order {
     Subscribe { channel: ChannelKey, caller: Caller, bindings: Vec<Binding>, start: Start },
     /// The caller is somebody else now, or has other roles. Answered by [`Delivery::Rejudged`].
     Rejudge { channel: ChannelKey, caller: Caller },
-    /// Asks for a page of what came after `from`, leaving out the transactions that `skip` sees; answered by
+    /// Asks for a page of what came after `from`, leaving out the transactions that `skip` has; answered by
     /// [`Delivery::Page`], or by [`Delivery::Resync`] where that is not known any more. If `until` is given, no page says
     /// `live` before the feed has passed it.
-    CatchUp { channel: ChannelKey, from: Cursor, skip: Option<Arc<Visibility>>, until: Option<u64> },
+    CatchUp { channel: ChannelKey, from: Cursor, skip: Option<Held>, until: Option<u64> },
     /// Nothing more is for this channel.
     Unsubscribe { channel: ChannelKey },
 }

@@ -23,7 +23,7 @@ use super::rows::Known;
 use super::sets::{FamilyId, Wanted, key_of};
 use super::system::SystemChange;
 use super::transaction::Transaction;
-use super::visibility::Visibility;
+use super::visibility::{Held, Visibility};
 use super::wal::{self, Opened, Wal, WalFault};
 use super::watch::{Sighting, Watch};
 use crate::catalog::Catalog;
@@ -98,7 +98,7 @@ struct Waiting {
     until: u64,
     since: Instant,
     from: Cursor,
-    skip: Option<Arc<Visibility>>,
+    skip: Option<Held>,
 }
 
 /// Rows that were read while the stream was on its way to that moment: changes in them already are not followed again.
@@ -424,7 +424,7 @@ impl Stream {
             self.waiting = later;
             let now: Vec<Waiting> = now;
             for Waiting { place, from, skip, .. } in now {
-                self.page(place, from, skip.as_deref()).await;
+                self.page(place, from, skip.as_ref()).await;
             }
         }
     }
@@ -542,7 +542,7 @@ impl Stream {
                         self.expect(until);
                         self.waiting.push(Waiting { place, until, since: Instant::now(), from, skip });
                     } else {
-                        self.page(place, from, skip.as_deref()).await;
+                        self.page(place, from, skip.as_ref()).await;
                     }
                 }
             }

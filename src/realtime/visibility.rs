@@ -1,5 +1,9 @@
 //! [`Visibility`]: which transactions a query saw.
 
+use std::sync::Arc;
+
+use super::cursor::Cursor;
+
 /// What `pg_current_snapshot()` says: `xmin:xmax:xip,…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visibility {
@@ -31,6 +35,15 @@ impl Visibility {
         let full = self.xmax.wrapping_add_signed(i64::from(distance));
         full < self.xmin || (full < self.xmax && self.running.binary_search(&full).is_err())
     }
+}
+
+/// What a channel that begins with a snapshot has already.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Which transactions are in the snapshot.
+    pub visibility: Arc<Visibility>,
+    /// Where the channel had joined before it was read.
+    pub joined: Cursor,
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::realtime::cursor::Cursor;
 use crate::realtime::hub::TopicName;
 use crate::realtime::line::{ChannelKey, Event};
 use crate::realtime::protocol::{self, Version, quoted};
-use crate::realtime::visibility::Visibility;
+use crate::realtime::visibility::Held;
 
 /// A topic that channels of this worker have joined.
 pub(super) struct Topic {
@@ -111,7 +111,7 @@ pub(super) struct Behind {
     pub(super) asked: bool,
     /// Its socket was too slow, not the channel new.
     pub(super) slow: bool,
-    pub(super) skip: Option<Arc<Visibility>>,
+    pub(super) skip: Option<Held>,
     pub(super) until: Option<u64>,
 }
 

@@ -26,6 +26,7 @@ use crate::realtime::limits;
 use crate::realtime::line::{Binding, Caller, Order, Start};
 use crate::realtime::protocol::{self, Message, quoted};
 use crate::realtime::snapshot::{self, Beginning, Part, Snapshot};
+use crate::realtime::visibility::Held;
 
 /// What a join asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -322,7 +323,7 @@ impl Sockets {
         let (mut skip, mut until) = (None, None);
         match taken {
             Ok(Snapshot { visibility, lsn, parts }) => {
-                (skip, until) = (Some(visibility), Some(lsn));
+                (skip, until) = (Some(Held { visibility, joined }), Some(lsn));
                 for (at, Part { key, records, limit }) in served.iter().zip(parts) {
                     if !channel.is_joined() {
                         return;

@@ -216,9 +216,56 @@ async fn a_snapshot_may_be_a_query_of_its_own_and_its_faults_are_told() {
     other.wait(ANSWERED_WITHIN, |message| message.row().is_some()).await.unwrap();
 }
 
+/// Where a standby is waited for, the log tells of a commit long before any query sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_snapshot_is_too_early_for_is_told_by_a_new_start() {
+    let place = Place::apart(PLAIN).await;
+    let anyone = Caller::anonymous(place.server());
+    let (mut before, _) = place.listen("notes", &anyone).await;
+    let admin = place.admin().await;
+    let wait_for = async |standby: &str| {
+        admin
+            .batch_execute(&format!("alter system set synchronous_standby_names = '{standby}'"))
+            .await
+            .unwrap();
+        admin.batch_execute("select pg_reload_conf()").await.unwrap();
+    };
+    admin.batch_execute("set synchronous_commit = off").await.unwrap();
+    wait_for("nobody").await;
+    let writer = place.admin().await;
+    let setting = "select current_setting('synchronous_standby_names')";
+    eventually("the writer waits for a standby", ANSWERED_WITHIN, || async {
+        let row = writer.query_one(setting, &[]).await.unwrap();
+        (row.get::<_, String>(0) == "nobody").then_some(())
+    })
+    .await;
+    let writing = tokio::spawn(async move {
+        writer.batch_execute("insert into notes (id, n) values (1, 1)").await.unwrap();
+    });
+    assert_eq!(before.row(ANSWERED_WITHIN).await.unwrap().record["id"], 1);
+    let begin = async || {
+        let mut socket = place.socket().await;
+        let config = json!({
+            "postgres_changes": [all("notes")], "snapshot": true, "resume": "", "presence": { "enabled": false }
+        });
+        socket.join("realtime:notes", config, anyone.token()).await;
+        let snapshot = socket.wait(ANSWERED_WITHIN, |message| message.event == "snapshot").await.unwrap();
+        let next = socket.wait(ANSWERED_WITHIN, |message| {
+            message.is_system("resync_required") || message.is_system("position")
+        });
+        (snapshot.payload["records"].as_array().unwrap().len(), next.await.unwrap().payload["status"].clone())
+    };
+    assert_eq!(begin().await, (0, json!("resync_required")));
+    wait_for("").await;
+    writing.await.unwrap();
+    assert_eq!(begin().await, (1, json!("position")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_that_take_long_leave_connections_to_requests() {
     let place = Place::new(PLAIN).await;
+    // The stream flows: it cannot begin while others write.
+    place.listen("others", &Caller::anonymous(place.server())).await;
     let locked = place.admin().await;
     locked.batch_execute("begin; lock table notes in access exclusive mode").await.unwrap();
     let mut sockets = Vec::new();
