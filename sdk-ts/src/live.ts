@@ -413,7 +413,7 @@ export function live<S extends Schema, N extends Name<S>, const Q extends LiveQu
         turn('catching_up')
       } else if (what === 'error') {
         fresh = true
-        if (typeof status === 'number' && status >= 500) place?.rejoin(true)
+        if (typeof status === 'number' && (status >= 500 || status === 429)) place?.rejoin(true)
         else place?.refuse(new BasewrightError(text(code) || 'refused', text(message), { status: status as number }))
       }
     },
