@@ -45,7 +45,7 @@ async fn bindings_are_echoed_as_they_came_and_changes_carry_their_ids() {
                 { "id": 2, "event": "*", "schema": "public" },
             ])
         );
-        assert_eq!(channel.cursor().len(), 32);
+        assert_eq!(channel.cursor().len(), 36);
         write(&site, &["a".to_owned(), "b".to_owned()]).await;
         let mut told = Vec::new();
         for _ in 0..3 {
