@@ -67,7 +67,7 @@ async function show() {
   $('#post h2').textContent = post.title
   $('#post .by').textContent = `${post.author?.name}, ${day(post.published_at)}`
   $('#post .body').textContent = post.body
-  comments = app.live('comments', { where: { post: id }, with: { author }, order: ['created_at', 'id'] })
+  comments = app.live('comments', { where: { post: id }, with: { author }, order: ['created_at', 'id'], limit: 500 })
   comments.subscribe((rows) => {
     $('#comments').replaceChildren(...rows.map((row) =>
       make('#comment-row', { p: row.body, '.by': `${row.author?.name ?? 'Somebody'}, ${day(row.created_at)}` })))
