@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -33,8 +32,9 @@ const PAGE_BYTES: usize = 128 << 10;
 const PAGE_CHANGES: usize = 20_000;
 /// How often a question to the database is asked before those who wait for its answer are told to begin anew.
 const ATTEMPTS: u32 = 5;
-/// How long a commit may take to be seen by queries after the log has told of it.
-const SEEN_WITHIN: Duration = Duration::from_secs(60);
+/// Transactions among which those are looked for that the log has told of and queries do not see yet: each is one that a
+/// connection still waits for.
+const UNSEEN_AMONG: usize = 16_384;
 
 /// One change with its place in the transaction, counted from 1, and how its columns are read.
 struct Numbered {
@@ -442,7 +442,7 @@ impl Stream {
             self.access_changed(vec![place], Cursor { rules, ..from }).await;
         }
         let from = Cursor { rules, ..from };
-        let through = self.audience.through(place);
+        let through = if away.is_some() { self.audience.through(place) } else { HashSet::new() };
         let mut turned = false;
         let subs = self.audience.subs(place).to_vec();
         let mut events = Vec::new();
@@ -539,7 +539,7 @@ impl Stream {
     /// changes behind it have that then. Postgres shows a commit a moment after it is in the log; where a standby is waited
     /// for, that is a long one.
     fn is_early(&self, held: &Held) -> bool {
-        let mut before = self.ring.lately(held.joined.lsn, SEEN_WITHIN);
+        let mut before = self.ring.before(held.joined.lsn).take(UNSEEN_AMONG);
         before.any(|transaction| !held.visibility.sees(transaction.xid))
     }
 

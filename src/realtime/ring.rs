@@ -110,11 +110,10 @@ impl Ring {
         self.entries.range(first..).map(|entry| &entry.transaction)
     }
 
-    /// The transactions that end at or before a position and came within this time, the last first.
-    pub(super) fn lately(&self, lsn: u64, within: Duration) -> impl Iterator<Item = &Arc<Transaction>> {
+    /// The transactions that end at or before a position, the last first.
+    pub(super) fn before(&self, lsn: u64) -> impl Iterator<Item = &Arc<Transaction>> {
         let end = self.entries.partition_point(|entry| entry.transaction.lsn <= lsn);
-        let recent = self.entries.range(..end).rev().take_while(move |entry| entry.since.elapsed() <= within);
-        recent.map(|entry| &entry.transaction)
+        self.entries.range(..end).rev().map(|entry| &entry.transaction)
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -316,10 +316,13 @@ impl Sockets {
         let wanted: Vec<Beginning> = served.iter().map(|at| reading.wanted[*at].clone()).collect();
         // Until all of it was taken: this socket waits for itself, not others for it.
         let _own = channel.socket.snapshots.acquire().await;
+        let turn = self.hub.snapshot().await;
+        // Who left meanwhile is read nothing for.
         if !channel.is_joined() {
             return;
         }
         let taken = self.take_snapshot(channel, &reading.principal, &wanted).await;
+        drop(turn);
         let (mut skip, mut until) = (None, None);
         match taken {
             Ok(Snapshot { visibility, lsn, parts }) => {
@@ -354,7 +357,7 @@ impl Sockets {
         }
     }
 
-    /// Reads what there is, when it is its turn. Each binding counts as a request for records does.
+    /// Reads what there is. Each binding counts as a request for records does.
     async fn take_snapshot(
         &self,
         channel: &Channel,
@@ -366,7 +369,6 @@ impl Sockets {
         {
             wanted.iter().try_for_each(|_| self.app.desk().admit(address))?;
         }
-        let _turn = self.hub.snapshot().await;
         let catalog = self.app.catalog()?;
         let context = Context { catalog: &catalog, principal };
         let taking = snapshot::take(self.app.pool(), context, wanted);
