@@ -88,7 +88,7 @@ export function channel<S extends Schema>(core: Core<S>, topic: S['channels'], o
       [Symbol.asyncIterator]() {
         const queue: Message[] = []
         const end = watch(listeners, (payload: unknown, event: string) => {
-          // A loop that is slow misses the oldest: what is said here is for now.
+          // A loop that is slow misses the oldest: what is said here counts when it is said.
           if (queue.push({ event, payload }) > WAITING) queue.shift()
           wake()
         })
